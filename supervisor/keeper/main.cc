@@ -1,0 +1,44 @@
+// pillion-keeper: parent of one service. Started by `pillion run`, not by hand:
+//   pillion-keeper --name NAME --runtime-dir DIR -- SUPERVISOR ARGUMENT…
+#include <cstdio>
+#include <cstring>
+
+#include "supervisor/keeper/keeper.h"
+
+namespace {
+
+// Static: the keeper has no heap and its tables are too large for a stack.
+pillion::keeper::Options options;
+
+bool parse(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--") == 0) {
+      options.supervisor_argv = argv + i + 1;
+      return options.service && options.runtime_directory && options.supervisor_argv[0];
+    }
+    if (i + 1 >= argc) return false;
+    if (std::strcmp(argv[i], "--name") == 0) {
+      options.service = argv[++i];
+    } else if (std::strcmp(argv[i], "--runtime-dir") == 0) {
+      options.runtime_directory = argv[++i];
+    } else {
+      return false;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::printf("pillion-keeper %s\n", PILLION_VERSION);
+    return 0;
+  }
+  if (!parse(argc, argv)) {
+    std::fprintf(stderr, "usage: pillion-keeper --name NAME --runtime-dir DIR -- PROGRAM ARG...\n");
+    return 64;
+  }
+  static pillion::keeper::Keeper keeper(options);
+  return keeper.run();
+}
