@@ -34,10 +34,14 @@ function(pillion_library name)
     PRIVATE ${arg_LINK_PRIVATE} pillion_warnings)
 endfunction()
 
+# `programs` builds all that is installed and nothing that only tests need.
+add_custom_target(programs)
+
 # pillion_program(NAME SOURCES... LINK targets...): an installed program, built into build/.../bin.
 function(pillion_program name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
+  add_dependencies(programs ${name})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${arg_LINK} pillion_warnings pillion_instrumentation)
   install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -57,20 +61,33 @@ function(pillion_unit_test name)
     PROPERTIES LABELS "unit;${arg_LABELS}" TIMEOUT 120)
 endfunction()
 
-# pillion_integration_test(NAME [LABELS...] [TIMEOUT s]): the scenario in tests/integration/NAME,
-# run by pytest against the programs in build/.../bin.
+# pillion_integration_test(NAME [LABELS...] [TIMEOUT s] [SERIAL]): the scenario in
+# tests/integration/NAME, run by pytest against the programs in build/.../bin. Its cases are counted
+# one by one from test-results/NAME.xml; exit 77 means that all of them were skipped.
 function(pillion_integration_test name)
   cmake_parse_arguments(arg "SERIAL" "TIMEOUT" "LABELS" ${ARGN})
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 180)
   endif()
-  add_test(NAME "integration: ${name}"
-    COMMAND ${PILLION_PYTHON} -m pytest -q -x -p no:cacheprovider --rootdir
-            ${PROJECT_SOURCE_DIR}/tests
-            ${PROJECT_SOURCE_DIR}/tests/integration/${name})
-  set_tests_properties("integration: ${name}" PROPERTIES
-    LABELS "integration;${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} RUN_SERIAL "${arg_SERIAL}"
-    ENVIRONMENT "PILLION_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${PROJECT_SOURCE_DIR}/tests")
+  pillion_python_test("integration: ${name}" ${PROJECT_SOURCE_DIR}/tests/integration/${name}
+    RESULT ${name} TIMEOUT ${arg_TIMEOUT} LABELS integration ${arg_LABELS})
+  set_tests_properties("integration: ${name}" PROPERTIES RUN_SERIAL "${arg_SERIAL}")
+endfunction()
+
+# pillion_python_test(NAME PATH RESULT stem [TIMEOUT s] [LABELS...]): any other pytest file or folder.
+function(pillion_python_test name path)
+  cmake_parse_arguments(arg "" "TIMEOUT;RESULT" "LABELS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 180)
+  endif()
+  add_test(NAME "${name}"
+    COMMAND ${PILLION_PYTHON} -m pytest -q -rs -p no:cacheprovider
+            --rootdir ${PROJECT_SOURCE_DIR}/tests
+            --junitxml ${PROJECT_BINARY_DIR}/test-results/${arg_RESULT}.xml
+            -o junit_suite_name=${arg_RESULT} ${path})
+  set_tests_properties("${name}" PROPERTIES
+    LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77
+    ENVIRONMENT "PILLION_BIN=${PROJECT_BINARY_DIR}/bin;PYTHONDONTWRITEBYTECODE=1;PYTHONPATH=${PROJECT_SOURCE_DIR}/tests;PILLION_BUILD=${PROJECT_BINARY_DIR}")
 endfunction()
 
 # pillion_fuzz_target(NAME SOURCES... LINK... CORPUS dir): with PILLION_FUZZ a libFuzzer program

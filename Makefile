@@ -1,0 +1,81 @@
+# The front door for people; everything real is in CMakePresets.json and CMakeLists.txt.
+# `make` alone says what there is. Builds land in build/<preset>; `run`, `test` and `package` share `release`.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PRESET ?= release
+BUILD := build/$(PRESET)
+# Only the flags of the system's own compiler and python: version managers in PATH must not matter.
+CMAKE_BUILD := cmake --build $(BUILD)
+FUZZ_SECONDS ?= 60
+
+export CCACHE_NOHASHDIR = 1
+export CCACHE_BASEDIR ?= $(CURDIR)
+
+.PHONY: help build run test bench bench-proxy bench-logs package format lint asan tsan fuzz clean
+
+help: ## Show this list
+	@echo "Pillion: the Kubernetes Pod without Kubernetes."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the programs (build/release/bin)
+	@packaging/bootstrap.sh build
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target programs
+
+run: ## Build, then start the demo: two services with their helpers (Ctrl-C stops them)
+	@packaging/bootstrap.sh build run
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target programs
+	@examples/order-processor/demo --bin $(BUILD)/bin
+
+test: ## Build and run every test (ARGS='-L unit' selects by label, ARGS='-R name' by name)
+	@packaging/bootstrap.sh build run test
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD)
+	@/usr/bin/python3 tests/support/run_tests.py $(BUILD) $(ARGS)
+
+bench: bench-proxy bench-logs ## Measure beside the peers that apt has, and print ratios
+
+bench-proxy: ## Measure the proxy only
+	@packaging/bootstrap.sh build run test bench
+	@$(MAKE) --no-print-directory build
+	@tests/bench/proxy --bin $(BUILD)/bin
+
+bench-logs: ## Measure the log adapter only
+	@packaging/bootstrap.sh build run test bench
+	@$(MAKE) --no-print-directory build
+	@tests/bench/logs --bin $(BUILD)/bin
+
+package: ## Build the .deb and .rpm (build/release/packages)
+	@packaging/bootstrap.sh build package
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target programs
+	@packaging/build-packages.sh $(BUILD)
+
+format: ## Rewrite the C++ sources as .clang-format says
+	@packaging/bootstrap.sh test
+	@git ls-files '*.cc' '*.h' | xargs clang-format-14 -i
+
+lint: ## Check borders, style and formatting only
+	@packaging/bootstrap.sh build test
+	@PYTHONPATH=tests /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider tests/lint
+
+asan: ## Run every test under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory test PRESET=asan
+
+tsan: ## Run every test under ThreadSanitizer
+	@$(MAKE) --no-print-directory test PRESET=tsan
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
+	@packaging/bootstrap.sh build fuzz
+	@$(MAKE) --no-print-directory build/fuzz/build.ninja PRESET=fuzz
+	@cmake --build build/fuzz
+	@tests/fuzz/run build/fuzz $(FUZZ_SECONDS)
+
+clean: ## Remove build/
+	@rm -rf build
+
+# Ninja re-runs CMake by itself when a CMakeLists.txt changes; this is for the first time only.
+build/%/build.ninja:
+	@cmake --preset $*

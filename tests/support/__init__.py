@@ -1,0 +1,1 @@
+"""What test scenarios share: see pillion_testing for the tour."""
