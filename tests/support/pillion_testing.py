@@ -43,7 +43,6 @@ import os
 import random
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +50,7 @@ import tempfile
 import time
 import urllib.parse
 from pathlib import Path
+from signal import SIGKILL, SIGTERM, pidfd_send_signal
 
 import pytest
 
@@ -264,13 +264,13 @@ class RawClient:
 class Program:
     """One program of ours, run by itself; stdout and stderr are collected in files.
 
-    `argv[0]` without a slash is looked up among the built programs. Use as a context manager, or call
+    `argv[0]` that starts with "pillion" is looked up among the built programs. Use as a context manager, or call
     `close()`; both end it if it still runs.
     """
 
     def __init__(self, argv, directory, env=None, pass_fds=(), inherit_env=True):
         self.argv = [str(word) for word in argv]
-        if "/" not in self.argv[0]:
+        if self.argv[0].startswith("pillion"):
             self.argv[0] = program(self.argv[0])
         stem = f"{Path(self.argv[0]).name}-{secrets.token_hex(3)}"
         self.stdout_path = Path(directory) / f"{stem}.stdout"
@@ -311,7 +311,7 @@ class Program:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.argv[0]} still runs after {timeout} s\n{self.output}") from None
 
-    def stop(self, signo=signal.SIGTERM, timeout=STOP_SECONDS):
+    def stop(self, signo=SIGTERM, timeout=STOP_SECONDS):
         if self.is_running():
             self.signal(signo)
         return self.wait(timeout)
@@ -331,7 +331,7 @@ class Program:
 def run(argv, timeout=60, env=None, check=None, **options):
     """Runs to the end and returns subprocess' result with text output. `check=N` asserts the exit code."""
     argv = [str(word) for word in argv]
-    if "/" not in argv[0] and (program_directory() / argv[0]).exists():
+    if argv[0].startswith("pillion"):
         argv[0] = program(argv[0])
     environment = {**os.environ, **{key: str(value) for key, value in (env or {}).items()}}
     result = subprocess.run(argv, timeout=timeout, env=environment, capture_output=True, text=True,
@@ -470,7 +470,7 @@ class Service:
         return run(["nsenter", f"--net=/run/netns/{self.namespace}", *argv], timeout=timeout,
                    check=check, **options)
 
-    def stop(self, signo=signal.SIGTERM, timeout=STOP_SECONDS):
+    def stop(self, signo=SIGTERM, timeout=STOP_SECONDS):
         """Asks `pillion run` to stop and waits; returns its Program (.returncode, .output)."""
         self.process.stop(signo, timeout)
         return self.process
@@ -514,7 +514,7 @@ def kill_by_handle(pid):
     except OSError:
         return
     try:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
+        pidfd_send_signal(handle, SIGKILL)
     except OSError:
         pass
     finally:
