@@ -1,0 +1,51 @@
+#include "netns/wanted.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace pillion::netns {
+namespace {
+
+// FNV-1a: stable over releases, because it names interfaces that a later release must find.
+std::uint32_t hash_of(std::string_view text) {
+  std::uint32_t hash = 2166136261u;
+  for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619u;
+  return hash;
+}
+
+}  // namespace
+
+Wanted::Wanted() : pool(*parse_cidr("10.213.0.0/16")), pool6(*parse_cidr("fd70:696c:6c69::/48")) {}
+
+Address virtual_address(std::size_t upstream_index) {
+  PILLION_ASSERT(upstream_index < 65000);
+  return parse_address("240.240.0.1")->plus(upstream_index);
+}
+
+Names names_of(std::string_view service) {
+  Names names;
+  names.netns = fmt::format("pillion-{}", service);
+  names.netns_path = "/run/netns/" + names.netns;
+  names.host_interface = fmt::format("pil{:08x}h", hash_of(service));
+  names.host_table = "pillion_" + std::string(service);
+  std::replace(names.host_table.begin(), names.host_table.end(), '-', '_');
+  names.interface_alias = fmt::format("pillion {}", service);
+  return names;
+}
+
+std::string_view mode_text(Mode mode) {
+  switch (mode) {
+    case Mode::Bridged:
+      return "bridged";
+    case Mode::Sealed:
+      return "sealed";
+    case Mode::Host:
+      return "host";
+    case Mode::Join:
+      return "join";
+  }
+  PILLION_ASSERT(false);
+}
+
+}  // namespace pillion::netns
