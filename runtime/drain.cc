@@ -38,8 +38,10 @@ void Drain::finish() {
 }
 
 void Drain::on_signal() {
-  if (state_ == State::Serving) begin();
-  else on_deadline_reached();
+  if (state_ == State::Serving)
+    begin();
+  else
+    on_deadline_reached();
 }
 
 void Drain::on_deadline_reached() {

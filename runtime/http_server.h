@@ -1,5 +1,5 @@
-// A small HTTP/1.1 server for admin, health and metrics, and for ambassadors whose bodies are small:
-// requests and responses are held whole, within limits. Not the data plane.
+// A small HTTP/1.1 server for admin, health and metrics, and for ambassadors whose bodies are
+// small: requests and responses are held whole, within limits. Not the data plane.
 //
 // One server serves any number of listening sockets on one loop. It answers by itself: 400 for a
 // request that breaks RFC 9112, 404/405 for unknown routes, 408 when a request takes longer than
@@ -29,8 +29,8 @@ std::string_view find_header(const HttpHeaders& headers, std::string_view name);
 
 struct HttpServerRequest {
   std::string method;
-  std::string path;    // up to '?', as sent
-  std::string query;   // after '?', as sent; empty when none
+  std::string path;   // up to '?', as sent
+  std::string query;  // after '?', as sent; empty when none
   HttpHeaders headers;
   std::string body;
 };
@@ -75,7 +75,8 @@ class HttpServer {
   void serve(Fd listener);
 
   // Closes the listeners; open connections finish their request, then close.
-  // `on_drained` runs when the last one is gone (perhaps in the next round, never before returning).
+  // `on_drained` runs when the last one is gone (perhaps in the next round, never before
+  // returning).
   void drain(std::function<void()> on_drained);
 
  private:
@@ -83,7 +84,8 @@ class HttpServer {
   std::unique_ptr<Core> core_;
 };
 
-// Adds GET /stats/prometheus and GET /metrics, which render `registry` (it must outlive the server).
+// Adds GET /stats/prometheus and GET /metrics, which render `registry` (it must outlive the
+// server).
 void add_metrics_routes(HttpServer& server, const Registry& registry);
 
 }  // namespace pillion

@@ -98,8 +98,7 @@ std::vector<std::string> InheritedListeners::names() const {
 Result<Fd> listen_tcp(const std::string& address, std::uint16_t port,
                       const ListenOptions& options) {
   const bool is_v6 = address.find(':') != std::string::npos;
-  const std::string shown =
-      (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
+  const std::string shown = (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
   const std::string what = "cannot listen on " + shown;
   SocketAddressStorage parsed;
   if (!parse_numeric(address, port, parsed)) return fail(what + ": not a numeric address");

@@ -17,10 +17,14 @@ namespace {
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
-    case Level::Debug: return spdlog::level::debug;
-    case Level::Info: return spdlog::level::info;
-    case Level::Warn: return spdlog::level::warn;
-    case Level::Error: break;
+    case Level::Debug:
+      return spdlog::level::debug;
+    case Level::Info:
+      return spdlog::level::info;
+    case Level::Warn:
+      return spdlog::level::warn;
+    case Level::Error:
+      break;
   }
   return spdlog::level::err;
 }
@@ -39,8 +43,7 @@ class JsonMessageFlag final : public spdlog::custom_flag_formatter {
 };
 
 std::unique_ptr<spdlog::formatter> make_formatter(const Options& options) {
-  auto formatter =
-      std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+  auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
   if (options.format == Format::Json) {
     std::string component;
     append_json_string(component, options.component);
@@ -62,11 +65,16 @@ std::shared_ptr<spdlog::logger>& logger() {
 }  // namespace
 
 bool parse_level(std::string_view name, Level& level) {
-  if (name == "debug") level = Level::Debug;
-  else if (name == "info") level = Level::Info;
-  else if (name == "warn") level = Level::Warn;
-  else if (name == "error") level = Level::Error;
-  else return false;
+  if (name == "debug")
+    level = Level::Debug;
+  else if (name == "info")
+    level = Level::Info;
+  else if (name == "warn")
+    level = Level::Warn;
+  else if (name == "error")
+    level = Level::Error;
+  else
+    return false;
   return true;
 }
 
@@ -92,10 +100,14 @@ void set_level(Level level) { logger()->set_level(to_spdlog(level)); }
 
 Level level() {
   switch (logger()->level()) {
-    case spdlog::level::debug: return Level::Debug;
-    case spdlog::level::info: return Level::Info;
-    case spdlog::level::warn: return Level::Warn;
-    default: return Level::Error;
+    case spdlog::level::debug:
+      return Level::Debug;
+    case spdlog::level::info:
+      return Level::Info;
+    case spdlog::level::warn:
+      return Level::Warn;
+    default:
+      return Level::Error;
   }
 }
 

@@ -36,23 +36,23 @@ bool parse_level(std::string_view name, Level& level);
 void write(Level level, std::string_view message);
 bool is_enabled(Level level);
 
-template <class... Args>
+template<class... Args>
 void write_formatted(Level level, fmt::format_string<Args...> format, Args&&... args) {
   if (is_enabled(level)) write(level, fmt::format(format, std::forward<Args>(args)...));
 }
-template <class... Args>
+template<class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
   write_formatted(Level::Debug, format, std::forward<Args>(args)...);
 }
-template <class... Args>
+template<class... Args>
 void info(fmt::format_string<Args...> format, Args&&... args) {
   write_formatted(Level::Info, format, std::forward<Args>(args)...);
 }
-template <class... Args>
+template<class... Args>
 void warn(fmt::format_string<Args...> format, Args&&... args) {
   write_formatted(Level::Warn, format, std::forward<Args>(args)...);
 }
-template <class... Args>
+template<class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
   write_formatted(Level::Error, format, std::forward<Args>(args)...);
 }

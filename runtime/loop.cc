@@ -10,7 +10,7 @@ namespace {
 // The heap core behind an owner: libuv keeps a pointer to `handle` until its close callback, and
 // calls no other callback after uv_close. The function object dies with the core, so that an owner
 // may be destroyed from inside its own callback.
-template <class Core>
+template<class Core>
 void close_core(Core*& core) {
   if (core == nullptr) return;
   uv_close(reinterpret_cast<uv_handle_t*>(&core->handle),
@@ -20,8 +20,7 @@ void close_core(Core*& core) {
 
 std::uint64_t to_milliseconds_up(Duration duration) {
   if (duration <= Duration::zero()) return 0;
-  return static_cast<std::uint64_t>(
-      std::chrono::ceil<std::chrono::milliseconds>(duration).count());
+  return static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::milliseconds>(duration).count());
 }
 
 }  // namespace
@@ -58,9 +57,8 @@ Loop::Loop() : loop_(std::make_unique<uv_loop_s>()), deferred_(new Deferred) {
   uv_idle_init(loop_.get(), &deferred_->idle);
   deferred_->check.data = deferred_;
   deferred_->idle.data = deferred_;
-  uv_check_start(&deferred_->check, [](uv_check_t* check) {
-    static_cast<Deferred*>(check->data)->run_tasks();
-  });
+  uv_check_start(&deferred_->check,
+                 [](uv_check_t* check) { static_cast<Deferred*>(check->data)->run_tasks(); });
   uv_unref(reinterpret_cast<uv_handle_t*>(&deferred_->check));
 }
 

@@ -1,9 +1,9 @@
 // The event loop and its owners, over libuv. One loop per thread, passed by reference.
 //
 // Every owner here is a small movable handle on a heap core that dies in libuv's close callback:
-// destroying the owner stops the watch at once, and no callback of it runs afterwards. An owner must
-// be destroyed on its loop's thread and before its Loop. A callback may destroy its own owner; what
-// the callback captured is released one round later.
+// destroying the owner stops the watch at once, and no callback of it runs afterwards. An owner
+// must be destroyed on its loop's thread and before its Loop. A callback may destroy its own owner;
+// what the callback captured is released one round later.
 #pragma once
 
 #include <chrono>
@@ -38,7 +38,7 @@ class Loop {
   void defer(std::function<void()> task);
   // Keeps `object` alive until the end of the current round: for an object that ends its own life
   // from one of its callbacks.
-  template <class T>
+  template<class T>
   void defer_delete(std::unique_ptr<T> object) {
     if (object) defer([held = std::shared_ptr<T>(std::move(object))] {});
   }

@@ -21,9 +21,12 @@ bool is_metric_name(std::string_view name) {
 
 std::string_view type_name(MetricType type) {
   switch (type) {
-    case MetricType::Counter: return "counter";
-    case MetricType::Gauge: return "gauge";
-    case MetricType::Histogram: break;
+    case MetricType::Counter:
+      return "counter";
+    case MetricType::Gauge:
+      return "gauge";
+    case MetricType::Histogram:
+      break;
   }
   return "histogram";
 }
@@ -36,14 +39,18 @@ std::string format_value(double value) {
 
 void append_escaped(std::string& out, std::string_view text, bool escapes_quotes) {
   for (const char c : text) {
-    if (c == '\\') out += "\\\\";
-    else if (c == '\n') out += "\\n";
-    else if (c == '"' && escapes_quotes) out += "\\\"";
-    else out += c;
+    if (c == '\\')
+      out += "\\\\";
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '"' && escapes_quotes)
+      out += "\\\"";
+    else
+      out += c;
   }
 }
 
-template <class Metric, class... Args>
+template<class Metric, class... Args>
 Metric& find_or_add(std::vector<std::pair<Labels, std::unique_ptr<Metric>>>& metrics,
                     const Labels& labels, const Args&... args) {
   for (auto& [existing, metric] : metrics) {
@@ -131,8 +138,7 @@ Registry::Family& Registry::family(const std::string& name, const std::string& h
   return entry->second;
 }
 
-Counter& Registry::counter(const std::string& name, const std::string& help,
-                           const Labels& labels) {
+Counter& Registry::counter(const std::string& name, const std::string& help, const Labels& labels) {
   const std::lock_guard lock(mutex_);
   return find_or_add(family(name, help, MetricType::Counter).counters, labels);
 }

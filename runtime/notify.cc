@@ -23,8 +23,10 @@ bool make_address(const std::string& text, sockaddr_un& address, socklen_t& leng
   if (text.empty() || text.size() >= sizeof address.sun_path) return false;
   std::memcpy(address.sun_path, text.data(), text.size());
   length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + text.size());
-  if (text.front() == '@') address.sun_path[0] = '\0';
-  else ++length;
+  if (text.front() == '@')
+    address.sun_path[0] = '\0';
+  else
+    ++length;
   return text.front() == '@' || text.front() == '/';
 }
 

@@ -36,7 +36,7 @@ class Error {
 };
 
 // A value or an Error. `if (!result) return fail(result.error());`
-template <class T>
+template<class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using tl::expected<T, Error>::expected;
@@ -56,5 +56,4 @@ tl::unexpected<Error> fail_errno(std::string_view what);
 
 // A promise that our own code makes; kept in release builds. Never for input.
 #define PILLION_ASSERT(condition) \
-  ((condition) ? static_cast<void>(0) \
-               : ::pillion::assertion_failed(#condition, __FILE__, __LINE__))
+  ((condition) ? static_cast<void>(0) : ::pillion::assertion_failed(#condition, __FILE__, __LINE__))

@@ -87,8 +87,7 @@ TEST_CASE("reading a file larger than the limit is an error that names the limit
   const TemporaryDirectory directory;
   const std::string path = directory.path + "/file";
   REQUIRE(write_file_atomically(path, std::string(100, 'x'), 0600));
-  CHECK(read_file(path, 99).error().message() ==
-        "cannot read " + path + ": larger than 99 bytes");
+  CHECK(read_file(path, 99).error().message() == "cannot read " + path + ": larger than 99 bytes");
   CHECK(read_file(path, 100)->size() == 100);
 }
 
@@ -105,7 +104,7 @@ TEST_CASE("JSON strings escape controls and replace what is not UTF-8") {
   CHECK(json("plain") == "\"plain\"");
   CHECK(json("a\"b\\c\n\t\r\x01") == "\"a\\\"b\\\\c\\n\\t\\r\\u0001\"");
   CHECK(json("caf\xC3\xA9 \xF0\x9F\x98\x80") == "\"caf\xC3\xA9 \xF0\x9F\x98\x80\"");
-  CHECK(json("\xC3") == "\"\xEF\xBF\xBD\"");              // cut short
-  CHECK(json("\xC0\xAF") == "\"\xEF\xBF\xBD\xEF\xBF\xBD\"");  // overlong
+  CHECK(json("\xC3") == "\"\xEF\xBF\xBD\"");                      // cut short
+  CHECK(json("\xC0\xAF") == "\"\xEF\xBF\xBD\xEF\xBF\xBD\"");      // overlong
   CHECK(json("\xED\xA0\x80").find("\xED") == std::string::npos);  // surrogate
 }

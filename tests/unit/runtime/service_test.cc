@@ -85,11 +85,10 @@ TEST_CASE("listeners handed over are taken by name, once") {
     ::setenv("LISTEN_FDNAMES", "inbound:admin", 1);
     auto listeners = InheritedListeners::from_environment();
     const auto admin = listeners.take("admin");
-    const bool is_good = listeners.names() == std::vector<std::string>{"inbound"} &&
-                         admin.has_value() && admin->get() == 4 &&
-                         (::fcntl(4, F_GETFD) & FD_CLOEXEC) != 0 &&
-                         !listeners.take("admin").has_value() &&
-                         std::getenv("LISTEN_FDS") == nullptr;
+    const bool is_good =
+        listeners.names() == std::vector<std::string>{"inbound"} && admin.has_value() &&
+        admin->get() == 4 && (::fcntl(4, F_GETFD) & FD_CLOEXEC) != 0 &&
+        !listeners.take("admin").has_value() && std::getenv("LISTEN_FDS") == nullptr;
     ::_exit(is_good ? 0 : 1);
   }
   int status = 0;
