@@ -1,0 +1,1 @@
+"""The lint: rules that a machine can hold, and proof that it does."""
