@@ -116,9 +116,10 @@ def first_comment(tree, path):
 
 
 def check_first_comments(tree):
-    """Every file says first what it is."""
+    """Every file says first what it is; a .cc may leave that to the header of the same name."""
+    described = {path for path in cpp_files(tree) if len(first_comment(tree, path)) >= 20}
     problems = [f"{path}:1: begin with a comment that says what this file is" for path in cpp_files(tree)
-                if len(first_comment(tree, path)) < 20]
+                if path not in described and path.with_suffix(".h") not in described]
     for path in files(tree, ".py"):
         lines = _lines(tree, path)
         if lines and not ast.get_docstring(ast.parse("\n".join(lines))):
