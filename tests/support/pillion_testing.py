@@ -28,7 +28,8 @@ Fixtures (tests/conftest.py makes them known):
   backend                              an `HttpApp` on 127.0.0.1, its own port, in the test's own process.
 
 Words in the TOML replaced by `Service`: @name@ (the unique service name), @dir@ (the workspace), @support@
-(tests/support), @bin@ (directory of the programs), @port:KEY@ (a free port, the same for the same KEY).
+(a copy of http_app.py is there),
+@bin@ (directory of the programs), @port:KEY@ (a free port, the same for the same KEY).
 
 The module also runs programs alone: `Program(["pillion-logs", "--config", file], workspace)`, or to their end:
 `run(["pillion", "check", file], check=78)`. Tests of namespaces carry the mark `@requires_root`.
@@ -36,7 +37,9 @@ The module also runs programs alone: `Program(["pillion-logs", "--config", file]
 Rules it keeps: private runtime, state and log directories; unique names, so that scenarios run beside each
 other; waits on conditions with a limit, never on time; kills only by handle, and only what it started.
 """
+import atexit
 import fcntl
+import functools
 import http.client
 import json
 import os
@@ -64,15 +67,20 @@ READY_SECONDS = 60
 STOP_SECONDS = 60
 
 
+@functools.cache
 def program_directory():
-    """Directory of the built programs: PILLION_BIN, or a build tree of this checkout."""
+    """Directory of the built programs: PILLION_BIN, or a build tree of this checkout; a copy when users like
+    pillion-proxy could not enter it (a checkout below /root)."""
+    candidates = [REPOSITORY / "build" / preset / "bin" for preset in ("release", "dev")]
     if os.environ.get("PILLION_BIN"):
-        return Path(os.environ["PILLION_BIN"])
-    for preset in ("release", "dev"):
-        candidate = REPOSITORY / "build" / preset / "bin"
-        if (candidate / "pillion").exists():
-            return candidate
-    raise AssertionError("cannot find the programs: set PILLION_BIN")
+        candidates = [Path(os.environ["PILLION_BIN"])]
+    found = next((path for path in candidates if path.is_dir()), None)
+    assert found, "cannot find the programs: set PILLION_BIN"
+    if os.geteuid() != 0 or all(path.stat().st_mode & 0o001 for path in (found, *found.parents)):
+        return found
+    copy = make_workspace()
+    atexit.register(remove_workspace, copy)
+    return Path(shutil.copytree(found, copy / "bin"))
 
 
 def program(name):
@@ -386,7 +394,10 @@ class Service:
         """Writes (or replaces) the service's file; words between @ are filled in."""
         lines = toml.splitlines()
         text = "\n".join(line[8:] if line.startswith(" " * 8) else line for line in lines) + "\n"
-        for word, value in (("@name@", self.name), ("@dir@", self.directory), ("@support@", SUPPORT),
+        support = self.directory / "support"
+        support.mkdir(mode=0o755, exist_ok=True)
+        shutil.copy(SUPPORT / "http_app.py", support)
+        for word, value in (("@name@", self.name), ("@dir@", self.directory), ("@support@", support),
                             ("@bin@", program_directory())):
             text = text.replace(word, str(value))
         while "@port:" in text:
@@ -427,9 +438,7 @@ class Service:
             f"`pillion run` ended with {self.process.returncode}\n{self.describe()}")
         status = self.status() or {}
         self.remember_links()
-        service = status.get("service")
-        ready = status.get("ready", service.get("ready") if isinstance(service, dict) else None)
-        return status if ready else None
+        return status if status.get("ready", status.get("is_ready")) else None
 
     def wait_ready(self, timeout=READY_SECONDS):
         return self.wait_for(self.is_ready, timeout, f"{self.name} to be ready")
@@ -522,8 +531,9 @@ def kill_by_handle(pid):
 
 
 def make_workspace():
-    """A private directory under /tmp that every user may enter; the caller removes it."""
-    path = Path(tempfile.mkdtemp(prefix="pillion-test-"))
+    """A private directory that every user may enter; the caller removes it. Not below /tmp for root: the
+    children of a service have a /tmp of their own."""
+    path = Path(tempfile.mkdtemp(prefix="pillion-test-", dir="/run" if os.geteuid() == 0 else None))
     path.chmod(0o755)
     return path
 
