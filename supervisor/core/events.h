@@ -1,0 +1,129 @@
+// What the host tells the core. Each event is a fact that happened, keyed by child and generation;
+// events of a past generation, duplicates and late ones are harmless. Time does not come as an
+// event: the host calls Core::advance() when Core::next_wakeup() is reached.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "supervisor/core/ids.h"
+#include "supervisor/core/plan.h"
+
+namespace pillion::supervisor::core {
+
+// How the main process of a child ended.
+struct ExitStatus {
+  enum class Kind { Exited, Signaled, Unknown };
+  Kind kind = Kind::Unknown;  // Unknown: the status was lost; counts as a failure
+  int value = 0;              // exit code or signal number
+  bool is_oom_kill = false;
+
+  // The shell's convention: the code, 128 + signal, 255 when unknown.
+  int exit_code() const;
+  // "exited with 3", "was killed by signal 9 (out of memory)"
+  std::string describe() const;
+  bool operator==(const ExitStatus&) const = default;
+};
+
+// The network namespace exists and the service's mounts are made; children may start.
+struct NetworkCreated {};
+// The set-up failed for good; the service ends with exit code 71.
+struct NetworkFailed {
+  std::string reason;
+};
+struct NetworkRemoved {};
+struct CaptureLive {};
+struct CaptureFailed {
+  std::string reason;
+};
+
+// The child's exec is confirmed.
+struct Spawned {
+  ChildId child = 0;
+  Generation generation = 0;
+  int pid = 0;
+};
+
+// There is no process. `stage` names the failed step ("exec", "chdir", "cgroup", …), `reason` is a
+// whole sentence fragment for people: "chdir(\"/opt/x\"): no such file or directory".
+struct SpawnFailed {
+  ChildId child = 0;
+  Generation generation = 0;
+  std::string stage;
+  int errno_value = 0;
+  std::string reason;
+};
+
+// The main process ended. With `has_leftovers` other processes of its cgroup still run; the host
+// then says CgroupEmpty when the last one is gone.
+struct Exited {
+  ChildId child = 0;
+  Generation generation = 0;
+  ExitStatus status;
+  bool has_leftovers = false;
+};
+struct CgroupEmpty {
+  ChildId child = 0;
+  Generation generation = 0;
+};
+
+// One fact from the child's notify socket. A datagram with several fields becomes several events.
+struct Notified {
+  enum class Kind { Ready, Stopping, Reloading, Watchdog, Status, Receipt };
+  ChildId child = 0;
+  Generation generation = 0;
+  Kind kind = Kind::Ready;
+  std::string text;  // of Status, and "key=value key=value" of Receipt
+};
+
+// What WatchGate asked for was seen.
+struct GateSeen {
+  ChildId child = 0;
+  Generation generation = 0;
+};
+
+enum class ProbeResult { Success, Failure, Timeout, ProberError };
+
+struct ProbeFinished {
+  ChildId child = 0;
+  Generation generation = 0;
+  ProbeKind kind = ProbeKind::Readiness;
+  std::uint64_t sequence = 0;  // of the RunProbe it answers
+  ProbeResult result = ProbeResult::Success;
+  std::string detail;  // "connection refused", "HTTP 503"
+};
+
+struct HookFinished {
+  ChildId child = 0;
+  Generation generation = 0;
+  HookKind kind = HookKind::PreStop;
+  bool is_success = true;
+  std::string detail;
+};
+
+// A stop by signal or by the control socket. The first one starts the stop; a shorter `grace` of a
+// later one shortens the deadline. With `escalates` (signals: each TERM or INT) the second skips
+// delays and hooks, the third kills at once.
+struct StopRequested {
+  std::optional<Duration> grace;  // empty = the service's stop_grace; 0 = kill
+  bool escalates = false;
+  std::string reason;  // "SIGTERM", "pillion stop"
+};
+
+// From an operator: replace the running generation of a child, without backoff.
+struct RestartRequested {
+  ChildId child = 0;
+};
+// From an operator: do not wait for the backoff any longer, and forget past failures.
+struct RetryRequested {
+  ChildId child = 0;
+};
+
+using Event =
+    std::variant<NetworkCreated, NetworkFailed, NetworkRemoved, CaptureLive, CaptureFailed, Spawned,
+                 SpawnFailed, Exited, CgroupEmpty, Notified, GateSeen, ProbeFinished, HookFinished,
+                 StopRequested, RestartRequested, RetryRequested>;
+
+}  // namespace pillion::supervisor::core

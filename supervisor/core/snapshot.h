@@ -1,0 +1,79 @@
+// The core's memory as a plain value, so that a restarted supervisor continues where the last one
+// ended. Times are durations since boot (CLOCK_BOOTTIME); a snapshot of another boot is worthless:
+// the host writes the boot id beside it and compares.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/clock.h"
+#include "runtime/result.h"
+#include "supervisor/core/child_machine.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/service_machine.h"
+
+namespace pillion::supervisor::core {
+
+struct ChildSnapshot {
+  std::string name;  // children are matched by name
+  ChildState state = ChildState::Waiting;
+  Desired desired = Desired::Up;
+  Generation generation = 0;
+  int pid = 0;
+  unsigned restarts = 0;
+  unsigned failures_in_a_row = 0;
+  bool has_started_once = false;
+  bool is_gate_passed = false;
+  bool is_ready = false;
+  bool is_hook_done = false;    // pre_stop, of this stop
+  bool was_killed = false;      // by us, in this stop
+  Duration entered_state_at{};  // all times since boot
+  Duration generation_started_at{};
+  std::optional<Duration> state_deadline;
+  std::vector<Duration> recent_restarts;
+  std::optional<ExitStatus> last_exit;
+  std::optional<int> final_exit_code;
+  std::string failure_reason;
+  std::string status_text;
+  std::map<std::string, std::int64_t> receipt;
+};
+
+struct StopSnapshot {
+  std::string reason;
+  Duration requested_at{};
+  Duration deadline{};
+  unsigned requests = 1;
+  std::optional<int> forced_exit_code;
+  std::optional<Duration> app_signalled_at;
+  std::optional<Duration> app_gone_at;
+  std::optional<Duration> helpers_gone_at;
+};
+
+struct Snapshot {
+  static constexpr int kVersion = 1;
+  int version = kVersion;
+  std::string boot_id;  // filled and compared by the host
+  ServiceState state = ServiceState::Preparing;
+  Duration service_started_at{};
+  bool is_capture_live = false;
+  std::optional<StopSnapshot> stop;
+  std::vector<ChildSnapshot> children;
+};
+
+// JSON text with everything in it; and back. The parse fails on another version or on rubbish.
+std::string to_json(const Snapshot& snapshot);
+Result<Snapshot> parse_snapshot(std::string_view json);
+
+// A process that the host found alive, or whose exit it learned of, when the supervisor started
+// again (from the keeper's ledger).
+struct Survivor {
+  std::string child;
+  Generation generation = 0;
+  int pid = 0;
+  std::optional<ExitStatus> exited;  // empty = alive
+  bool has_leftovers = false;        // of an exited one
+};
+
+}  // namespace pillion::supervisor::core
