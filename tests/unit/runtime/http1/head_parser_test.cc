@@ -214,7 +214,7 @@ TEST_CASE("response heads parse, and their faults are 502") {
 
 TEST_CASE("persistence follows Connection and the version") {
   const auto keeps = [](std::string_view line, Version version) {
-    const std::string bytes = with_field(std::string(line));  // the head's views point into it
+    const std::string bytes = with_field(line);  // the head's views point into it
     return wants_keep_alive(parse(bytes).head.fields, version);
   };
   CHECK(keeps("X: y", Version::Http11));
