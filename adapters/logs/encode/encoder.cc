@@ -1,0 +1,137 @@
+#include "adapters/logs/encode/encoder.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "adapters/logs/encode/timestamp.h"
+#include "runtime/json_text.h"
+
+namespace pillion::logs {
+namespace {
+
+void reserve_key(EncodeState& state, std::string_view key) {
+  char padded[8] = {};
+  std::memcpy(padded, key.data(), std::min(key.size(), sizeof padded));
+  const std::uint32_t bucket = key_bucket(padded, key.size());
+  state.reserved_keys[bucket >> 6] |= std::uint64_t{1} << (bucket & 63);
+}
+
+void reserve_own_keys(EncodeState& state) {
+  for (const std::string_view key : {"@timestamp", "log.level", "message", "log.flags"}) {
+    reserve_key(state, key);
+  }
+  const Envelope& envelope = state.envelope;
+  if (envelope.has_offset) reserve_key(state, "log.offset");
+  if (envelope.has_created) reserve_key(state, "event.created");
+  if (envelope.has_original) reserve_key(state, "event.original");
+  if (state.is_cri) {
+    reserve_key(state, "stream");
+    reserve_key(state, "pillion.generation");
+  }
+  for (const auto& entry : envelope.entries) reserve_key(state, entry.key);
+}
+
+}  // namespace
+
+void Envelope::add(std::string_view key, std::string_view value) {
+  std::string rendered;
+  append_json_string(rendered, key);
+  rendered += ':';
+  append_json_string(rendered, value);
+  rendered += ',';
+  tail += rendered;
+  entries.push_back({std::string(key), std::move(rendered)});
+}
+
+void RecordBuffer::grow(std::size_t bytes) {
+  const std::size_t capacity = std::max({capacity_ * 2, size_ + bytes, std::size_t{64} << 10});
+  std::unique_ptr<char[]> larger(new char[capacity]);
+  if (size_ > 0) std::memcpy(larger.get(), data_.get(), size_);
+  data_ = std::move(larger);
+  capacity_ = capacity;
+}
+
+void RecordBuffer::grow_ends() {
+  const std::size_t capacity = std::max(record_capacity_ * 2, std::size_t{256});
+  std::unique_ptr<std::uint32_t[]> larger(new std::uint32_t[capacity]);
+  if (record_count_ > 0) {
+    std::memcpy(larger.get(), record_ends_.get(), record_count_ * sizeof(std::uint32_t));
+  }
+  record_ends_ = std::move(larger);
+  record_capacity_ = capacity;
+}
+
+const Kernel& kernel_for_this_cpu() {
+#if defined(PILLION_LOGS_HAS_AVX2)
+  static const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                               __builtin_cpu_supports("bmi2");
+  if (has_avx2) return kAvx2Kernel;
+#endif
+  return kBaselineKernel;
+}
+
+Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel) {
+  state_.format = state_.active = options.format;
+  state_.is_cri = options.is_cri;
+  state_.zone = std::move(options.zone);
+  state_.envelope = std::move(options.envelope);
+  state_.line_bytes_max = options.line_bytes_max;
+  state_.scratch.is_truncated = state_.scratch.is_partial = false;
+  reserve_own_keys(state_);
+  set_observed_time(0);
+}
+
+void Encoder::set_observed_time(std::int64_t unix_nanoseconds) {
+  state_.observed_length =
+      static_cast<std::uint32_t>(render_wall_time(unix_nanoseconds, state_.observed));
+}
+
+std::size_t Encoder::encode(std::string_view chunk, std::uint64_t offset, RecordBuffer& buffer,
+                            std::size_t buffer_bytes_max) {
+  const char* const end = chunk.data() + chunk.size();
+  const char* p = chunk.data();
+  for (;;) {  // again when `auto` has chosen on the way
+    const Format before = state_.active;
+    p = kernel_.encode_lines(state_, p, end, offset + static_cast<std::uint64_t>(p - chunk.data()),
+                             buffer, buffer_bytes_max);
+    if (state_.active == before) return static_cast<std::size_t>(p - chunk.data());
+  }
+}
+
+void Encoder::encode_unfinished(std::string_view line, std::uint64_t offset, RecordBuffer& buffer) {
+  state_.scratch.is_partial = line.size() <= state_.line_bytes_max;
+  std::string finished;
+  finished.reserve(line.size() + 1 + kScanPadding);
+  finished.append(line).push_back('\n');
+  encode(finished, offset, buffer);
+  state_.scratch.is_partial = false;
+}
+
+void Encoder::flush_joined(RecordBuffer& buffer) {
+  for (std::size_t stream = 0; stream < 2; ++stream) {
+    if (!state_.cri_is_joining[stream]) continue;
+    state_.cri_is_joining[stream] = false;
+    std::string line = state_.cri_joined_time[stream];
+    line += stream == 0 ? " stdout F " : " stderr F ";
+    line += state_.cri_joined[stream];
+    encode_unfinished(line, state_.cri_joined_offset[stream], buffer);
+  }
+}
+
+std::uint64_t Encoder::safe_offset(std::uint64_t offset) const {
+  for (std::size_t stream = 0; stream < 2; ++stream) {
+    if (state_.cri_is_joining[stream]) offset = std::min(offset, state_.cri_joined_offset[stream]);
+  }
+  return offset;
+}
+
+std::string Encoder::take_choice() {
+  if (!std::exchange(state_.has_chosen, false)) return {};
+  if (state_.active == Format::Mixed) return "mixed (no one format fits; each line by its own)";
+  return std::string(name_of(state_.active)) + " (" +
+         std::to_string(state_.votes[static_cast<std::size_t>(state_.active)]) + " of " +
+         std::to_string(state_.vote_count) + " lines)";
+}
+
+}  // namespace pillion::logs

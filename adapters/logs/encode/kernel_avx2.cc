@@ -1,0 +1,20 @@
+// The inner loops for CPUs with AVX2 and BMI. The target is set behind every other include, so that
+// no inline function of a library is compiled for it and then picked by the linker for everybody.
+#include "adapters/logs/encode/kernel.h"
+#include "adapters/logs/encode/timestamp.h"
+
+#if defined(PILLION_LOGS_HAS_AVX2)
+#include <immintrin.h>
+
+#pragma GCC push_options
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
+#define PILLION_LOGS_ISA avx2
+#include "adapters/logs/encode/kernel_encode.h"
+
+namespace pillion::logs {
+
+const Kernel kAvx2Kernel{"avx2", avx2::encode_lines};
+
+}  // namespace pillion::logs
+#pragma GCC pop_options
+#endif

@@ -1,0 +1,229 @@
+// From bytes to records: lines, CRI headers, choice of parser, one JSON object per line. The top of
+// the encoder's inner loops, see kernel_scan.h.
+#pragma once
+
+#include "adapters/logs/encode/kernel_clf.h"
+#include "adapters/logs/encode/kernel_json.h"
+#include "adapters/logs/encode/kernel_pairs.h"
+
+namespace pillion::logs {
+namespace PILLION_LOGS_ISA {
+
+inline constexpr std::uint32_t kVotesToChoose = 64;
+
+inline char* parse_raw(EncodeState& state, char* out, const char* p, const char* end) {
+  add_piece(state.scratch, {p, end, Text::Raw});
+  return put_message(state, out);
+}
+
+// A logfmt line by itself must start with a pair and have two: prose with a stray "a=b" is not one.
+inline char* parse_certain_logfmt(EncodeState& state, char* out, const char* p, const char* end) {
+  std::uint32_t pairs = 0;
+  out = put_pairs(state, out, p, end, pairs);
+  const Scratch& record = state.scratch;
+  const bool starts_with_text = record.piece_count > 0 && record.pieces[0].begin == p;
+  return pairs < 2 || starts_with_text ? nullptr : put_message(state, out);
+}
+
+// Tries the formats that the line's first byte allows. Always succeeds: a line of no format is raw.
+inline char* parse_detected(EncodeState& state, char* const begin, const char* p, const char* end,
+                            std::uint64_t offset, Format& detected) {
+  const auto attempt = [&](Format format, auto parse) {
+    char* const body = begin_record(state, begin, offset);
+    detected = format;
+    return parse(state, body, p, end);
+  };
+  const char* const first = skip_blanks(p, end);
+  const char c = first < end ? *first : ' ';
+  char* out = nullptr;
+  if (c == '{') out = attempt(Format::Json, parse_json);
+  if (out == nullptr && (is_digit(c) || c == '[')) {
+    out = attempt(Format::PrefixedLogfmt, parse_prefixed);
+  }
+  if (out == nullptr && c != '{' && c != '[') out = attempt(Format::Clf, parse_clf);
+  if (out == nullptr) out = attempt(Format::Logfmt, parse_certain_logfmt);
+  if (out == nullptr) out = attempt(Format::Raw, parse_raw);
+  state.scratch.failure = nullptr;
+  return out;
+}
+
+// One format for the whole file when it is right for nearly every line so far; else line by line.
+inline void vote(EncodeState& state, Format format) {
+  ++state.votes[static_cast<std::size_t>(format)];
+  if (++state.vote_count < kVotesToChoose) return;
+  Format best = Format::Raw;
+  for (std::size_t i = 0; i < kFormatCount; ++i) {
+    if (state.votes[i] > state.votes[static_cast<std::size_t>(best)]) best = static_cast<Format>(i);
+  }
+  const std::uint32_t needed = best == Format::Raw ? kVotesToChoose : kVotesToChoose * 9 / 10;
+  state.active = state.votes[static_cast<std::size_t>(best)] >= needed ? best : Format::Mixed;
+  state.has_chosen = true;
+}
+
+template<Format F>
+inline char* parse_line(EncodeState& state, char* out, const char* p, const char* end) {
+  if constexpr (F == Format::Json) return parse_json(state, out, p, end);
+  if constexpr (F == Format::Logfmt) return parse_logfmt(state, out, p, end);
+  if constexpr (F == Format::PrefixedLogfmt) return parse_prefixed(state, out, p, end);
+  if constexpr (F == Format::Clf) return parse_clf(state, out, p, end);
+  if constexpr (F == Format::Raw) return parse_raw(state, out, p, end);
+}
+
+// Where to cut a text of more than `max` bytes: not inside a UTF-8 sequence.
+inline const char* cut(const char* p, std::size_t max) {
+  const char* q = p + max;
+  for (int i = 0; i < 3 && q > p && (static_cast<unsigned char>(*q) & 0xc0) == 0x80; ++i) --q;
+  return q;
+}
+
+template<Format F>
+inline void encode_record(EncodeState& state, const char* p, const char* end, std::uint64_t offset,
+                          RecordBuffer& buffer) {
+  Scratch& record = state.scratch;
+  ++state.counters.lines;
+  if (p == end) return;
+  if (static_cast<std::size_t>(end - p) > state.line_bytes_max) {
+    end = cut(p, state.line_bytes_max);
+    record.is_truncated = true;
+  }
+  const auto length = static_cast<std::size_t>(end - p);
+  const Envelope& envelope = state.envelope;
+  char* const begin = buffer.reserve(length * 8 + (envelope.has_original ? length * 6 : 0) + 2048 +
+                                     envelope.tail.size() + envelope.record_prefix.size());
+  char* out;
+  if constexpr (F == Format::Auto || F == Format::Mixed) {
+    Format detected = Format::Raw;
+    out = parse_detected(state, begin, p, end, offset, detected);
+    if constexpr (F == Format::Auto) vote(state, detected);
+  } else {
+    char* const body = begin_record(state, begin, offset);
+    out = parse_line<F>(state, body, p, end);
+    if (out == nullptr) {  // the whole line goes out as it is, marked
+      const char* const failure = record.failure;
+      out = parse_raw(state, begin_record(state, begin, offset), p, end);
+      record.failure = failure;
+      ++state.counters.parse_failures;
+    }
+  }
+  out = end_record(state, out, {p, length}, offset);
+  buffer.end_record(out);
+  ++state.counters.records;
+  state.counters.truncated += record.is_truncated;
+  state.counters.partial += record.is_partial;
+  record.is_truncated = false;
+}
+
+// `2024-01-15T14:32:01.123456789Z stdout F:g3 the line`: what container runtimes and our supervisor
+// write. Returns the start of the content, null when the line has no such header.
+inline const char* read_cri_header(EncodeState& state, const char* p, const char* end,
+                                   bool& is_partial) {
+  const auto word_end = [&](const char* q) {
+    while (q < end && *q != ' ') ++q;
+    return q;
+  };
+  const char* const time_end = word_end(p);
+  if (time_end == end || time_end - p > 40) return nullptr;
+  const char* const stream = time_end + 1;
+  const char* const stream_end = word_end(stream);
+  const bool is_known = equal(stream, static_cast<std::size_t>(stream_end - stream), "stdout", 6) ||
+                        equal(stream, static_cast<std::size_t>(stream_end - stream), "stderr", 6);
+  if (stream_end == end || !is_known) return nullptr;
+  const char* const tags = stream_end + 1;
+  const char* const tags_end = word_end(tags);
+  if (tags == tags_end || (*tags != 'F' && *tags != 'P')) return nullptr;
+  state.cri_time = {p, static_cast<std::size_t>(time_end - p)};
+  state.cri_stream = {stream, static_cast<std::size_t>(stream_end - stream)};
+  state.cri_generation = 0;
+  if (tags_end - tags >= 4 && tags[1] == ':' && tags[2] == 'g') {
+    for (const char* q = tags + 3; q < tags_end && is_digit(*q); ++q) {
+      state.cri_generation = state.cri_generation * 10 + static_cast<std::uint64_t>(*q - '0');
+    }
+  }
+  is_partial = *tags == 'P';
+  return tags_end == end ? end : tags_end + 1;
+}
+
+template<Format F>
+inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
+                            std::uint64_t offset, RecordBuffer& buffer) {
+  bool is_partial = false;
+  const char* const content = read_cri_header(state, p, end, is_partial);
+  state.has_cri = content != nullptr;
+  if (content == nullptr) {
+    encode_record<F>(state, p, end, offset, buffer);
+    return;
+  }
+  const std::size_t stream = state.cri_stream == "stderr" ? 1 : 0;
+  std::string& joined = state.cri_joined[stream];
+  if (!is_partial && !state.cri_is_joining[stream]) {
+    encode_record<F>(state, content, end, offset, buffer);
+    return;
+  }
+  if (!state.cri_is_joining[stream]) {
+    state.cri_is_joining[stream] = true;
+    state.cri_joined_offset[stream] = offset;
+    state.cri_joined_time[stream].assign(state.cri_time.data(), state.cri_time.size());
+    joined.clear();
+  }
+  // One byte more than a line may have, so that encode_record sees that it must cut.
+  const std::size_t room = state.line_bytes_max + 1 - joined.size();
+  const auto length = static_cast<std::size_t>(end - content);
+  joined.append(content, length < room ? length : room);
+  if (is_partial) return;
+  state.cri_is_joining[stream] = false;
+  joined.reserve(joined.size() + kScanPadding);
+  encode_record<F>(state, joined.data(), joined.data() + joined.size(),
+                   state.cri_joined_offset[stream], buffer);
+}
+
+template<Format F>
+inline void encode_line(EncodeState& state, const char* p, const char* end, std::uint64_t offset,
+                        RecordBuffer& buffer) {
+  if (end > p && end[-1] == '\r') --end;
+  if (state.is_cri) {
+    encode_cri_line<F>(state, p, end, offset, buffer);
+  } else {
+    encode_record<F>(state, p, end, offset, buffer);
+  }
+}
+
+template<Format F>
+inline const char* encode_lines_of(EncodeState& state, const char* const begin, const char* end,
+                                   std::uint64_t offset, RecordBuffer& buffer,
+                                   std::size_t buffer_bytes_max) {
+  const char* p = begin;
+  while (p < end && state.active == F && buffer.size() < buffer_bytes_max) {
+    const void* const found = std::memchr(p, '\n', static_cast<std::size_t>(end - p));
+    if (found == nullptr) break;
+    const char* const newline = static_cast<const char*>(found);
+    encode_line<F>(state, p, newline, offset + static_cast<std::uint64_t>(p - begin), buffer);
+    p = newline + 1;
+  }
+  return p;
+}
+
+inline const char* encode_lines(EncodeState& state, const char* begin, const char* end,
+                                std::uint64_t offset, RecordBuffer& buffer,
+                                std::size_t buffer_bytes_max) {
+  switch (state.active) {
+    case Format::Auto:
+      return encode_lines_of<Format::Auto>(state, begin, end, offset, buffer, buffer_bytes_max);
+    case Format::Mixed:
+      return encode_lines_of<Format::Mixed>(state, begin, end, offset, buffer, buffer_bytes_max);
+    case Format::Raw:
+      return encode_lines_of<Format::Raw>(state, begin, end, offset, buffer, buffer_bytes_max);
+    case Format::Json:
+      return encode_lines_of<Format::Json>(state, begin, end, offset, buffer, buffer_bytes_max);
+    case Format::Logfmt:
+      return encode_lines_of<Format::Logfmt>(state, begin, end, offset, buffer, buffer_bytes_max);
+    case Format::PrefixedLogfmt:
+      return encode_lines_of<Format::PrefixedLogfmt>(state, begin, end, offset, buffer,
+                                                     buffer_bytes_max);
+    case Format::Clf:
+      return encode_lines_of<Format::Clf>(state, begin, end, offset, buffer, buffer_bytes_max);
+  }
+  return begin;
+}
+
+}  // namespace PILLION_LOGS_ISA
+}  // namespace pillion::logs

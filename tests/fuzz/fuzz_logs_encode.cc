@@ -1,0 +1,29 @@
+// Any bytes through every parser: the first byte chooses format (low bits) and CRI framing (top
+// bit). Output must be JSON, one object per line, and the same on every instruction set.
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/unit/adapters/logs/encode_support.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace pillion::logs;
+  if (size == 0) return 0;
+  const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
+  std::vector<std::string> first;
+  for (const Kernel* kernel : test::kernels()) {
+    auto options = test::options_of(static_cast<Format>((data[0] & 0x7f) % kFormatCount));
+    options.is_cri = (data[0] & 0x80) != 0;
+    options.line_bytes_max = 4096;
+    options.envelope.add("service.name", "s");
+    const auto records = test::encode(text, options, *kernel);
+    for (const auto& record : records) {
+      if (!nlohmann::json::accept(record) || record.find('\n') != record.size() - 1) std::abort();
+    }
+    if (kernel == test::kernels().front()) first = records;
+    if (records != first) std::abort();
+  }
+  return 0;
+}
