@@ -530,6 +530,13 @@ def kill_by_handle(pid):
         os.close(handle)
 
 
+def is_debian_mirror_reachable():
+    """True when apt can fetch from the machine's mirror now."""
+    result = run(["apt-get", "-q", "update", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10",
+                  "-o", "APT::Update::Error-Mode=any"], timeout=120)
+    return result.returncode == 0
+
+
 def make_workspace():
     """A private directory that every user may enter; the caller removes it. Not below /tmp for root: the
     children of a service have a /tmp of their own."""
