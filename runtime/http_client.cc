@@ -182,23 +182,23 @@ struct HttpClient::Core : std::enable_shared_from_this<Core> {
 // ---- curl's callbacks ---------------------------------------------------------------------------
 namespace {
 
-template <class Transfer>
+template<class Transfer>
 std::size_t on_curl_header(char* data, std::size_t size, std::size_t count, void* transfer) {
   return static_cast<Transfer*>(transfer)->take_header({data, size * count});
 }
 
-template <class Transfer>
+template<class Transfer>
 std::size_t on_curl_body(char* data, std::size_t size, std::size_t count, void* transfer) {
   return static_cast<Transfer*>(transfer)->take_body({data, size * count});
 }
 
-template <class Core>
+template<class Core>
 int on_curl_socket(CURL*, curl_socket_t socket, int what, void* core, void*) {
   static_cast<Core*>(core)->watch(socket, what);
   return 0;
 }
 
-template <class Core>
+template<class Core>
 int on_curl_timer(CURLM*, long timeout_ms, void* core_pointer) {
   auto* core = static_cast<Core*>(core_pointer);
   if (timeout_ms < 0) {
@@ -379,9 +379,8 @@ Error HttpClient::Exchange::Transfer::make_error(CURLcode code) const {
     curl_off_t connect_time = 0;
     curl_easy_getinfo(easy.get(), CURLINFO_CONNECT_TIME_T, &connect_time);
     const bool is_connected = connect_time > 0;
-    const auto waited =
-        is_connected ? request.total_timeout
-                     : std::min(request.connect_timeout, request.total_timeout);
+    const auto waited = is_connected ? request.total_timeout
+                                     : std::min(request.connect_timeout, request.total_timeout);
     return Error(what + (is_connected ? "no complete response" : "no connection") + " within " +
                      std::to_string(waited.count()) + " ms",
                  error);

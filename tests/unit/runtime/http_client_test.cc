@@ -350,7 +350,9 @@ TEST_CASE("destroying the exchange cancels it, before, during and in the callbac
   {
     HttpClient client(loop);
     bool is_called = false;
-    { auto owner = client.send(get(server.url()), [&](auto) { is_called = true; }); }
+    {
+      auto owner = client.send(get(server.url()), [&](auto) { is_called = true; });
+    }
     CHECK(client.in_flight() == 0);
 
     auto silent = client.send(get(server.url("/silent")), [&](auto) { is_called = true; });

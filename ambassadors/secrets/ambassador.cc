@@ -1,0 +1,169 @@
+#include "ambassadors/secrets/ambassador.h"
+
+#include <csignal>
+#include <map>
+#include <utility>
+
+#include "runtime/log.h"
+
+namespace pillion::secrets {
+namespace {
+
+constexpr int kExitSetUp = 71;  // EX_OSERR
+
+}  // namespace
+
+Ambassador::Ambassador(Loop& loop, Inputs inputs)
+    : loop_(loop),
+      inputs_(std::move(inputs)),
+      files_(clock_, registry_),
+      file_source_(loop, {.on_data = [this](const SecretId& id,
+                                            const SecretData& data) { return on_data(id, data); },
+                          .on_failure = [this](const SecretId& id,
+                                               const Error& why) { on_failure(id, why); }}),
+      admin_(loop),
+      drain_(
+          loop, drain_timeout_from_environment(), [this] { begin_drain(); }, [this] { stop(); }),
+      hang_up_(loop, SIGHUP, [this] { reload(); }),
+      refresh_(loop),
+      watchdog_(loop) {}
+
+Ambassador::~Ambassador() = default;
+
+Result<std::unique_ptr<Ambassador>> Ambassador::create(Loop& loop, Inputs inputs) {
+  std::unique_ptr<Ambassador> ambassador(new Ambassador(loop, std::move(inputs)));
+  ambassador->add_admin_routes();
+  if (auto opened = ambassador->open_listeners(); !opened) return fail(opened.error());
+  return ambassador;
+}
+
+Result<void> Ambassador::listen(HttpServer& server, const std::string& name,
+                                const std::optional<config::SocketAddress>& address) {
+  if (auto inherited = inputs_.listeners.take(name)) {
+    server.serve(std::move(*inherited));
+    return {};
+  }
+  if (!address) return {};
+  auto socket = listen_tcp(address->ip.to_string(), address->port);
+  if (!socket) return fail(socket.error());
+  server.serve(std::move(*socket));
+  return {};
+}
+
+Result<void> Ambassador::open_listeners() {
+  return listen(admin_, "admin", inputs_.config.admin.listen);
+}
+
+void Ambassador::add_admin_routes() {
+  const auto health = [this](const HttpServerRequest&) {
+    return is_ready_ ? HttpServerResponse::text(200, "ready\n")
+                     : HttpServerResponse::text(503, "waiting for " + waiting_text() + "\n");
+  };
+  admin_.route("GET", "/ready", health);
+  admin_.route("GET", "/healthz", health);
+  admin_.route("GET", "/secrets", [this](const HttpServerRequest&) {
+    return HttpServerResponse::json(200, "{\"files\":" + files_.to_json() + "}\n");
+  });
+  add_metrics_routes(admin_, registry_);
+}
+
+int Ambassador::run() {
+  if (const auto period = inputs_.notifier.watchdog_period()) {
+    watchdog_.start(*period, *period, [this] { inputs_.notifier.send("WATCHDOG=1"); });
+  }
+  apply();
+  loop_.run();
+  return exit_code_;
+}
+
+void Ambassador::apply() {
+  files_.apply(inputs_.config.files);
+  apply_sources();
+  // Also heals a file that somebody removed or replaced.
+  refresh_.start(inputs_.config.refresh, inputs_.config.refresh,
+                 [this] { file_source_.read_again(); });
+  review_readiness();
+}
+
+void Ambassador::apply_sources() {
+  std::map<std::string, bool> local_files;
+  for (const auto& file : inputs_.config.files) {
+    if (file.source != config::SecretSource::File) continue;
+    bool& with_fields = local_files[file.secret];
+    with_fields = with_fields || file.field.has_value();
+  }
+  file_source_.apply(std::move(local_files));
+}
+
+void Ambassador::reload() {
+  auto wanted = inputs_.reload();
+  if (!wanted) {
+    log::error("the new configuration is not valid: keeping the old one");
+    return;
+  }
+  inputs_.config = std::move(*wanted);
+  apply();
+  log::info("configuration reloaded");
+}
+
+bool Ambassador::on_data(const SecretId& id, const SecretData& data) {
+  const bool is_used = files_.update(id, data);
+  review_readiness();
+  return is_used;
+}
+
+void Ambassador::on_failure(const SecretId& id, const Error& why) {
+  files_.report_failure(id, why);
+  review_readiness();
+}
+
+std::string Ambassador::waiting_text() const { return files_.waiting_for(); }
+
+void Ambassador::review_readiness() {
+  if (files_.is_complete()) {
+    if (!is_ready_) become_ready();
+    set_status("all " + std::to_string(inputs_.config.files.size()) + " files are written");
+    return;
+  }
+  set_status("waiting for " + waiting_text());
+  if (is_ready_ || !files_.is_tried()) return;
+  switch (inputs_.config.on_unavailable) {
+    case config::OnUnavailable::Wait:
+      break;
+    case config::OnUnavailable::StartDegraded:
+      log::warn("starting degraded, without {}", waiting_text());
+      become_ready();
+      break;
+    case config::OnUnavailable::Fail:
+      log::error("giving up: no {}", waiting_text());
+      exit_code_ = kExitSetUp;
+      stop();
+      break;
+  }
+}
+
+void Ambassador::become_ready() {
+  is_ready_ = true;
+  inputs_.notifier.ready();
+  log::info("ready");
+}
+
+void Ambassador::set_status(const std::string& text) {
+  if (text == status_) return;
+  status_ = text;
+  inputs_.notifier.status(text);
+}
+
+void Ambassador::begin_drain() {
+  log::info("draining");
+  inputs_.notifier.stopping();
+  drain_.finish();
+  stop();
+}
+
+void Ambassador::stop() {
+  inputs_.notifier.receipt({{"files_written", static_cast<long long>(files_.files_written())}});
+  loop_.stop();
+}
+
+}  // namespace pillion::secrets
