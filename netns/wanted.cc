@@ -34,6 +34,11 @@ Names names_of(std::string_view service) {
   return names;
 }
 
+std::string capture_table_of(const Wanted& wanted) {
+  const bool is_own = wanted.mode == Mode::Bridged || wanted.mode == Mode::Sealed;
+  return is_own ? std::string(kCaptureTable) : names_of(wanted.service).host_table;
+}
+
 std::string_view mode_text(Mode mode) {
   switch (mode) {
     case Mode::Bridged:

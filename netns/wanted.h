@@ -34,6 +34,14 @@ enum class InboundMethod : std::uint8_t {
   Tproxy,    // no translation: the listener must have IP_TRANSPARENT (IPV6_TRANSPARENT) set
 };
 
+// Ports first..last, both included.
+struct PortRange {
+  std::uint16_t first = 0;
+  std::uint16_t last = 0;
+
+  bool operator==(const PortRange&) const = default;
+};
+
 // Which connections are captured, and by which exemptions. Ports and CIDRs are destinations.
 struct Intercept {
   bool inbound = true;
@@ -41,8 +49,10 @@ struct Intercept {
   InboundMethod inbound_method = InboundMethod::Redirect;
   std::vector<std::uint16_t> inbound_ports;  // declared TCP ports of the app; nothing else
   std::vector<std::uint16_t> exclude_inbound_ports;
-  std::vector<std::uint16_t> exclude_outbound_ports;
+  std::vector<PortRange> exclude_outbound_ports;  // JSON: 80 or "8000-8010"
+  std::vector<PortRange> include_outbound_ports;  // empty = all
   std::vector<Cidr> exclude_outbound_cidrs;
+  std::vector<Cidr> include_outbound_cidrs;  // empty = all
   std::uint32_t proxy_uid = kProxyUid;
   std::vector<std::uint32_t> exempt_uids;  // the other helpers
   std::vector<std::uint32_t> exempt_gids;
@@ -89,9 +99,10 @@ struct Wanted {
   Mode mode = Mode::Bridged;
   // mode = join: a name under /run/netns, an absolute path, or "pid:N".
   std::string join;
-  Cidr pool;    // IPv4, each service takes one /30
-  Cidr pool6;   // IPv6 unique local range, /48 or shorter, each service takes one /64
-  int mtu = 0;  // 0 = that of the uplink
+  Cidr pool;         // IPv4, each service takes one /30
+  Cidr pool6;        // IPv6 unique local range, /48 or shorter, each service takes one /64
+  bool ipv6 = true;  // false: no IPv6 address even where the host has IPv6
+  int mtu = 0;       // 0 = that of the uplink
   Intercept intercept;
   std::vector<Publish> publish;
   std::vector<HostAlias> aliases;
@@ -122,6 +133,10 @@ inline constexpr std::string_view kInnerInterface = "eth0";
 inline constexpr std::string_view kCaptureTable = "pillion";  // family inet, inside
 
 Names names_of(std::string_view service);
+
+// The nftables table (family inet) with the capture rules of `wanted`: kCaptureTable in a namespace
+// of the service's own, the service's host table where the namespace may be shared.
+std::string capture_table_of(const Wanted& wanted);
 
 std::string_view mode_text(Mode mode);
 

@@ -60,6 +60,10 @@ class ObjectReader {
       });
     });
   }
+  void read(const char* key, std::vector<PortRange>& values) {
+    with(key, "must be a list of ports (80) and port ranges (\"8000-8010\")",
+         [&](const Json& json) { return list_of(json, values, port_range_of); });
+  }
   void read(const char* key, Cidr& value) {
     with(key, "must be an address range such as \"10.0.0.0/8\"",
          [&](const Json& json) { return cidr_of(json, value); });
@@ -137,6 +141,17 @@ class ObjectReader {
     value = static_cast<Integer>(number);
     return true;
   }
+  static bool port_range_of(const Json& json, PortRange& range) {
+    if (integer_of(json, range.first, 1, 65535)) return range.last = range.first, true;
+    if (!json.is_string()) return false;
+    const std::string& text = json.get_ref<const std::string&>();
+    const auto dash = text.find('-');
+    if (dash == std::string::npos) return false;
+    const Json first = Json::parse(text.substr(0, dash), nullptr, false);
+    const Json last = Json::parse(text.substr(dash + 1), nullptr, false);
+    return integer_of(first, range.first, 1, 65535) &&
+           integer_of(last, range.last, range.first, 65535);
+  }
   static bool cidr_of(const Json& json, Cidr& value) {
     if (!json.is_string()) return false;
     auto parsed = parse_cidr(json.get_ref<const std::string&>());
@@ -185,8 +200,10 @@ void read_intercept(ObjectReader& reader, Intercept& intercept) {
   reader.read_enum("inbound_method", intercept.inbound_method, kInboundMethods);
   reader.read_integers("inbound_ports", intercept.inbound_ports, 1, 65535);
   reader.read_integers("exclude_inbound_ports", intercept.exclude_inbound_ports, 1, 65535);
-  reader.read_integers("exclude_outbound_ports", intercept.exclude_outbound_ports, 1, 65535);
+  reader.read("exclude_outbound_ports", intercept.exclude_outbound_ports);
+  reader.read("include_outbound_ports", intercept.include_outbound_ports);
   reader.read("exclude_outbound_cidrs", intercept.exclude_outbound_cidrs);
+  reader.read("include_outbound_cidrs", intercept.include_outbound_cidrs);
   reader.read_integer("proxy_uid", intercept.proxy_uid, 0, kUidMax);
   reader.read_integers("exempt_uids", intercept.exempt_uids, 0, kUidMax);
   reader.read_integers("exempt_gids", intercept.exempt_gids, 0, kUidMax);
@@ -234,6 +251,7 @@ void read_wanted(ObjectReader& reader, Wanted& wanted) {
   reader.read("join", wanted.join);
   reader.read("pool", wanted.pool);
   reader.read("pool6", wanted.pool6);
+  reader.read("ipv6", wanted.ipv6);
   reader.read_integer("mtu", wanted.mtu, 0, 65535);
   reader.read_object("intercept",
                      [&](ObjectReader& members) { read_intercept(members, wanted.intercept); });
@@ -255,16 +273,34 @@ void read_wanted(ObjectReader& reader, Wanted& wanted) {
   check_pools(reader, wanted);
 }
 
+Json to_json(const std::vector<Cidr>& cidrs) {
+  Json list = Json::array();
+  for (const Cidr& cidr : cidrs) list.push_back(cidr.text());
+  return list;
+}
+
+Json to_json(const std::vector<PortRange>& ranges) {
+  Json list = Json::array();
+  for (const PortRange& range : ranges) {
+    if (range.first == range.last) {
+      list.push_back(range.first);
+    } else {
+      list.push_back(fmt::format("{}-{}", range.first, range.last));
+    }
+  }
+  return list;
+}
+
 Json to_json(const Intercept& intercept) {
-  Json cidrs = Json::array();
-  for (const Cidr& cidr : intercept.exclude_outbound_cidrs) cidrs.push_back(cidr.text());
   return {{"inbound", intercept.inbound},
           {"outbound", intercept.outbound},
           {"inbound_method", enum_text(intercept.inbound_method, kInboundMethods)},
           {"inbound_ports", intercept.inbound_ports},
           {"exclude_inbound_ports", intercept.exclude_inbound_ports},
-          {"exclude_outbound_ports", intercept.exclude_outbound_ports},
-          {"exclude_outbound_cidrs", cidrs},
+          {"exclude_outbound_ports", to_json(intercept.exclude_outbound_ports)},
+          {"include_outbound_ports", to_json(intercept.include_outbound_ports)},
+          {"exclude_outbound_cidrs", to_json(intercept.exclude_outbound_cidrs)},
+          {"include_outbound_cidrs", to_json(intercept.include_outbound_cidrs)},
           {"proxy_uid", intercept.proxy_uid},
           {"exempt_uids", intercept.exempt_uids},
           {"exempt_gids", intercept.exempt_gids},
@@ -336,6 +372,7 @@ std::string wanted_to_json(const Wanted& wanted) {
                          {"join", wanted.join},
                          {"pool", wanted.pool.text()},
                          {"pool6", wanted.pool6.text()},
+                         {"ipv6", wanted.ipv6},
                          {"mtu", wanted.mtu},
                          {"intercept", to_json(wanted.intercept)},
                          {"publish", publish},

@@ -20,6 +20,9 @@ TEST_CASE("a wanted document keeps its meaning through JSON") {
   wanted.intercept.inbound_ports = {8080, 8443};
   wanted.intercept.inbound_method = InboundMethod::Tproxy;
   wanted.intercept.exclude_outbound_cidrs = {*parse_cidr("169.254.169.254/32")};
+  wanted.intercept.exclude_outbound_ports = {{5432, 5432}, {8000, 8010}};
+  wanted.intercept.include_outbound_cidrs = {*parse_cidr("10.0.0.0/8")};
+  wanted.ipv6 = false;
   wanted.intercept.exempt_uids = {1338, 1339};
   wanted.publish = {{"127.0.0.1", 5353, 53, Transport::Udp, true}};
   wanted.aliases = {{"240.240.0.1", {"user-service", "users"}}};

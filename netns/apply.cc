@@ -1,0 +1,344 @@
+#include "netns/apply.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "netns/conntrack.h"
+#include "netns/namespace.h"
+#include "netns/nft.h"
+#include "netns/plan.h"
+#include "netns/rtnetlink.h"
+#include "netns/rules.h"
+#include "netns/sysctl.h"
+
+namespace pillion::netns {
+namespace {
+
+// What to do about a cause, "" where the cause says it all.
+std::string_view remedy_of(int errno_value) {
+  switch (errno_value) {
+    case EPERM:
+    case EACCES:
+      return "; run as root (CAP_NET_ADMIN and CAP_SYS_ADMIN), or set [network] mode = \"host\"";
+    case EOPNOTSUPP:
+      return "; the kernel lacks the feature (CONFIG_VETH, CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, "
+             "CONFIG_NFT_TPROXY)";
+    case EROFS:
+      return "; the setting is read-only here, set it outside the container";
+    default:
+      return "";
+  }
+}
+
+Error step_error(const Step& step, const Error& cause) {
+  return Error(fmt::format("cannot {}: {}{}", describe(step), cause.message(),
+                           remedy_of(cause.errno_value())),
+               cause.errno_value());
+}
+
+// Executes steps in order, each in the namespace of its side.
+class Executor {
+ public:
+  // `inside` may be empty while a PinNamespace step is still to come.
+  explicit Executor(Fd inside) : inside_(std::move(inside)) {}
+
+  Result<void> run(const std::vector<Step>& steps) {
+    for (const Step& step : steps) {
+      auto done = std::visit([this](const auto& typed) { return execute(typed); }, step);
+      if (!done) return fail(step_error(step, done.error()));
+    }
+    return {};
+  }
+
+  const std::vector<ChangedSysctl>& changed_sysctls() const { return changed_; }
+
+  // Puts back the settings of the host that the steps changed.
+  void restore_sysctls() {
+    for (auto changed = changed_.rbegin(); changed != changed_.rend(); ++changed) {
+      // Best effort: this is already the way out of an error, which is what gets reported.
+      (void)write_sysctl(sysctl_display_name(changed->name), changed->old_value);
+    }
+    changed_.clear();
+  }
+
+ private:
+  template<class Work>
+  Result<void> on(Side side, Work work) {
+    if (side == Side::Host) return work();
+    auto scope = NamespaceScope::enter(inside_.get());
+    if (!scope) return fail(scope.error());
+    return work();
+  }
+  // Opened once per side; a netlink socket stays in the namespace it was opened in.
+  Result<RouteNetlink*> netlink(Side side) {
+    auto& slot = side == Side::Host ? host_netlink_ : inside_netlink_;
+    if (slot) return &*slot;
+    auto opened = on(side, [&]() -> Result<void> {
+      auto socket = RouteNetlink::open();
+      if (!socket) return fail(socket.error());
+      slot = std::move(*socket);
+      return {};
+    });
+    if (!opened) return fail(opened.error());
+    return &*slot;
+  }
+  template<class Work>
+  Result<void> with_netlink(Side side, Work work) {
+    auto socket = netlink(side);
+    if (!socket) return fail(socket.error());
+    return work(**socket);
+  }
+
+  Result<void> execute(const PinNamespace& step) {
+    auto fd = create_pinned_namespace(step.path);
+    if (!fd) return fail(fd.error());
+    inside_ = std::move(*fd);
+    return {};
+  }
+  Result<void> execute(const CreateVeth& step) {
+    return with_netlink(
+        Side::Host, [&](RouteNetlink& socket) { return socket.create_veth(step, inside_.get()); });
+  }
+  Result<void> execute(const AddAddress& step) {
+    return with_netlink(step.side, [&](RouteNetlink& socket) {
+      return socket.add_address(step.interface, step.cidr);
+    });
+  }
+  Result<void> execute(const SetUp& step) {
+    return with_netlink(step.side,
+                        [&](RouteNetlink& socket) { return socket.set_up(step.interface); });
+  }
+  Result<void> execute(const AddRoute& step) {
+    return with_netlink(step.side, [&](RouteNetlink& socket) { return socket.add_route(step); });
+  }
+  Result<void> execute(const AddMarkRule& step) {
+    return with_netlink(step.side,
+                        [&](RouteNetlink& socket) { return socket.add_mark_rule(step); });
+  }
+  Result<void> execute(const WriteSysctl& step) {
+    return on(step.side, [&]() -> Result<void> {
+      const std::string old_value = read_sysctl(step.name);
+      auto written = write_sysctl(step.name, step.value);
+      if (!written) return step.is_required ? written : Result<void>{};
+      if (step.is_reported && old_value != step.value) {
+        changed_.push_back({sysctl_display_name(step.name), old_value, step.value});
+      }
+      return {};
+    });
+  }
+  Result<void> execute(const LoadRules& step) {
+    return on(step.side, [&]() -> Result<void> {
+      auto loaded = run_nft(step.rules);
+      if (!loaded) return fail(loaded.error());
+      return {};
+    });
+  }
+  Result<void> execute(const FlushConntrack& step) {
+    return on(step.side, [&]() -> Result<void> {
+      auto flushed = flush_conntrack(step);
+      if (!flushed) return fail(flushed.error());
+      return {};
+    });
+  }
+
+  Fd inside_;
+  std::optional<RouteNetlink> host_netlink_;
+  std::optional<RouteNetlink> inside_netlink_;
+  std::vector<ChangedSysctl> changed_;
+};
+
+Result<void> refuse_if_in_use(const Names& names) {
+  auto pinned = open_namespace_file(names.netns_path);
+  if (!pinned) return {};
+  // An unmounted leftover is an ordinary file and no namespace of anybody.
+  const auto pid = process_in(pinned->get());
+  if (!pid) return {};
+  return fail(
+      fmt::format("the network namespace {} is in use by process {}; stop the service that "
+                  "runs in it first",
+                  names.netns_path, *pid));
+}
+
+// Addresses inside, told by the host's end of the pair; empty when that is gone.
+std::vector<Address> inner_addresses(RouteNetlink& netlink, int interface_index) {
+  std::vector<Address> inner;
+  auto addresses = netlink.addresses();
+  if (!addresses) return inner;
+  for (const InterfaceAddress& item : *addresses) {
+    if (item.interface_index == interface_index && !item.cidr.address.is_link_local()) {
+      inner.push_back(item.cidr.address.plus(1));
+    }
+  }
+  return inner;
+}
+
+// The interface with the service's name, unless its alias tells that it is somebody else's. A run
+// that was killed between creating and labelling left no alias.
+Result<int> find_own_interface(RouteNetlink& netlink, const Names& names) {
+  auto interfaces = netlink.interfaces();
+  if (!interfaces) return fail(interfaces.error());
+  for (const Interface& item : *interfaces) {
+    if (item.name != names.host_interface) continue;
+    return item.alias.empty() || item.alias == names.interface_alias ? item.index : 0;
+  }
+  return 0;
+}
+
+// Returns the addresses that the service had inside.
+Result<std::vector<Address>> remove_interface(const Names& names,
+                                              std::vector<std::string>& removed) {
+  auto netlink = RouteNetlink::open();
+  if (!netlink) return fail(netlink.error());
+  auto index = find_own_interface(*netlink, names);
+  if (!index) return fail(index.error());
+  if (*index == 0) return std::vector<Address>{};
+  auto addresses = inner_addresses(*netlink, *index);
+  auto deleted = netlink->delete_interface(*index);
+  if (!deleted && deleted.error().errno_value() != ENODEV) {
+    return fail(
+        Error(fmt::format("cannot delete interface {}: {}{}", names.host_interface,
+                          deleted.error().message(), remedy_of(deleted.error().errno_value()))));
+  }
+  removed.push_back("interface " + names.host_interface);
+  return addresses;
+}
+
+Result<std::vector<std::string>> remove_named(const Names& names) {
+  std::vector<std::string> removed;
+  auto addresses = remove_interface(names, removed);
+  auto table = delete_nft_table(names.host_table);
+  if (table && *table) removed.push_back("table inet " + names.host_table);
+  auto pin = remove_pin(names.netns_path);
+  if (pin && *pin) removed.push_back("namespace " + names.netns_path);
+  // Everything was tried; report the first thing that could not be removed.
+  if (!addresses) return fail(addresses.error());
+  if (!table) return fail(table.error());
+  if (!pin) return fail(pin.error());
+  if (!addresses->empty()) (void)flush_conntrack({Side::Host, *addresses, {}});
+  return removed;
+}
+
+Result<Facts> create_from(const Plan& plan, const Names& names) {
+  Executor executor{Fd()};
+  auto done = executor.run(plan.steps);
+  if (!done) {
+    (void)remove_named(names);  // the step's error is the one to report
+    executor.restore_sysctls();
+    return fail(done.error());
+  }
+  Facts facts = plan.facts;
+  facts.changed_sysctls = executor.changed_sysctls();
+  return facts;
+}
+
+Result<Facts> create_bridged(const Wanted& wanted) {
+  const Names names = names_of(wanted.service);
+  auto lock = lock_netns_directory();
+  if (!lock) {
+    return fail(Error(fmt::format("cannot create network namespace {}: {}{}", names.netns_path,
+                                  lock.error().message(), remedy_of(lock.error().errno_value()))));
+  }
+  if (auto unused = refuse_if_in_use(names); !unused) return fail(unused.error());
+  if (auto removed = remove_named(names); !removed) {
+    return fail(removed.error().wrap("cannot remove remains of an earlier run"));
+  }
+  auto host = observe_host();
+  if (!host) return fail(host.error());
+  auto plan = plan_create(wanted, *host);
+  if (!plan) return fail(plan.error());
+  return create_from(*plan, names);
+}
+
+// Host and join: nothing is built; the namespace must exist and the mode must be allowed in it.
+Result<Facts> adopt_namespace(const Wanted& wanted) {
+  auto inside = open_namespace(wanted);
+  if (!inside) return fail(inside.error());
+  auto scope = NamespaceScope::enter(inside->get());
+  if (!scope) {
+    return fail(
+        Error(scope.error().message() + std::string(remedy_of(scope.error().errno_value()))));
+  }
+  auto host = observe_host();
+  if (!host) return fail(host.error());
+  auto plan = plan_create(wanted, *host);
+  if (!plan) return fail(plan.error());
+  if (wanted.mode == Mode::Join) plan->facts.netns_path = join_path(wanted.join);
+  return plan->facts;
+}
+
+Result<Fd> open_for_capture(const Wanted& wanted) {
+  auto inside = open_namespace(wanted);
+  if (inside) return inside;
+  return fail(Error(fmt::format("cannot capture traffic of {}: {}; run create first",
+                                wanted.service, inside.error().message())));
+}
+
+bool has_initial_namespace(const Fd& inside) {
+  auto scope = NamespaceScope::enter(inside.get());
+  return scope && is_initial_namespace();
+}
+
+bool has_capture(const Fd& inside, const Wanted& wanted) {
+  auto scope = NamespaceScope::enter(inside.get());
+  return scope && run_nft("list table inet " + capture_table_of(wanted) + "\n");
+}
+
+Result<void> remove_capture_in(const Fd& inside, const Wanted& wanted) {
+  auto scope = NamespaceScope::enter(inside.get());
+  if (!scope) return fail(scope.error());
+  auto deleted = delete_nft_table(capture_table_of(wanted));
+  if (!deleted) return fail(deleted.error());
+  auto netlink = RouteNetlink::open();
+  if (!netlink) return fail(netlink.error());
+  return netlink->delete_mark_rules(kTproxyMark, kTproxyRouteTable);
+}
+
+}  // namespace
+
+Result<Facts> create_network(const Wanted& wanted) {
+  switch (wanted.mode) {
+    case Mode::Bridged:
+      return create_bridged(wanted);
+    case Mode::Host:
+    case Mode::Join:
+      return adopt_namespace(wanted);
+    case Mode::Sealed: {
+      auto plan = plan_create(wanted, {});
+      return fail(plan.error());
+    }
+  }
+  PILLION_ASSERT(false);
+}
+
+Result<void> apply_capture(const Wanted& wanted) {
+  auto inside = open_for_capture(wanted);
+  if (!inside) return fail(inside.error());
+  auto steps = plan_capture(wanted, has_initial_namespace(*inside));
+  if (!steps) return fail(steps.error());
+  auto copy = inside->duplicate();
+  if (!copy) return fail(copy.error());
+  Executor executor{std::move(*copy)};
+  auto done = executor.run(*steps);
+  // Rules load whole or not at all: older ones are still live after a failure, and keep their
+  // routes.
+  if (!done && !has_capture(*inside, wanted)) (void)remove_capture_in(*inside, wanted);
+  return done;
+}
+
+Result<void> remove_capture(const Wanted& wanted) {
+  auto inside = open_namespace(wanted);
+  if (!inside && inside.error().errno_value() == ENOENT) return {};
+  if (!inside) return fail(inside.error());
+  return remove_capture_in(*inside, wanted);
+}
+
+Result<std::vector<std::string>> remove_network(std::string_view service) {
+  auto removed = remove_named(names_of(service));
+  if (removed) return removed;
+  return fail(removed.error().wrap(fmt::format("cannot remove the network of {}", service)));
+}
+
+}  // namespace pillion::netns

@@ -1,0 +1,122 @@
+#include "netns/commands.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+#include "netns/apply.h"
+#include "netns/inspect.h"
+#include "netns/namespace.h"
+#include "netns/plan.h"
+#include "netns/rules.h"
+
+namespace pillion::netns {
+namespace {
+
+constexpr std::size_t kDocumentBytesMax = 1u << 20;
+
+int report(const Error& error, int exit_code) {
+  std::fputs(fmt::format("pillion-netns: {}\n", error.message()).c_str(), stderr);
+  return exit_code;
+}
+
+void print(const std::string& text) { std::fputs(text.c_str(), stdout); }
+
+Result<std::string> read_stdin() {
+  std::string text;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t count = ::read(STDIN_FILENO, buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return fail_errno("cannot read the document on stdin");
+    if (count == 0) return text;
+    text.append(buffer, static_cast<std::size_t>(count));
+    if (text.size() > kDocumentBytesMax) return fail("the document on stdin is larger than 1 MiB");
+  }
+}
+
+Result<Wanted> read_wanted(const CommandLine& line) {
+  if (!line.name.empty()) {
+    return parse_wanted(fmt::format("{{\"service\": \"{}\"}}", line.name));
+  }
+  auto text = read_stdin();
+  if (!text) return fail(text.error());
+  return parse_wanted(*text);
+}
+
+int print_create_plan(const Wanted& wanted) {
+  auto host = observe_host();
+  if (!host) return report(host.error(), kExitSetUp);
+  auto plan = plan_create(wanted, *host);
+  if (!plan) return report(plan.error(), kExitSetUp);
+  for (const Step& step : plan->steps) {
+    print(fmt::format("# {}\n", describe(step)));
+    if (const auto* rules = std::get_if<LoadRules>(&step)) print(rules->rules);
+  }
+  return kExitOk;
+}
+
+int create(const Wanted& wanted, bool is_dry_run) {
+  if (is_dry_run) return print_create_plan(wanted);
+  auto facts = create_network(wanted);
+  if (!facts) return report(facts.error(), kExitSetUp);
+  print(facts_to_json(*facts));
+  return kExitOk;
+}
+
+int capture(const Wanted& wanted, bool is_dry_run) {
+  if (is_dry_run) {
+    print(render_capture_rules(wanted));
+    return kExitOk;
+  }
+  auto applied = apply_capture(wanted);
+  return applied ? kExitOk : report(applied.error(), kExitSetUp);
+}
+
+int uncapture(const Wanted& wanted) {
+  auto removed = remove_capture(wanted);
+  return removed ? kExitOk : report(removed.error(), kExitSetUp);
+}
+
+int remove(const Wanted& wanted) {
+  if (wanted.mode == Mode::Host || wanted.mode == Mode::Join) return uncapture(wanted);
+  auto removed = remove_network(wanted.service);
+  if (!removed) return report(removed.error(), kExitSetUp);
+  for (const std::string& what : *removed) print(fmt::format("removed {}\n", what));
+  return kExitOk;
+}
+
+int show(const Wanted& wanted) {
+  auto inspection = inspect(wanted);
+  if (!inspection) return report(inspection.error(), kExitSetUp);
+  print(inspection_to_json(*inspection));
+  return kExitOk;
+}
+
+int verify_and_print(const Wanted& wanted, bool with_capture) {
+  auto checks = verify(wanted, with_capture);
+  if (!checks) return report(checks.error(), kExitSetUp);
+  print(checks_to_json(*checks));
+  const bool is_ok =
+      std::all_of(checks->begin(), checks->end(), [](const Check& check) { return check.is_ok; });
+  return is_ok ? kExitOk : kExitNotAsWanted;
+}
+
+}  // namespace
+
+int run_command(const CommandLine& line) {
+  auto wanted = read_wanted(line);
+  if (!wanted) return report(wanted.error(), kExitBadInput);
+  if (line.command == "create") return create(*wanted, line.is_dry_run);
+  if (line.command == "capture") return capture(*wanted, line.is_dry_run);
+  if (line.command == "uncapture") return uncapture(*wanted);
+  if (line.command == "remove") return remove(*wanted);
+  if (line.command == "show") return show(*wanted);
+  PILLION_ASSERT(line.command == "verify");
+  return verify_and_print(*wanted, line.with_capture);
+}
+
+}  // namespace pillion::netns

@@ -1,0 +1,27 @@
+// The commands of the program `pillion-netns`: input document in, text on stdout, exit code out.
+#pragma once
+
+#include <string>
+
+#include "netns/wanted.h"
+#include "runtime/result.h"
+
+namespace pillion::netns {
+
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitBadInput = 78;
+inline constexpr int kExitSetUp = 71;
+inline constexpr int kExitNotAsWanted = 1;  // verify
+
+struct CommandLine {
+  std::string command;        // create, capture, uncapture, remove, show, verify
+  std::string name;           // instead of a document, where a service's name says enough
+  std::string service_file;   // instead of a document: a service's configuration file
+  bool is_dry_run = false;    // create, capture: print steps and rules, change nothing
+  bool with_capture = false;  // verify: capture is expected to be live
+};
+
+// Runs one command; prints errors on stderr.
+int run_command(const CommandLine& line);
+
+}  // namespace pillion::netns

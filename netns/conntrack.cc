@@ -1,0 +1,155 @@
+// Message formats: linux/netfilter/nfnetlink_conntrack.h.
+#include "netns/conntrack.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "netns/netlink_attributes.h"
+
+namespace pillion::netns {
+namespace {
+
+struct SocketCloser {
+  void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
+};
+using Socket = std::unique_ptr<mnl_socket, SocketCloser>;
+
+// One entry of the table: what is needed to choose it and to name it for deletion.
+struct Entry {
+  std::uint8_t family = 0;
+  std::vector<char> original_tuple;  // payload of CTA_TUPLE_ORIG
+  std::vector<char> zone;
+  std::vector<Address> ends;
+  bool is_udp = false;
+  std::uint16_t destination_port = 0;
+};
+
+void add_address(Entry& entry, const nlattr* attribute, Family family) {
+  if (!attribute) return;
+  Address address{family, {}};
+  if (mnl_attr_get_payload_len(attribute) < address.size()) return;
+  std::memcpy(address.bytes.data(), mnl_attr_get_payload(attribute), address.size());
+  entry.ends.push_back(address);
+}
+
+void read_tuple(Entry& entry, const nlattr* tuple) {
+  const Attributes<CTA_TUPLE_MAX + 1> parts(tuple);
+  const Attributes<CTA_IP_MAX + 1> ip(parts[CTA_TUPLE_IP]);
+  add_address(entry, ip[CTA_IP_V4_SRC], Family::V4);
+  add_address(entry, ip[CTA_IP_V4_DST], Family::V4);
+  add_address(entry, ip[CTA_IP_V6_SRC], Family::V6);
+  add_address(entry, ip[CTA_IP_V6_DST], Family::V6);
+}
+
+std::vector<char> payload_of(const nlattr* attribute) {
+  const auto* bytes = static_cast<const char*>(mnl_attr_get_payload(attribute));
+  return {bytes, bytes + mnl_attr_get_payload_len(attribute)};
+}
+
+Entry read_entry(const nlmsghdr* message) {
+  Entry entry;
+  entry.family = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message))->nfgen_family;
+  const Attributes<CTA_MAX + 1> attributes(message, sizeof(nfgenmsg));
+  read_tuple(entry, attributes[CTA_TUPLE_REPLY]);
+  if (attributes[CTA_ZONE]) entry.zone = payload_of(attributes[CTA_ZONE]);
+  const nlattr* original = attributes[CTA_TUPLE_ORIG];
+  if (!original) return entry;
+  read_tuple(entry, original);
+  entry.original_tuple = payload_of(original);
+  const Attributes<CTA_TUPLE_MAX + 1> parts(original);
+  const Attributes<CTA_PROTO_MAX + 1> protocol(parts[CTA_TUPLE_PROTO]);
+  const nlattr* number = protocol[CTA_PROTO_NUM];
+  const nlattr* port = protocol[CTA_PROTO_DST_PORT];
+  entry.is_udp = number && mnl_attr_get_u8(number) == IPPROTO_UDP;
+  if (port) entry.destination_port = ntohs(mnl_attr_get_u16(port));
+  return entry;
+}
+
+bool is_wanted(const Entry& entry, const FlushConntrack& flush) {
+  const auto is_in = [](const auto& list, const auto& item) {
+    return std::find(list.begin(), list.end(), item) != list.end();
+  };
+  if (entry.is_udp && is_in(flush.udp_ports, entry.destination_port)) return true;
+  return std::any_of(entry.ends.begin(), entry.ends.end(),
+                     [&](const Address& end) { return is_in(flush.addresses, end); });
+}
+
+nlmsghdr* put_header(char* buffer, int type, int flags, std::uint8_t family) {
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+  header->nlmsg_type = static_cast<std::uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type);
+  header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+  header->nlmsg_seq = 1;
+  auto* extra = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
+  extra->nfgen_family = family;
+  extra->version = NFNETLINK_V0;
+  return header;
+}
+
+// Calls `callback` for every message of the answer.
+Result<void> exchange(mnl_socket* socket, const nlmsghdr* request, mnl_cb_t callback, void* data) {
+  if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0) {
+    return fail_errno("cannot send to ctnetlink");
+  }
+  std::vector<char> buffer(65536);
+  for (int state = MNL_CB_OK; state > MNL_CB_STOP;) {
+    const ssize_t received = mnl_socket_recvfrom(socket, buffer.data(), buffer.size());
+    if (received < 0 && errno == EINTR) continue;
+    if (received < 0) return fail_errno("cannot receive from ctnetlink");
+    state = mnl_cb_run(buffer.data(), static_cast<std::size_t>(received), 1, 0, callback, data);
+    if (state < 0) return fail_errno("cannot read tracked connections");
+  }
+  return {};
+}
+
+Result<std::vector<Entry>> wanted_entries(mnl_socket* socket, const FlushConntrack& flush) {
+  struct Collected {
+    const FlushConntrack& flush;
+    std::vector<Entry> entries;
+  } collected{flush, {}};
+  alignas(8) std::array<char, 256> buffer{};
+  const nlmsghdr* request = put_header(buffer.data(), IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
+  auto dumped = exchange(
+      socket, request,
+      [](const nlmsghdr* message, void* data) {
+        auto& target = *static_cast<Collected*>(data);
+        Entry entry = read_entry(message);
+        if (is_wanted(entry, target.flush)) target.entries.push_back(std::move(entry));
+        return MNL_CB_OK;
+      },
+      &collected);
+  if (!dumped) return fail(dumped.error());
+  return std::move(collected.entries);
+}
+
+Result<void> delete_entry(mnl_socket* socket, const Entry& entry) {
+  alignas(8) std::array<char, 1024> buffer{};
+  nlmsghdr* request = put_header(buffer.data(), IPCTNL_MSG_CT_DELETE, NLM_F_ACK, entry.family);
+  mnl_attr_put(request, CTA_TUPLE_ORIG | NLA_F_NESTED, entry.original_tuple.size(),
+               entry.original_tuple.data());
+  if (!entry.zone.empty()) mnl_attr_put(request, CTA_ZONE, entry.zone.size(), entry.zone.data());
+  return exchange(socket, request, nullptr, nullptr);
+}
+
+}  // namespace
+
+Result<int> flush_conntrack(const FlushConntrack& flush) {
+  const Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
+  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return 0;
+  auto entries = wanted_entries(socket.get(), flush);
+  if (!entries) return fail(entries.error());
+  int deleted = 0;
+  for (const Entry& entry : *entries) {
+    if (delete_entry(socket.get(), entry)) ++deleted;  // else it ended in the meantime
+  }
+  return deleted;
+}
+
+}  // namespace pillion::netns
