@@ -1,0 +1,188 @@
+#include "supervisor/host/child_stage.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace pillion::supervisor {
+namespace {
+
+[[noreturn]] void give_up(const ChildStage& stage, SpawnStage where, int index = 0) {
+  SpawnFailure failure;
+  failure.stage = where;
+  failure.error = errno;
+  failure.index = index;
+  static_cast<void>(!::write(stage.error_pipe, &failure, sizeof failure));
+  ::_exit(failure.error == ENOENT && where == SpawnStage::Execute ? 127 : 126);
+}
+
+void reset_signals() {
+  struct sigaction action{};
+  action.sa_handler = SIG_DFL;
+  for (int signo = 1; signo < 65; ++signo) ::sigaction(signo, &action, nullptr);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void join_cgroups(const ChildStage& stage) {
+  for (int i = 0; stage.join_files && stage.join_files[i]; ++i) {
+    const int fd = ::open(stage.join_files[i], O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || ::write(fd, "0", 1) < 0) give_up(stage, SpawnStage::JoinCgroup, i);
+    ::close(fd);
+  }
+}
+
+void enter_namespaces(const ChildStage& stage) {
+  if (stage.network_namespace >= 0 && ::setns(stage.network_namespace, CLONE_NEWNET) < 0) {
+    give_up(stage, SpawnStage::EnterNetworkNamespace);
+  }
+  if (stage.mount_namespace < 0) return;
+  // The service's namespace, then a copy of it for this child alone.
+  if (::setns(stage.mount_namespace, CLONE_NEWNS) < 0 || ::unshare(CLONE_NEWNS) < 0) {
+    give_up(stage, SpawnStage::EnterMountNamespace);
+  }
+  for (std::size_t i = 0; i < stage.mount_count; ++i) {
+    const StageMount& mount = stage.mounts[i];
+    bool is_done = ::mount(mount.source, mount.target, nullptr, MS_BIND, nullptr) == 0;
+    if (is_done && mount.is_read_only) {
+      const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
+      is_done = ::mount(nullptr, mount.target, nullptr, flags, nullptr) == 0;
+    }
+    if (!is_done) give_up(stage, SpawnStage::BindVolume, static_cast<int>(i));
+  }
+}
+
+// Sources first move above every target, so that no dup2 overwrites one that is still needed.
+void prepare_fds(ChildStage& stage) {
+  int floor = 3;
+  for (std::size_t i = 0; i < stage.fd_count; ++i) {
+    if (stage.fds[i].target >= floor) floor = stage.fds[i].target + 1;
+  }
+  const auto lift = [&](int fd) {
+    const int lifted = ::fcntl(fd, F_DUPFD_CLOEXEC, floor);
+    if (lifted < 0) give_up(stage, SpawnStage::PrepareFds);
+    return lifted;
+  };
+  stage.error_pipe = lift(stage.error_pipe);
+  const int null_fd = lift(stage.null_fd);
+  const int output = stage.standard_output < 0 ? null_fd : lift(stage.standard_output);
+  const int error = stage.standard_error < 0 ? null_fd : lift(stage.standard_error);
+  for (std::size_t i = 0; i < stage.fd_count; ++i) {
+    stage.fds[i].source = lift(stage.fds[i].source);
+  }
+  // Whatever else is open, inherited or not, ends at exec.
+  ::syscall(SYS_close_range, 3u, ~0u, static_cast<unsigned>(CLOSE_RANGE_CLOEXEC));
+  bool is_done = ::dup2(null_fd, 0) >= 0 && ::dup2(output, 1) >= 0 && ::dup2(error, 2) >= 0;
+  for (std::size_t i = 0; is_done && i < stage.fd_count; ++i) {
+    is_done = ::dup2(stage.fds[i].source, stage.fds[i].target) >= 0;
+  }
+  if (!is_done) give_up(stage, SpawnStage::PrepareFds);
+}
+
+void set_resources(const ChildStage& stage) {
+  for (std::size_t i = 0; i < stage.resource_limit_count; ++i) {
+    const ResourceLimit& limit = stage.resource_limits[i];
+    const rlimit value{limit.value, limit.value};
+    if (::setrlimit(static_cast<__rlimit_resource_t>(limit.resource), &value) < 0) {
+      give_up(stage, SpawnStage::SetResourceLimit, limit.resource);
+    }
+  }
+  if (::setpriority(PRIO_PROCESS, 0, stage.nice) < 0) give_up(stage, SpawnStage::SetNice);
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  std::size_t length = 0;
+  while (stage.oom_score_adjust[length] != '\0') ++length;
+  // Lowering it needs a privilege; a service that asked for nothing special must still start.
+  const bool is_set = fd >= 0 && ::write(fd, stage.oom_score_adjust, length) >= 0;
+  if (!is_set && stage.drops_privileges && errno != ENOENT && errno != EROFS && errno != EACCES) {
+    give_up(stage, SpawnStage::SetOomScore);
+  }
+  if (fd >= 0) ::close(fd);
+  ::umask(static_cast<mode_t>(stage.umask));
+}
+
+// Raw system calls: glibc's wrappers would signal the parent's threads, which do not exist here.
+void set_user(const ChildStage& stage) {
+  if (!stage.has_credentials) return;
+  if (::syscall(SYS_setgroups, stage.group_count, stage.groups) < 0) {
+    give_up(stage, SpawnStage::SetGroups);
+  }
+  if (::syscall(SYS_setresgid, stage.gid, stage.gid, stage.gid) < 0) {
+    give_up(stage, SpawnStage::SetGroups);
+  }
+  ::prctl(PR_SET_KEEPCAPS, stage.capabilities != 0 ? 1 : 0, 0, 0, 0);
+  if (::syscall(SYS_setresuid, stage.uid, stage.uid, stage.uid) < 0) {
+    give_up(stage, SpawnStage::SetUser);
+  }
+}
+
+void drop_bounding_set(const ChildStage& stage) {
+  for (int capability = 0; capability < 64; ++capability) {
+    if ((stage.capabilities >> capability & 1) != 0) continue;
+    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
+      if (errno == EINVAL) return;  // past the last capability of this kernel
+      give_up(stage, SpawnStage::SetCapabilities, capability);
+    }
+  }
+}
+
+void set_capabilities(const ChildStage& stage) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  for (int half = 0; half < 2; ++half) {
+    const auto bits = static_cast<__u32>(stage.capabilities >> (32 * half));
+    data[half] = {bits, bits, bits};
+  }
+  if (::syscall(SYS_capset, &header, data) < 0) give_up(stage, SpawnStage::SetCapabilities);
+  for (int capability = 0; capability < 64; ++capability) {
+    if ((stage.capabilities >> capability & 1) == 0) continue;
+    if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) < 0) {
+      give_up(stage, SpawnStage::SetCapabilities, capability);
+    }
+  }
+}
+
+void write_pid(char* digits) {
+  char reversed[12];
+  int count = 0;
+  for (long pid = ::syscall(SYS_getpid); pid > 0; pid /= 10) {
+    reversed[count++] = static_cast<char>('0' + pid % 10);
+  }
+  while (count > 0) *digits++ = reversed[--count];
+  *digits = '\0';
+}
+
+}  // namespace
+
+void run_child_stage(ChildStage& stage) {
+  ::setsid();
+  join_cgroups(stage);
+  enter_namespaces(stage);
+  prepare_fds(stage);
+  set_resources(stage);
+  if (stage.drops_privileges) drop_bounding_set(stage);
+  set_user(stage);
+  if (stage.drops_privileges) set_capabilities(stage);
+  if (stage.no_new_privileges) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  // After the change of user, which clears it. A keeper that died meanwhile cannot signal us.
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || ::getppid() != stage.expected_parent) {
+    give_up(stage, SpawnStage::SetDeathSignal);
+  }
+  if (::chdir(stage.working_directory) < 0) give_up(stage, SpawnStage::ChangeDirectory);
+  if (stage.listen_pid_digits != nullptr) write_pid(stage.listen_pid_digits);
+  reset_signals();
+  ::execve(stage.argv[0], stage.argv, stage.env);
+  give_up(stage, SpawnStage::Execute);
+}
+
+}  // namespace pillion::supervisor

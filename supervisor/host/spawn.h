@@ -1,0 +1,114 @@
+// Starting one process as a sibling: clone3 with CLONE_PARENT makes it the keeper's child from birth,
+// CLONE_PIDFD names it without a race, CLONE_INTO_CGROUP puts it in its group. Fallbacks where the
+// kernel or a seccomp profile refuses: plain clone, and joining the group before exec.
+//
+// Everything the child needs is prepared before the clone; between clone and exec only
+// async-signal-safe system calls run (child_stage.cc). A failure comes back as {stage, errno} over a
+// close-on-exec pipe, so that the error names what failed: chdir("/opt/x"): no such file or
+// directory.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/fd.h"
+#include "runtime/result.h"
+#include "supervisor/host/cgroup.h"
+
+namespace pillion::supervisor {
+
+struct BindMount {
+  std::string source;
+  std::string target;
+  bool is_read_only = false;
+};
+
+struct Credentials {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+};
+
+struct ResourceLimit {
+  int resource = 0;  // RLIMIT_…
+  std::uint64_t value = 0;
+};
+
+// What to start and how. Descriptors are borrowed until spawn() returns.
+struct SpawnPlan {
+  std::vector<std::string> argv;         // [0] is the program, absolute
+  std::map<std::string, std::string> env;  // all of it; nothing is inherited
+  std::string working_directory = "/";
+
+  const CgroupEntry* cgroup = nullptr;  // null = stay in the supervisor's group
+  int network_namespace = -1;
+  int mount_namespace = -1;
+  std::vector<BindMount> mounts;  // the child's own view; needs mount_namespace
+
+  std::optional<Credentials> credentials;  // empty = keep ours
+  std::vector<int> capabilities;           // kept as ambient; all others are dropped
+  bool drops_privileges = true;            // false: not privileged, nothing to drop
+  bool no_new_privileges = true;
+  std::vector<ResourceLimit> resource_limits;
+  int nice = 0;
+  int oom_score_adjust = 0;
+  unsigned umask = 022;
+
+  int standard_output = -1;  // -1 = /dev/null
+  int standard_error = -1;
+  std::vector<std::pair<std::string, int>> listeners;  // handed over as LISTEN_FDS from 3 on
+  std::optional<std::pair<int, int>> notification_fd;  // {number in the child, ours}
+};
+
+struct SpawnedChild {
+  pid_t pid = 0;
+  Fd pidfd;
+  Fd error_pipe;  // reads end of file when exec succeeded, else one SpawnFailure
+};
+
+// Where a child failed before its exec.
+enum class SpawnStage : int {
+  JoinCgroup = 1,
+  EnterNetworkNamespace,
+  EnterMountNamespace,
+  BindVolume,
+  PrepareFds,
+  SetResourceLimit,
+  SetNice,
+  SetOomScore,
+  SetGroups,
+  SetUser,
+  SetCapabilities,
+  SetDeathSignal,
+  ChangeDirectory,
+  Execute,
+};
+
+struct SpawnFailure {
+  SpawnStage stage = SpawnStage::Execute;
+  int error = 0;
+  int index = 0;  // which cgroup, mount, limit
+};
+
+// Clones. Success means that the process exists; whether it reached exec says the error pipe.
+Result<SpawnedChild> spawn(const SpawnPlan& plan);
+
+// Reads what a readable error pipe says: empty = exec succeeded.
+std::optional<SpawnFailure> read_spawn_failure(int error_pipe);
+
+// `chdir("/opt/x"): no such file or directory`
+std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure);
+
+// 127 when the program does not exist, 126 when it cannot be executed, 71 for every other stage.
+int exit_code_of(const SpawnFailure& failure);
+
+// Field 22 of /proc/PID/stat, clock ticks since boot; 0 when there is no such process.
+std::uint64_t read_start_time(pid_t pid);
+
+}  // namespace pillion::supervisor
