@@ -14,7 +14,7 @@
 #include "runtime/fd.h"
 #include "runtime/result.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 // Empty = no limit.
 struct CgroupLimits {
@@ -75,4 +75,4 @@ class Cgroups {
 // No usable cgroup. `reason` is told by describe().
 std::unique_ptr<Cgroups> make_no_cgroups(std::string reason);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -11,7 +11,7 @@
 #include "supervisor/host/cgroup_v1.h"
 #include "supervisor/host/cgroup_v2.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 namespace {
 
 constexpr std::array<const char*, 7> kV1Controllers = {"cpu",     "cpuacct", "memory", "pids",
@@ -217,4 +217,4 @@ std::unique_ptr<Cgroups> detect_cgroups(const std::string& service, long keeper_
   return open_v2(layout, service, keeper_pid);
 }
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

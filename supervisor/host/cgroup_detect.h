@@ -9,7 +9,7 @@
 
 #include "supervisor/host/cgroup.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 // What the two proc files say.
 struct CgroupLayout {
@@ -30,4 +30,4 @@ std::string cgroup_directory(const std::string& mount, const std::string& root,
 // moves along when a delegated v2 group has to be emptied for its leaves.
 std::unique_ptr<Cgroups> detect_cgroups(const std::string& service, long keeper_pid);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

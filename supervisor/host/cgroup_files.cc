@@ -12,7 +12,7 @@
 
 #include "runtime/fd.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 namespace {
 
 std::uint64_t to_number(std::string_view text) {
@@ -99,4 +99,4 @@ std::vector<std::string> list_cgroups(const std::string& path) {
   return names;
 }
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -8,7 +8,7 @@
 
 #include "runtime/result.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 // Errors name the file and the value.
 Result<void> write_cgroup_file(const std::string& path, std::string_view value);
@@ -31,4 +31,4 @@ bool remove_cgroup(const std::string& path);
 // Names of the sub-directories, sorted.
 std::vector<std::string> list_cgroups(const std::string& path);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -10,7 +10,7 @@
 
 #include "supervisor/host/cgroup_files.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 std::uint32_t v1_cpu_shares(std::uint32_t cpu_millis) {
   return std::clamp<std::uint32_t>(cpu_millis * 1024 / 1000, 2, 262144);
@@ -179,4 +179,4 @@ std::string CgroupsV1::describe() const {
   return text;
 }
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

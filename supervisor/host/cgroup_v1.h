@@ -8,7 +8,7 @@
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/cgroup_v2.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 class CgroupsV1 final : public Cgroups {
  public:
@@ -45,4 +45,4 @@ class CgroupsV1 final : public Cgroups {
 // cpu.shares from a CPU request; 1 CPU = 1024.
 std::uint32_t v1_cpu_shares(std::uint32_t cpu_millis);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

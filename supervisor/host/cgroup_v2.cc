@@ -10,7 +10,7 @@
 
 #include "supervisor/host/cgroup_files.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 std::string v2_cpu_max(std::uint32_t cpu_millis) {
   return fmt::format("{} 100000", std::max<std::uint64_t>(std::uint64_t{cpu_millis} * 100, 1000));
@@ -121,4 +121,4 @@ std::string CgroupsV2::describe() const {
   return text;
 }
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

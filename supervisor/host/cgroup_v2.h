@@ -7,7 +7,7 @@
 
 #include "supervisor/host/cgroup.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 class CgroupsV2 final : public Cgroups {
  public:
@@ -42,4 +42,4 @@ std::string v2_cpu_max(std::uint32_t cpu_millis);
 // cpu.weight 1–10000 from a CPU request; 1 CPU = 100, the kernel's default.
 std::uint32_t v2_cpu_weight(std::uint32_t cpu_millis);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -14,7 +14,7 @@
 
 #include <cerrno>
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 namespace {
 
 [[noreturn]] void give_up(const ChildStage& stage, SpawnStage where, int index = 0) {
@@ -76,6 +76,7 @@ void prepare_fds(ChildStage& stage) {
   };
   stage.error_pipe = lift(stage.error_pipe);
   const int null_fd = lift(stage.null_fd);
+  const int input = stage.standard_input < 0 ? null_fd : lift(stage.standard_input);
   const int output = stage.standard_output < 0 ? null_fd : lift(stage.standard_output);
   const int error = stage.standard_error < 0 ? null_fd : lift(stage.standard_error);
   for (std::size_t i = 0; i < stage.fd_count; ++i) {
@@ -83,7 +84,7 @@ void prepare_fds(ChildStage& stage) {
   }
   // Whatever else is open, inherited or not, ends at exec.
   ::syscall(SYS_close_range, 3u, ~0u, static_cast<unsigned>(CLOSE_RANGE_CLOEXEC));
-  bool is_done = ::dup2(null_fd, 0) >= 0 && ::dup2(output, 1) >= 0 && ::dup2(error, 2) >= 0;
+  bool is_done = ::dup2(input, 0) >= 0 && ::dup2(output, 1) >= 0 && ::dup2(error, 2) >= 0;
   for (std::size_t i = 0; is_done && i < stage.fd_count; ++i) {
     is_done = ::dup2(stage.fds[i].source, stage.fds[i].target) >= 0;
   }
@@ -185,4 +186,4 @@ void run_child_stage(ChildStage& stage) {
   give_up(stage, SpawnStage::Execute);
 }
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

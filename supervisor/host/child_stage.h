@@ -9,7 +9,7 @@
 
 #include "supervisor/host/spawn.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 struct StageMount {
   const char* source;
@@ -46,6 +46,7 @@ struct ChildStage {
   const char* oom_score_adjust = "0";
   unsigned umask = 022;
   int null_fd = -1;
+  int standard_input = -1;
   int standard_output = -1;
   int standard_error = -1;
   StageFd* fds = nullptr;  // beside stdio; sources are rewritten
@@ -56,4 +57,4 @@ struct ChildStage {
 
 [[noreturn]] void run_child_stage(ChildStage& stage);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -16,7 +16,7 @@
 
 #include "supervisor/host/child_stage.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 namespace {
 
 // The memory behind a ChildStage: everything the child's pointers point into.
@@ -58,6 +58,7 @@ void prepare_fds(const SpawnPlan& plan, PreparedStage& prepared) {
   }
   prepared.stage.fds = prepared.fds.data();
   prepared.stage.fd_count = prepared.fds.size();
+  prepared.stage.standard_input = plan.standard_input;
   prepared.stage.standard_output = plan.standard_output;
   prepared.stage.standard_error = plan.standard_error;
   prepared.stage.null_fd = prepared.null_fd.get();
@@ -232,4 +233,4 @@ std::uint64_t read_start_time(pid_t pid) {
   return ticks;
 }
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -21,7 +21,7 @@
 #include "runtime/result.h"
 #include "supervisor/host/cgroup.h"
 
-namespace pillion::supervisor {
+namespace pillion::supervisor::host {
 
 struct BindMount {
   std::string source;
@@ -60,7 +60,8 @@ struct SpawnPlan {
   int oom_score_adjust = 0;
   unsigned umask = 022;
 
-  int standard_output = -1;  // -1 = /dev/null
+  int standard_input = -1;  // -1 = /dev/null
+  int standard_output = -1;
   int standard_error = -1;
   std::vector<std::pair<std::string, int>> listeners;  // handed over as LISTEN_FDS from 3 on
   std::optional<std::pair<int, int>> notification_fd;  // {number in the child, ours}
@@ -111,4 +112,4 @@ int exit_code_of(const SpawnFailure& failure);
 // Field 22 of /proc/PID/stat, clock ticks since boot; 0 when there is no such process.
 std::uint64_t read_start_time(pid_t pid);
 
-}  // namespace pillion::supervisor
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,48 @@
+// From a child's configuration to the SpawnPlan that starts it: program, environment, credentials,
+// limits. Pure apart from reading env_file, the user database and our own environment.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "config/service.h"
+#include "runtime/result.h"
+#include "supervisor/host/cgroup.h"
+#include "supervisor/host/service_paths.h"
+#include "supervisor/host/spawn.h"
+
+namespace pillion::supervisor::host {
+
+struct ChildContext {
+  const config::Service& service;
+  const config::Child& child;
+  const ServicePaths& paths;
+  std::uint64_t generation = 0;
+  bool is_privileged = false;
+};
+
+// argv: the child's command, or our component beside this program with `--config`.
+std::vector<std::string> command_of(const ChildContext& context);
+
+// All of the environment but LISTEN_*. An unreadable env_file is an error.
+Result<std::map<std::string, std::string>> environment_of(const ChildContext& context);
+
+// KEY=VALUE lines; blank lines and # comments are skipped, one pair of quotes is taken off.
+std::map<std::string, std::string> parse_env_file(std::string_view text);
+
+// Empty without privilege: the child keeps our ids.
+std::optional<Credentials> credentials_of(const ChildContext& context);
+
+// Numbers of the capabilities it keeps; unknown names are skipped (loading has checked them).
+std::vector<int> capabilities_of(const config::Child& child);
+
+CgroupLimits cgroup_limits_of(const config::Child& child);
+
+// Everything above together; cgroup, namespaces, mounts, output and listeners are the caller's.
+Result<SpawnPlan> make_spawn_plan(const ChildContext& context);
+
+// Directory of this program, where its siblings are.
+std::string program_directory();
+
+}  // namespace pillion::supervisor::host

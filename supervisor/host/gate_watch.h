@@ -1,0 +1,41 @@
+// Watches for what opens a child's gate outside of sd_notify and probes: a newline on a descriptor,
+// a line of output, a file.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <regex>
+#include <string>
+#include <string_view>
+
+#include "config/probe.h"
+#include "runtime/fd.h"
+#include "runtime/loop.h"
+
+namespace pillion::supervisor::host {
+
+class GateWatch {
+ public:
+  // `on_seen` runs once, from the loop or from on_line(), then the watch is over.
+  GateWatch(Loop& loop, const config::Gate& gate, std::function<void()> on_seen);
+
+  // The descriptor to hand to the child as gate.notification_fd; -1 when there is none.
+  int notification_fd() const { return pipe_.write_end.get(); }
+  // After the spawn: our copy of the child's end goes, so that its exit ends the pipe.
+  void on_spawned() { pipe_.write_end.reset(); }
+  void on_line(std::string_view line);
+
+ private:
+  void read_pipe();
+  void see();
+
+  Loop& loop_;
+  std::function<void()> on_seen_;
+  Pipe pipe_;
+  std::optional<Poll> poll_;
+  std::optional<Timer> timer_;
+  std::optional<std::regex> pattern_;
+};
+
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,188 @@
+#include "supervisor/host/keeper_client.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "supervisor/keeper/channel.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+using keeper::Message;
+using keeper::MessageType;
+
+Message make_request(MessageType type, const std::string& name = {}, std::int64_t value = 0) {
+  Message message;
+  message.type = type;
+  message.value = value;
+  std::snprintf(message.name, sizeof message.name, "%s", name.c_str());
+  return message;
+}
+
+ChildRecord to_record(const Message& message) {
+  ChildRecord record;
+  record.id = message.value;
+  record.name = message.name;
+  record.generation = static_cast<std::uint64_t>(message.generation);
+  record.cgroup = message.cgroup;
+  record.pid = static_cast<pid_t>(message.pid);
+  record.start_time = message.start_time;
+  record.state = message.state;
+  record.wait_status = message.wait_status;
+  return record;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<KeeperClient>> KeeperClient::from_environment() {
+  const char* text = std::getenv(keeper::kSocketVariable);
+  int number = -1;
+  if (text != nullptr) std::from_chars(text, text + std::strlen(text), number);
+  ::unsetenv(keeper::kSocketVariable);
+  if (number < 0 || ::fcntl(number, F_SETFD, FD_CLOEXEC) < 0) {
+    return fail("cannot reach the keeper: this command is started by pillion-keeper only");
+  }
+  return connect(Fd(number));
+}
+
+Result<std::unique_ptr<KeeperClient>> KeeperClient::connect(Fd socket) {
+  std::unique_ptr<KeeperClient> client(new KeeperClient(std::move(socket)));
+  auto hello = client->request(make_request(MessageType::Hello));
+  if (!hello) return fail(hello.error().wrap("cannot talk to the keeper"));
+  client->keeper_pid_ = static_cast<pid_t>(hello->pid);
+  client->restarts_ = hello->value;
+  return client;
+}
+
+Result<Message> KeeperClient::request(Message message, int fd, Fd* reply_fd) {
+  message.sequence = ++last_sequence_;
+  if (const int error = keeper::send_message(socket_.get(), message, fd); error != 0) {
+    return fail(Error::from_errno("cannot send to the keeper", error));
+  }
+  for (;;) {
+    Message answer;
+    int received = -1;
+    const int error = keeper::receive_message(socket_.get(), &answer, &received);
+    Fd owned(received);
+    if (error != 0) return fail(Error::from_errno("cannot receive from the keeper", error));
+    if (answer.sequence == 0) {
+      unasked_.push_back(answer);
+      schedule_delivery();
+      continue;
+    }
+    if (answer.sequence != message.sequence) continue;
+    if (answer.error != 0) return fail(Error::from_errno("the keeper refused", answer.error));
+    if (reply_fd != nullptr) *reply_fd = std::move(owned);
+    return answer;
+  }
+}
+
+Result<void> KeeperClient::put_fd(const std::string& name, int fd) {
+  auto answer = request(make_request(MessageType::FdPut, name), fd);
+  if (!answer) return fail(answer.error().wrap("cannot store " + name));
+  return {};
+}
+
+std::optional<Fd> KeeperClient::get_fd(const std::string& name) {
+  Fd fd;
+  if (!request(make_request(MessageType::FdGet, name), -1, &fd) || !fd) return std::nullopt;
+  return fd;
+}
+
+std::vector<std::string> KeeperClient::list_fds() {
+  std::vector<std::string> names;
+  for (std::int64_t index = 0;; ++index) {
+    auto answer = request(make_request(MessageType::FdList, {}, index));
+    if (!answer) return names;
+    names.emplace_back(answer->name);
+  }
+}
+
+void KeeperClient::remove_fd(const std::string& name) {
+  static_cast<void>(request(make_request(MessageType::FdRemove, name)));
+}
+
+Result<std::int64_t> KeeperClient::register_child(const std::string& name,
+                                                  std::uint64_t generation,
+                                                  const std::string& cgroup) {
+  Message message = make_request(MessageType::ChildRegister, name);
+  message.generation = static_cast<std::int64_t>(generation);
+  std::snprintf(message.cgroup, sizeof message.cgroup, "%s", cgroup.c_str());
+  auto answer = request(message);
+  if (!answer) return fail(answer.error().wrap("cannot register " + name));
+  return answer->value;
+}
+
+Result<void> KeeperClient::report_spawned(std::int64_t id, pid_t pid, std::uint64_t start_time) {
+  Message message = make_request(MessageType::ChildSpawned, {}, id);
+  message.pid = pid;
+  message.start_time = start_time;
+  auto answer = request(message);
+  if (!answer) return fail(answer.error());
+  return {};
+}
+
+std::vector<ChildRecord> KeeperClient::list_children() {
+  std::vector<ChildRecord> records;
+  for (std::int64_t index = 0;; ++index) {
+    auto answer = request(make_request(MessageType::ChildList, {}, index));
+    if (!answer) return records;
+    records.push_back(to_record(*answer));
+  }
+}
+
+void KeeperClient::acknowledge(std::int64_t id) {
+  static_cast<void>(request(make_request(MessageType::ChildAcknowledge, {}, id)));
+}
+
+Result<void> KeeperClient::finish(int exit_code) {
+  auto answer = request(make_request(MessageType::Finish, {}, exit_code));
+  if (!answer) return fail(answer.error());
+  return {};
+}
+
+void KeeperClient::start(Loop& loop, std::function<void(const ChildRecord&)> on_exit,
+                         std::function<void(int)> on_signal) {
+  loop_ = &loop;
+  on_exit_ = std::move(on_exit);
+  on_signal_ = std::move(on_signal);
+  delivery_.emplace(loop);
+  poll_.emplace(loop, socket_.get());
+  poll_->start(kReadable, [this](int, int) { on_readable(); });
+  schedule_delivery();
+}
+
+void KeeperClient::schedule_delivery() {
+  if (delivery_ && !unasked_.empty() && !delivery_->is_active()) {
+    delivery_->start(Duration::zero(), [this] { deliver(); });
+  }
+}
+
+void KeeperClient::on_readable() {
+  Message message;
+  int fd = -1;
+  const int error = keeper::receive_message(socket_.get(), &message, &fd);
+  const Fd owned(fd);
+  if (error == ECONNRESET) {
+    poll_->stop();  // the keeper is gone; the death signal is on its way
+    return;
+  }
+  if (error == 0 && message.sequence == 0) unasked_.push_back(message);
+  deliver();
+}
+
+void KeeperClient::deliver() {
+  while (!unasked_.empty()) {
+    const Message message = unasked_.front();
+    unasked_.pop_front();
+    if (message.type == MessageType::ChildExited) on_exit_(to_record(message));
+    if (message.type == MessageType::Signal) on_signal_(static_cast<int>(message.value));
+  }
+}
+
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,86 @@
+// The supervisor's end of the socketpair to the keeper: fd store, child ledger, finish. Requests
+// wait for their answer (the keeper answers at once and never waits for us); what it says unasked
+// is kept and delivered from the loop.
+//
+// A lost keeper is the end: the kernel kills us with it (PDEATHSIG), so errors of the channel are
+// rare and mean that nothing more can be kept.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/fd.h"
+#include "runtime/loop.h"
+#include "runtime/result.h"
+#include "supervisor/keeper/protocol.h"
+
+namespace pillion::supervisor::host {
+
+struct ChildRecord {
+  std::int64_t id = 0;
+  std::string name;
+  std::uint64_t generation = 0;
+  std::string cgroup;
+  pid_t pid = 0;
+  std::uint64_t start_time = 0;
+  keeper::ChildState state = keeper::ChildState::Pending;
+  int wait_status = 0;
+};
+
+class KeeperClient {
+ public:
+  // Takes the socket that $PILLION_KEEPER_FD names and says hello.
+  static Result<std::unique_ptr<KeeperClient>> from_environment();
+  // For tests: a connected SOCK_SEQPACKET socket.
+  static Result<std::unique_ptr<KeeperClient>> connect(Fd socket);
+
+  pid_t keeper_pid() const { return keeper_pid_; }
+  // How often the supervisor was started again; 0 in its first life.
+  std::int64_t restarts() const { return restarts_; }
+
+  // Stores a copy of `fd` under `name`, replacing an older one.
+  Result<void> put_fd(const std::string& name, int fd);
+  // Empty when there is none of that name.
+  std::optional<Fd> get_fd(const std::string& name);
+  std::vector<std::string> list_fds();
+  void remove_fd(const std::string& name);
+
+  // Before clone; returns the record's id.
+  Result<std::int64_t> register_child(const std::string& name, std::uint64_t generation,
+                                      const std::string& cgroup);
+  Result<void> report_spawned(std::int64_t id, pid_t pid, std::uint64_t start_time);
+  std::vector<ChildRecord> list_children();
+  void acknowledge(std::int64_t id);
+
+  // The keeper ends with this code once we are gone.
+  Result<void> finish(int exit_code);
+
+  // Starts delivering; both callbacks run from the loop, never within a call to this object.
+  void start(Loop& loop, std::function<void(const ChildRecord&)> on_exit,
+             std::function<void(int signal_number)> on_signal);
+
+ private:
+  explicit KeeperClient(Fd socket) : socket_(std::move(socket)) {}
+  Result<keeper::Message> request(keeper::Message message, int fd = -1, Fd* reply_fd = nullptr);
+  void on_readable();
+  void schedule_delivery();
+  void deliver();
+
+  Fd socket_;
+  pid_t keeper_pid_ = 0;
+  std::int64_t restarts_ = 0;
+  std::uint32_t last_sequence_ = 0;
+  std::deque<keeper::Message> unasked_;
+  Loop* loop_ = nullptr;
+  std::optional<Timer> delivery_;
+  std::optional<Poll> poll_;
+  std::function<void(const ChildRecord&)> on_exit_;
+  std::function<void(int)> on_signal_;
+};
+
+}  // namespace pillion::supervisor::host

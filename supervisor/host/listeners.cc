@@ -1,0 +1,209 @@
+#include "supervisor/host/listeners.h"
+
+#include <dirent.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <sstream>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include "runtime/listeners.h"
+#include "supervisor/host/namespaces.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+using Plans = std::vector<ListenerPlan>;
+
+void add(Plans& plans, const std::string& child, std::string name,
+         const config::SocketAddress& address) {
+  ListenerPlan plan;
+  plan.child = child;
+  plan.name = std::move(name);
+  plan.address = address.ip.to_string();
+  plan.port = address.port;
+  plans.push_back(std::move(plan));
+}
+
+// The same for IPv6, where capture may bring IPv6 connections.
+void add_twin(Plans& plans, const std::string& child, std::string name,
+              const config::SocketAddress& address) {
+  if (address.ip.is_v6()) return;
+  add(plans, child, std::move(name), address);
+  plans.back().address = address.ip.is_loopback() ? "::1" : "::";
+  plans.back().is_optional = true;
+}
+
+void add_admin(Plans& plans, const config::Child& child, const ServicePaths& paths,
+               const config::ComponentAdmin& admin) {
+  if (admin.listen) {
+    add(plans, child.name, "admin", *admin.listen);
+    return;
+  }
+  ListenerPlan plan;
+  plan.child = child.name;
+  plan.name = "admin";
+  plan.unix_path = paths.admin_socket(child.name);
+  if (child.user) plan.owner = child.user->uid;
+  plans.push_back(std::move(plan));
+}
+
+void add_published(Plans& plans, const config::Service& service, const config::Child& child,
+                   const config::ProxyConfig& proxy) {
+  for (const config::PublishedListener& published : proxy.inbound.published) {
+    for (const config::Publish& publish : service.network.publish) {
+      const unsigned count = publish.transport == config::Transport::Tcp ? publish.host.count() : 0;
+      for (unsigned i = 0; i < count; ++i) {
+        const auto port = static_cast<std::uint16_t>(publish.host.first + i);
+        if (published.listener != fmt::format("publish-{}", port)) continue;
+        ListenerPlan plan;
+        plan.child = child.name;
+        plan.name = published.listener;
+        plan.address = publish.address ? publish.address->to_string() : "::";
+        plan.is_dual_stack = !publish.address;
+        plan.port = port;
+        plan.is_inside = false;
+        plans.push_back(std::move(plan));
+      }
+    }
+  }
+}
+
+void add_proxy(Plans& plans, const config::Service& service, const config::Child& child,
+               const config::ProxyConfig& proxy) {
+  const bool is_host = service.network.mode == config::NetworkMode::Host;
+  if (!is_host || service.network.intercept.inbound) {
+    add(plans, child.name, "inbound", proxy.inbound.listen);
+    add_twin(plans, child.name, "inbound6", proxy.inbound.listen);
+  }
+  if (!is_host || service.network.intercept.outbound) {
+    add(plans, child.name, "outbound", proxy.outbound.listen);
+    add_twin(plans, child.name, "outbound6", proxy.outbound.listen);
+  }
+  add(plans, child.name, "health", proxy.health.listen);
+  add(plans, child.name, "prometheus", proxy.prometheus.listen);
+  add(plans, child.name, "admin", proxy.admin.listen);
+  for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
+    add(plans, child.name, fmt::format("explicit-{}", i), proxy.explicit_listeners[i].listen);
+  }
+  add_published(plans, service, child, proxy);
+}
+
+// The inode of the listening socket on `port`, from /proc/net/tcp{,6} (proc(5): state 0A).
+std::string find_listening_inode(const char* file, std::uint16_t port) {
+  auto text = read_file(file);
+  if (!text) return {};
+  std::istringstream lines(*text);
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    std::istringstream words(line);
+    std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
+    words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
+    const auto colon = local.rfind(':');
+    if (state != "0A" || colon == std::string::npos) continue;
+    unsigned number = 0;
+    std::from_chars(local.data() + colon + 1, local.data() + local.size(), number, 16);
+    if (number == port) return inode;
+  }
+  return {};
+}
+
+bool has_socket(const std::string& pid, const std::string& inode) {
+  const std::string directory = "/proc/" + pid + "/fd";
+  DIR* fds = ::opendir(directory.c_str());
+  if (fds == nullptr) return false;
+  const std::string wanted = "socket:[" + inode + "]";
+  bool is_found = false;
+  while (const dirent* item = ::readdir(fds)) {
+    char target[64];
+    const ssize_t length =
+        ::readlink((directory + "/" + item->d_name).c_str(), target, sizeof target);
+    is_found = length > 0 && wanted == std::string_view(target, static_cast<std::size_t>(length));
+    if (is_found) break;
+  }
+  ::closedir(fds);
+  return is_found;
+}
+
+Result<Fd> listen(const ListenerPlan& plan) {
+  if (!plan.unix_path.empty()) {
+    auto socket = listen_unix(plan.unix_path, 0660);
+    if (socket && plan.owner && ::geteuid() == 0 &&
+        ::chown(plan.unix_path.c_str(), *plan.owner, 0) < 0) {
+      return fail_errno("cannot chown " + plan.unix_path);
+    }
+    return socket;
+  }
+  ListenOptions options;
+  options.is_ipv6_only = !plan.is_dual_stack;
+  auto socket = listen_tcp(plan.address, plan.port, options);
+  const bool has_no_ipv6 = !socket && plan.is_dual_stack && socket.error().errno_value() == EAFNOSUPPORT;
+  return has_no_ipv6 ? listen_tcp("0.0.0.0", plan.port) : std::move(socket);
+}
+
+}  // namespace
+
+std::vector<ListenerPlan> plan_listeners(const config::Service& service, const ServicePaths& paths) {
+  Plans plans;
+  for (const config::Child& child : service.children) {
+    if (const auto* proxy = std::get_if<config::ProxyConfig>(&child.config)) {
+      add_proxy(plans, service, child, *proxy);
+    } else if (const auto* secrets = std::get_if<config::SecretsConfig>(&child.config)) {
+      if (secrets->vault && secrets->proxy.enabled) {
+        add(plans, child.name, "vault", secrets->proxy.listen);
+      }
+      add_admin(plans, child, paths, secrets->admin);
+    } else if (const auto* logs = std::get_if<config::LogsConfig>(&child.config)) {
+      add_admin(plans, child, paths, logs->admin);
+    } else if (const auto* egress = std::get_if<config::EgressConfig>(&child.config)) {
+      add(plans, child.name, "egress", egress->listen);
+      add_admin(plans, child, paths, egress->admin);
+    }
+  }
+  return plans;
+}
+
+std::string find_port_holder(std::uint16_t port) {
+  std::string inode = find_listening_inode("/proc/net/tcp", port);
+  if (inode.empty()) inode = find_listening_inode("/proc/net/tcp6", port);
+  if (inode.empty()) return {};
+  DIR* processes = ::opendir("/proc");
+  if (processes == nullptr) return {};
+  std::string holder;
+  while (const dirent* item = ::readdir(processes)) {
+    const std::string pid = item->d_name;
+    if (pid.find_first_not_of("0123456789") != std::string::npos || !has_socket(pid, inode)) continue;
+    auto name = read_file("/proc/" + pid + "/comm");
+    if (name && !name->empty()) name->pop_back();
+    holder = fmt::format("pid {} ({})", pid, name ? *name : "unknown");
+    break;
+  }
+  ::closedir(processes);
+  return holder;
+}
+
+Result<Fd> open_listener(const ListenerPlan& plan, int network_namespace) {
+  Result<Fd> socket = fail("not opened");
+  {
+    auto visit = NetworkNamespaceVisit::enter(plan.is_inside ? network_namespace : -1);
+    if (!visit) return fail(visit.error());
+    socket = listen(plan);
+  }
+  if (socket) return socket;
+  std::string message = socket.error().message();
+  const bool is_own_namespace = !plan.is_inside || network_namespace < 0;
+  if (socket.error().errno_value() == EADDRINUSE && is_own_namespace) {
+    const std::string holder = find_port_holder(plan.port);
+    if (!holder.empty()) message += ", by " + holder;
+  }
+  return fail(Error(fmt::format("{} (listener \"{}\" of {})", message, plan.name, plan.child),
+                    socket.error().errno_value()));
+}
+
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,109 @@
+#include "supervisor/host/process_host.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace pillion::supervisor::host {
+
+Result<ProcessId> ProcessHost::start(const SpawnPlan& plan, const std::string& name,
+                                     std::uint64_t generation, const std::string& leaf,
+                                     ProcessEvents events) {
+  auto id = keeper_.register_child(name, generation, leaf);
+  if (!id) return id;
+  auto child = spawn(plan);
+  if (!child) {
+    keeper_.acknowledge(*id);
+    return fail(child.error());
+  }
+  auto reported = keeper_.report_spawned(*id, child->pid, read_start_time(child->pid));
+  if (!reported) return fail(reported.error());
+  Process& process = processes_[*id];
+  process.pid = child->pid;
+  process.pidfd = std::move(child->pidfd);
+  process.error_pipe = std::move(child->error_pipe);
+  process.plan_text.argv = plan.argv;
+  process.plan_text.working_directory = plan.working_directory;
+  process.plan_text.credentials = plan.credentials;
+  process.plan_text.mounts = plan.mounts;
+  process.events = std::move(events);
+  process.error_poll.emplace(loop_, process.error_pipe.get());
+  process.error_poll->start(kReadable, [this, id = *id](int, int) { on_error_pipe(id); });
+  return id;
+}
+
+Result<ProcessId> ProcessHost::adopt(const ChildRecord& record, ProcessEvents events) {
+  Process& process = processes_[record.id];
+  process.pid = record.pid;
+  // The keeper reaps only after it recorded the exit: a running record's pid is still its own.
+  process.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, record.pid, 0)));
+  process.events = std::move(events);
+  return record.id;
+}
+
+void ProcessHost::on_error_pipe(ProcessId id) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end() || !found->second.error_pipe) return;
+  Process& process = found->second;
+  const auto failure = read_spawn_failure(process.error_pipe.get());
+  process.error_poll.reset();
+  process.error_pipe.reset();
+  const std::string text = failure ? describe_failure(process.plan_text, *failure) : std::string();
+  const auto on_started = process.events.on_started;  // may forget the process
+  if (on_started) on_started(failure, text);
+}
+
+void ProcessHost::on_exit(const ChildRecord& record) {
+  auto found = processes_.find(record.id);
+  if (found == processes_.end()) {
+    keeper_.acknowledge(record.id);
+    return;
+  }
+  if (found->second.error_pipe) on_error_pipe(record.id);
+  found = processes_.find(record.id);
+  if (found == processes_.end()) return;
+  Process& process = found->second;
+  process.has_exited = true;
+  process.pidfd.reset();
+  if (process.is_forgotten) return acknowledge(record.id);
+  const auto on_exit = process.events.on_exit;
+  if (on_exit) on_exit(record.wait_status);
+}
+
+pid_t ProcessHost::pid_of(ProcessId id) const {
+  const auto found = processes_.find(id);
+  return found == processes_.end() ? 0 : found->second.pid;
+}
+
+bool ProcessHost::send_signal(ProcessId id, int signal_number) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end() || !found->second.pidfd) return false;
+  return ::syscall(SYS_pidfd_send_signal, found->second.pidfd.get(), signal_number, nullptr, 0) == 0;
+}
+
+bool ProcessHost::send_group_signal(ProcessId id, int signal_number) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end() || found->second.pid <= 1) return false;
+  return ::kill(-found->second.pid, signal_number) == 0;
+}
+
+bool ProcessHost::group_exists(pid_t pid) {
+  return pid > 1 && (::kill(-pid, 0) == 0 || errno == EPERM);
+}
+
+void ProcessHost::forget(ProcessId id) {
+  const auto found = processes_.find(id);
+  if (found == processes_.end()) return;
+  found->second.events = {};
+  found->second.is_forgotten = true;
+  if (found->second.has_exited) acknowledge(id);
+}
+
+void ProcessHost::acknowledge(ProcessId id) {
+  processes_.erase(id);
+  keeper_.acknowledge(id);
+}
+
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,28 @@
+// Where a service keeps things on the host. Parents may be overridden by PILLION_RUNTIME_DIR,
+// PILLION_STATE_DIR and PILLION_LOG_DIR; without root they default to XDG directories.
+#pragma once
+
+#include <string>
+
+namespace pillion::supervisor::host {
+
+struct ServicePaths {
+  std::string runtime;  // sockets, state file, children's tables; gone when the service ends
+  std::string state;    // volumes, the last receipt; stays
+  std::string log;      // children's output; stays
+
+  std::string control_socket() const { return runtime + "/control"; }
+  std::string notify_socket() const { return runtime + "/notify"; }
+  std::string state_file() const { return runtime + "/state.json"; }
+  std::string accepted_directory() const { return runtime + "/accepted"; }
+  std::string child_table(const std::string& child) const { return runtime + "/" + child + ".toml"; }
+  std::string admin_socket(const std::string& child) const {
+    return runtime + "/" + child + ".admin.sock";
+  }
+  std::string volume(const std::string& name) const { return state + "/volumes/" + name; }
+  std::string staging() const { return runtime + "/volumes"; }
+};
+
+ServicePaths service_paths(const std::string& service);
+
+}  // namespace pillion::supervisor::host
