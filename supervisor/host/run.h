@@ -1,0 +1,25 @@
+// The two entry points for main.cc: `pillion run` (becomes the keeper) and the hidden `pillion
+// supervise` (what the keeper starts).
+#pragma once
+
+#include <string>
+
+#include "runtime/result.h"
+#include "supervisor/host/service_paths.h"
+
+namespace pillion::supervisor::host {
+
+struct RunOptions {
+  std::string config_file;  // the service's TOML file
+  bool echoes_output = false;  // children's lines also on our stderr, prefixed with their name
+};
+
+// Replaces this process with pillion-keeper, which starts `pillion supervise`. The file has been
+// loaded already and is valid; `service` is its name. Returns only when that failed.
+Error exec_keeper(const std::string& service, const RunOptions& options);
+
+// `pillion supervise CONFIG [--echo]`: supervises until the service is over. Returns the exit code
+// of this process; the service's own code is with the keeper by then.
+int run_supervisor(const RunOptions& options);
+
+}  // namespace pillion::supervisor::host
