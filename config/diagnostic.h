@@ -9,11 +9,11 @@
 
 namespace pillion::config {
 
-// One place in a file; lines and columns count from 1. Columns count bytes, as compilers do.
+// One place in a file; lines and columns count from 1, columns in characters (code points).
 struct Position {
   std::size_t line = 0;  // 0 = the file as a whole
   std::size_t column = 0;
-  std::size_t length = 1;  // bytes to underline on that line
+  std::size_t length = 1;  // characters to underline on that line
   bool operator==(const Position&) const = default;
 };
 

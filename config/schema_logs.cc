@@ -1,0 +1,295 @@
+// Schema of the log adapter's table, and of the tables that it shares with other components.
+#include "config/logs.h"
+#include "config/table_builder.h"
+#include "config/validate.h"
+
+namespace pillion::config {
+
+constexpr Rules kPath{.form = Form::AbsolutePath};
+constexpr Rules kUrl{.required = true, .form = Form::HttpUrl};
+
+template<>
+const TableSchema& schema_of<ComponentAdmin>() {
+  static const TableSchema schema =
+      TableBuilder<ComponentAdmin>("Admin", "Health, metrics and administration of a component.")
+          .field("listen", &ComponentAdmin::listen,
+                 "TCP address, beside the Unix socket that the supervisor hands over.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<RetryBackoff>() {
+  static const TableSchema schema =
+      TableBuilder<RetryBackoff>("Retry back-off", "Doubled each time, fully jittered.")
+          .field("base", &RetryBackoff::base, "First wait.", {.min = 1})
+          .field("max", &RetryBackoff::max, "Longest wait.", {.min = 1})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<MultilineRules>() {
+  static const TableSchema schema =
+      TableBuilder<MultilineRules>("Multi-line records", "Which lines belong together.")
+          .field("preset", &MultilineRules::preset, "What the lines come from.")
+          .field("start", &MultilineRules::start, "Preset `pattern`: what a first line looks like.",
+                 {.form = Form::Regex})
+          .field("timeout", &MultilineRules::timeout,
+                 "A record ends when no line has come for so long.")
+          .field("max_lines", &MultilineRules::max_lines, "Longest record, in lines.", {.min = 1})
+          .field("max_size", &MultilineRules::max_size, "Longest record, in bytes.", {.min = 1024})
+          .finish([](Reader& reader, const Node& node, MultilineRules& rules) {
+            if (rules.preset == Multiline::Pattern && !node.find("start")) {
+              reader.missing(node.position, "preset \"pattern\" needs `start`");
+            }
+          })
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LogInput>() {
+  static const TableSchema schema =
+      TableBuilder<LogInput>("Log input", "Where lines come from and how they are read.")
+          .field("file", &LogInput::file, "File to follow through rotation; may hold `*` and `?`.",
+                 {.form = Form::Glob})
+          .field("child", &LogInput::child, "Standard output and error of this child.")
+          .field("fifo", &LogInput::fifo, "Named pipe to read.",
+                 {.form = Form::AbsolutePath, .planned = true})
+          .field("syslog", &LogInput::syslog, "TCP and UDP address for syslog.", {.planned = true})
+          .field("stdin", &LogInput::from_stdin, "Standard input.", {.hide_default = true})
+          .field("exclude", &LogInput::exclude, "Files that `file` must not match.",
+                 {.form = Form::Glob})
+          .field("format", &LogInput::format,
+                 "How a line is parsed; `auto` recognises it, `raw` keeps it whole.")
+          .field("pattern", &LogInput::pattern,
+                 "Of format `pattern` or `regex`; named groups become fields.",
+                 {.form = Form::Regex})
+          .field("framing", &LogInput::framing,
+                 "What is around each line: nothing, or a container runtime's envelope.",
+                 {.computed_default = "\"lines\"; \"cri\" for `child`"})
+          .field("encoding", &LogInput::encoding, "Of the bytes.", {.non_empty = true})
+          .field("timezone", &LogInput::timezone,
+                 "Of times without a zone: an IANA name, \"local\" or \"utc\".",
+                 {.non_empty = true})
+          .field("start_at", &LogInput::start_at, "Where a file without a checkpoint is begun.")
+          .field("max_line", &LogInput::max_line, "Longer lines are cut and flagged.",
+                 {.min = 1024, .max = 64 << 20})
+          .field("partial_line_timeout", &LogInput::partial_line_timeout,
+                 "A line without its newline is taken as it is after so long.")
+          .field("discover_interval", &LogInput::discover_interval,
+                 "How often new files are looked for, beside inotify.", {.min = 10})
+          .field("rotate_wait", &LogInput::rotate_wait,
+                 "A renamed file is read on for so long after its last growth.")
+          .field("multiline", &LogInput::multiline, "Records of several lines.", {.planned = true})
+          .field("fields", &LogInput::fields, "Fields to add to every record of this input.")
+          .exactly_one({"file", "child", "fifo", "syslog", "stdin"})
+          .finish(check_log_input)
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LogTls>() {
+  static const TableSchema schema =
+      TableBuilder<LogTls>("TLS of an output", "")
+          .field("ca_file", &LogTls::ca_file, "Trusted certificates, PEM.",
+                 {.form = Form::AbsolutePath, .computed_default = "the system's"})
+          .field("certificate_file", &LogTls::certificate_file, "Our certificate, PEM.", kPath)
+          .field("key_file", &LogTls::key_file, "Our key, PEM.", kPath)
+          .field("verify", &LogTls::verify, "Verify the peer; off only for experiments.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LogAuth>() {
+  static const TableSchema schema =
+      TableBuilder<LogAuth>("Authentication of an output",
+                            "Secrets come from files, which are read again when they change.")
+          .field("user", &LogAuth::user, "Basic: the user.")
+          .field("password_file", &LogAuth::password_file, "Basic: file with the password.", kPath)
+          .field("api_key_file", &LogAuth::api_key_file, "File with an Elasticsearch API key.",
+                 kPath)
+          .field("bearer_file", &LogAuth::bearer_file, "File with a bearer token.", kPath)
+          .at_most_one({"user", "api_key_file", "bearer_file"})
+          .finish([](Reader& reader, const Node& node, LogAuth&) {
+            if ((node.find("user") == nullptr) != (node.find("password_file") == nullptr)) {
+              reader.missing(node.position, "`user` and `password_file` go together");
+            }
+          })
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<StdoutOutput>() {
+  static const TableSchema schema =
+      TableBuilder<StdoutOutput>("Output to standard output", "")
+          .field("pretty", &StdoutOutput::pretty, "Indented, for people.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<FileOutput>() {
+  static const TableSchema schema =
+      TableBuilder<FileOutput>("Output to a file", "One JSON object per line.")
+          .field("path", &FileOutput::path, "The file.",
+                 {.required = true, .form = Form::AbsolutePath})
+          .field("max_size", &FileOutput::max_size, "Rotated above it.", {.min = 4096})
+          .field("max_files", &FileOutput::max_files, "Rotated files that are kept.", {.max = 1000})
+          .field("mode", &FileOutput::mode, "Permissions of new files.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<ElasticsearchOutput>() {
+  static const TableSchema schema =
+      TableBuilder<ElasticsearchOutput>("Output to Elasticsearch or OpenSearch",
+                                        "`_bulk`, with the verdict on every item honoured.")
+          .field("url", &ElasticsearchOutput::url, "Base URL.", kUrl)
+          .field("index", &ElasticsearchOutput::index, "Index or data stream.",
+                 {.required = true, .non_empty = true})
+          .field("operation", &ElasticsearchOutput::operation, "Data streams only take `create`.")
+          .field("document_id", &ElasticsearchOutput::document_id,
+                 "Make the `_id` from the line's place, so that repeats are recognised.")
+          .field("pipeline", &ElasticsearchOutput::pipeline, "Ingest pipeline.",
+                 {.non_empty = true})
+          .field("dead_letter", &ElasticsearchOutput::dead_letter,
+                 "File for items that were refused for good.",
+                 {.form = Form::AbsolutePath, .computed_default = "below the state directory"})
+          .field("tls", &ElasticsearchOutput::tls, "TLS.")
+          .field("auth", &ElasticsearchOutput::auth, "Authentication.")
+          .field("compress", &ElasticsearchOutput::compress, "gzip the batches.")
+          .field("timeout", &ElasticsearchOutput::timeout, "Of one request.", {.min = 1})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LokiOutput>() {
+  static const TableSchema schema =
+      TableBuilder<LokiOutput>("Output to Loki", "")
+          .field("url", &LokiOutput::url, "Base URL.", kUrl)
+          .field("tenant", &LokiOutput::tenant, "X-Scope-OrgID.")
+          .field("labels", &LokiOutput::labels, "Further stream labels; keep them few.")
+          .field("tls", &LokiOutput::tls, "TLS.")
+          .field("auth", &LokiOutput::auth, "Authentication.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<OtlpOutput>() {
+  static const TableSchema schema =
+      TableBuilder<OtlpOutput>("Output over OTLP/HTTP", "")
+          .field("url", &OtlpOutput::url, "Base URL, without /v1/logs.", kUrl)
+          .field("headers", &OtlpOutput::headers, "Further request headers.")
+          .field("tls", &OtlpOutput::tls, "TLS.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<SyslogOutput>() {
+  static const TableSchema schema =
+      TableBuilder<SyslogOutput>("Output to syslog",
+                                 "RFC 5424; best effort, since no receiver "
+                                 "acknowledges.")
+          .field("address", &SyslogOutput::address, "The receiver.", {.required = true})
+          .field("transport", &SyslogOutput::transport, "TCP (octet-counted) or UDP.")
+          .field("tls", &SyslogOutput::tls, "TLS over TCP; its presence switches it on.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<HttpOutput>() {
+  static const TableSchema schema =
+      TableBuilder<HttpOutput>("Output over HTTP", "Newline-delimited JSON by POST.")
+          .field("url", &HttpOutput::url, "Where to post.", kUrl)
+          .field("headers", &HttpOutput::headers, "Further request headers.")
+          .field("tls", &HttpOutput::tls, "TLS.")
+          .field("auth", &HttpOutput::auth, "Authentication.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<Batch>() {
+  static const TableSchema schema =
+      TableBuilder<Batch>("Batch", "Sent when any of these is reached.")
+          .field("max_size", &Batch::max_size, "Before compression.",
+                 {.min = 1024, .max = 64 << 20})
+          .field("max_records", &Batch::max_records, "Records.", {.min = 1})
+          .field("max_wait", &Batch::max_wait, "Since the first record.", {.min = 1})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LogOutput>() {
+  static const TableSchema schema =
+      TableBuilder<LogOutput>("Log output",
+                              "Where records go. Several outputs each keep their own place.")
+          .field("stdout", &LogOutput::to_stdout, "Standard output.")
+          .field("file", &LogOutput::file, "A rotated file.")
+          .field("elasticsearch", &LogOutput::elasticsearch, "Elasticsearch or OpenSearch.")
+          .field("loki", &LogOutput::loki, "Grafana Loki.", {.planned = true})
+          .field("otlp", &LogOutput::otlp, "OpenTelemetry.", {.planned = true})
+          .field("syslog", &LogOutput::syslog, "Syslog.", {.planned = true})
+          .field("http", &LogOutput::http, "Any HTTP receiver.", {.planned = true})
+          .field("batch", &LogOutput::batch, "Batches.")
+          .field("retry", &LogOutput::retry, "After errors that pass; without end.")
+          .exactly_one({"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http"})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<FieldRules>() {
+  static const TableSchema schema =
+      TableBuilder<FieldRules>("Fields", "Applied to every record, in this order.")
+          .field("names", &FieldRules::names, "Elastic Common Schema, or OpenTelemetry's names.")
+          .field("add", &FieldRules::add, "Fields to add.")
+          .field("rename", &FieldRules::rename, "Old name to new name.")
+          .field("drop", &FieldRules::drop, "Fields to leave out.")
+          .field("keep", &FieldRules::keep, "Keep only these extracted fields; empty is all.")
+          .field("redact", &FieldRules::redact, "Fields whose value is replaced.")
+          .field("keep_original", &FieldRules::keep_original, "The whole line as `event.original`.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LogCheckpoint>() {
+  static const TableSchema schema =
+      TableBuilder<LogCheckpoint>("Checkpoint", "How far every file has been delivered.")
+          .field("path", &LogCheckpoint::path, "The file.",
+                 {.form = Form::AbsolutePath, .computed_default = "below the state directory"})
+          .field("interval", &LogCheckpoint::interval, "Written at most so often, and at exit.",
+                 {.min = 10})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<LogsConfig>() {
+  static const TableSchema schema =
+      TableBuilder<LogsConfig>("Logs", "The table of a child with `use = \"logs\"`.")
+          .field("service", &LogsConfig::service, "Filled in by the supervisor.")
+          .field("input", &LogsConfig::inputs, "Inputs.", {.required = true, .non_empty = true})
+          .field("output", &LogsConfig::outputs, "Outputs; none is standard output.")
+          .field("fields", &LogsConfig::fields, "Fields.")
+          .field("checkpoint", &LogsConfig::checkpoint, "Checkpoint.")
+          .field("buffer", &LogsConfig::buffer, "All records in memory; inputs pause above it.",
+                 {.min = 1 << 20})
+          .field("admin", &LogsConfig::admin, "Admin.")
+          .done();
+  return schema;
+}
+
+}  // namespace pillion::config

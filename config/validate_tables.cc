@@ -1,0 +1,223 @@
+// Checks within one table, run right after it was read.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "config/validate.h"
+
+namespace pillion::config {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::string tick(std::string_view name) { return "`" + std::string(name) + "`"; }
+
+void check_backoff(Reader& reader, const Node& node, milliseconds base, milliseconds max) {
+  if (base <= max) return;
+  reader.error(
+      position_of(node, "base"), "`base` is longer than `max`",
+      {"the waits grow from `base` (" + to_string(base) + ") to `max` (" + to_string(max) + ")"});
+}
+
+void check_single_success(Reader& reader, const Node& node, std::string_view kind,
+                          const std::optional<Probe>& probe) {
+  if (!probe || probe->success_threshold == 1) return;
+  reader.error(position_of(node, std::string(kind) + ".success_threshold"),
+               "`success_threshold` of a " + std::string(kind) + " must be 1",
+               {"only a readiness probe can ask for several successes in a row"});
+}
+
+// Listen addresses of one proxy; each may be bound once.
+class ListenSet {
+ public:
+  ListenSet(Reader& reader, const Node& node) : reader_(reader), node_(node) {}
+
+  void add(const std::string& path, const SocketAddress& address) {
+    for (const auto& [other, other_address] : seen_) {
+      const bool overlaps =
+          other_address.ip == address.ip || other_address.ip.is_any() || address.ip.is_any();
+      if (other_address.port != address.port || !overlaps) continue;
+      reader_.error(position_of(node_, path),
+                    "port " + std::to_string(address.port) + " is used twice",
+                    {tick(other) + " listens on " + other_address.to_string()});
+      return;
+    }
+    seen_.emplace_back(path, address);
+  }
+
+ private:
+  Reader& reader_;
+  const Node& node_;
+  std::vector<std::pair<std::string, SocketAddress>> seen_;
+};
+
+void check_explicit(Reader& reader, const Node& node, const ProxyConfig& proxy) {
+  std::vector<std::string_view> names;
+  for (const Upstream& upstream : proxy.upstreams) names.push_back(upstream.name);
+  for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
+    const std::string& wanted = proxy.explicit_listeners[i].upstream;
+    if (wanted.empty() || proxy.find_upstream(wanted) != nullptr) continue;
+    const std::string_view near = nearest(wanted, names);
+    std::vector<std::string> notes;
+    if (!near.empty()) notes.push_back("did you mean " + tick(near) + "?");
+    if (near.empty() && !names.empty()) notes.push_back("defined are " + list_names(names, "and"));
+    if (names.empty()) notes.push_back("define it: [upstream." + wanted + "] with an `address`");
+    reader.missing(position_of(node, "explicit." + std::to_string(i) + ".upstream"),
+                   "there is no upstream " + tick(wanted), std::move(notes));
+  }
+}
+
+void check_hosts(Reader& reader, const Node& node, const ProxyConfig& proxy) {
+  std::map<std::string_view, std::string_view> owner;
+  for (const Upstream& upstream : proxy.upstreams) {
+    for (std::size_t i = 0; i < upstream.hosts.size(); ++i) {
+      const auto [at, is_new] = owner.emplace(upstream.hosts[i], upstream.name);
+      if (is_new || at->second == upstream.name) continue;
+      reader.error(position_of(node, "upstream." + upstream.name + ".hosts." + std::to_string(i)),
+                   "the host " + tick(upstream.hosts[i]) + " leads to two upstreams",
+                   {tick(at->second) + " and " + tick(upstream.name)});
+    }
+  }
+}
+
+}  // namespace
+
+Position position_of(const Node& node, std::string_view path) {
+  const Node* at = &node;
+  Position position = node.position;
+  while (!path.empty()) {
+    const std::size_t dot = path.find('.');
+    const std::string_view part = path.substr(0, dot);
+    path = dot == std::string_view::npos ? std::string_view{} : path.substr(dot + 1);
+    if (at->kind == Node::Kind::Array) {
+      const std::size_t index = static_cast<std::size_t>(std::atoi(std::string(part).c_str()));
+      if (index >= at->items.size()) return position;
+      at = &at->items[index];
+    } else {
+      const Entry* entry = at->find_entry(part);
+      if (entry == nullptr) return position;
+      at = &entry->value;
+      // A table shows at its key, a value at itself.
+      position = entry->position;
+    }
+    const bool is_value = at->kind != Node::Kind::Table && at->kind != Node::Kind::Array;
+    if (is_value || path.empty()) {
+      if (is_value) position = at->position;
+    }
+  }
+  return position;
+}
+
+void check_settings(Reader& reader, const Node& node, ServiceSettings& settings) {
+  if (node.find("sidecar_reserve") == nullptr) {
+    settings.sidecar_reserve = std::min(milliseconds(5'000), settings.stop_grace / 5);
+  }
+  const milliseconds needed = settings.drain_delay + settings.sidecar_reserve;
+  if (needed > settings.stop_grace) {
+    const bool has_reserve = node.find("sidecar_reserve") != nullptr;
+    reader.error(position_of(node, has_reserve ? "sidecar_reserve" : "drain_delay"),
+                 "`drain_delay` and `sidecar_reserve` leave the app no time to stop",
+                 {to_string(settings.drain_delay) + " + " + to_string(settings.sidecar_reserve) +
+                  " is more than `stop_grace`, " + to_string(settings.stop_grace)});
+  }
+}
+
+void check_child(Reader& reader, const Node& node, Child& child) {
+  if (const Entry* config = node.find_entry("config"); config != nullptr && !node.find("use")) {
+    reader.missing(config->position, "`config` is only for a component of ours",
+                   {"say which with `use`, or pass the program its own file in `command`"});
+  }
+  if (const Entry* gate = node.find_entry("gate"); gate != nullptr && child.use) {
+    reader.error(gate->position, "`gate` cannot be set together with `use`",
+                 {"a component of ours says by itself when it is ready"});
+  }
+  check_single_success(reader, node, "startup_probe", child.startup_probe);
+  check_single_success(reader, node, "liveness_probe", child.liveness_probe);
+  if (const Node* backoff = node.find("backoff")) {
+    check_backoff(reader, *backoff, child.backoff.base, child.backoff.max);
+  }
+  if (child.limits.memory && child.limits.memory_high &&
+      *child.limits.memory_high > *child.limits.memory) {
+    reader.error(position_of(node, "limits.memory_high"), "`memory_high` is above `memory`");
+  }
+  if (child.limits.memory && child.requests.memory &&
+      *child.requests.memory > *child.limits.memory) {
+    reader.error(position_of(node, "requests.memory"), "the request is above the limit",
+                 {"`limits.memory` is " + to_string(*child.limits.memory)});
+  }
+  if (child.limits.cpu && child.requests.cpu && *child.requests.cpu > *child.limits.cpu) {
+    reader.error(position_of(node, "requests.cpu"), "the request is above the limit",
+                 {"`limits.cpu` is " + to_string(*child.limits.cpu)});
+  }
+}
+
+void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy) {
+  check_explicit(reader, node, proxy);
+  check_hosts(reader, node, proxy);
+  ListenSet listens(reader, node);
+  listens.add("inbound.listen", proxy.inbound.listen);
+  listens.add("outbound.listen", proxy.outbound.listen);
+  listens.add("health.listen", proxy.health.listen);
+  listens.add("prometheus.listen", proxy.prometheus.listen);
+  listens.add("admin.listen", proxy.admin.listen);
+  listens.add("dns.listen", proxy.dns.listen);
+  for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
+    listens.add("explicit." + std::to_string(i) + ".listen", proxy.explicit_listeners[i].listen);
+  }
+  if (proxy.drain.minimum > proxy.drain.maximum) {
+    reader.error(position_of(node, "drain.minimum"), "`minimum` is longer than `maximum`",
+                 {"`maximum` is " + to_string(proxy.drain.maximum)});
+  }
+  if (!proxy.admin.listen.ip.is_loopback()) {
+    reader.error(position_of(node, "admin.listen"), "the admin listener must be on loopback",
+                 {"it can change the proxy's behaviour; use 127.0.0.1 or [::1]"});
+  }
+}
+
+void check_log_input(Reader& reader, const Node& node, LogInput& input) {
+  if (input.child && node.find("framing") == nullptr) input.framing = Framing::Cri;
+  const bool takes_pattern = input.format == LogFormat::Pattern || input.format == LogFormat::Regex;
+  if (takes_pattern && node.find("pattern") == nullptr) {
+    reader.missing(position_of(node, "format"),
+                   "format \"" + std::string(name_of(input.format)) + "\" needs `pattern`");
+  }
+  if (!takes_pattern && input.pattern && node.find("format") != nullptr) {
+    reader.error(position_of(node, "pattern"),
+                 "`pattern` is only for the formats \"pattern\" and \"regex\"");
+  }
+  if (!input.exclude.empty() && !input.file) {
+    reader.error(position_of(node, "exclude"), "`exclude` is only for `file`");
+  }
+}
+
+void check_secrets(Reader& reader, const Node& node, SecretsConfig& secrets) {
+  std::set<std::string_view> paths;
+  const Node* files = node.find("file");
+  for (std::size_t i = 0; i < secrets.files.size(); ++i) {
+    SecretFile& file = secrets.files[i];
+    const Node* item = files != nullptr && i < files->items.size() ? &files->items[i] : &node;
+    if (item->find("source") == nullptr && !secrets.vault) file.source = SecretSource::File;
+    if (file.source == SecretSource::Vault && !node.find("vault")) {
+      reader.missing(position_of(*item, "source"), "there is no [vault] to read this secret from");
+    }
+    if (file.source == SecretSource::Vault && !item->find("field")) {
+      reader.missing(item->position, "a secret from Vault needs `field`",
+                     {"name the field of " + tick(file.secret) + " that holds the value"});
+    }
+    if (file.source == SecretSource::File && item->find("secret") &&
+        !file.secret.starts_with('/')) {
+      reader.error(position_of(*item, "secret"),
+                   "`secret` holds the relative path \"" + file.secret + "\"",
+                   {"with source \"file\" it must be the absolute path of the local file",
+                    "a secret from Vault needs a [vault] table"});
+    }
+    if (!file.path.empty() && !paths.insert(file.path).second) {
+      reader.error(position_of(*item, "path"), "two secrets are written to " + file.path);
+    }
+  }
+  if (secrets.files.empty() && !secrets.vault && !node.find("file") && !node.find("vault")) {
+    reader.missing(node.position, reader.table_name() + " needs `file`, `vault` or both");
+  }
+}
+
+}  // namespace pillion::config
