@@ -34,7 +34,11 @@ struct Facts {
   std::string host_table;     // nftables table on the host, family inet
   std::string capture_table;  // nftables table inside, family inet
   InboundMethod inbound_method = InboundMethod::Redirect;
-  std::string hosts;          // text for /etc/hosts of the children
+  // Texts for /etc/hosts. The app and whatever else is captured gets `hosts`; exempt helpers get
+  // `helper_hosts`, without the upstreams' virtual addresses, which mean nothing without capture:
+  // the proxy, above all, must find the real ones. "" = the namespace's own file serves as it is.
+  std::string hosts;
+  std::string helper_hosts;
   std::string resolv_conf;    // text for /etc/resolv.conf
   std::string nsswitch_conf;  // text for /etc/nsswitch.conf
   std::vector<ChangedSysctl> changed_sysctls;

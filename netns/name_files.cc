@@ -66,6 +66,11 @@ std::vector<std::string> choose_servers(const Dns& host, const Dns& upstream,
   return servers;
 }
 
+bool is_virtual(const std::string& address) {
+  auto parsed = parse_address(address);
+  return parsed && virtual_addresses().contains(*parsed);
+}
+
 void append_host_entries(std::string& out, std::string_view host_text,
                          const std::vector<std::string>& taken_names) {
   for (const auto& words : lines_of(host_text)) {
@@ -99,7 +104,8 @@ std::string render_resolv_conf(const Dns& dns, std::string_view host_text,
   return text;
 }
 
-std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_view host_text) {
+std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_view host_text,
+                         HostsReader reader) {
   std::string text =
       "# Written by Pillion for one service\n"
       "127.0.0.1 localhost\n"
@@ -114,7 +120,10 @@ std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_v
   add(facts.address6, {wanted.service});
   add(facts.gateway4, {"host.pillion.internal"});
   add(facts.gateway6, {"host.pillion.internal"});
-  for (const HostAlias& alias : wanted.aliases) add(alias.address, alias.names);
+  for (const HostAlias& alias : wanted.aliases) {
+    if (reader == HostsReader::Exempt && is_virtual(alias.address)) continue;
+    add(alias.address, alias.names);
+  }
   append_host_entries(text, host_text, names);
   return text;
 }

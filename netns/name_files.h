@@ -2,6 +2,7 @@
 // Rendered as text from the host's own files; pure.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,10 @@ std::string render_resolv_conf(const Dns& dns, std::string_view host_text,
 
 // The text of the namespace's hosts file: localhost, the service itself, host.pillion.internal (the
 // host's end), the aliases, then the host's own entries except loopback ones and names given above.
-std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_view host_text);
+// For exempt helpers without the aliases that are virtual addresses of upstreams.
+enum class HostsReader : std::uint8_t { Captured, Exempt };
+std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_view host_text,
+                         HostsReader reader);
 
 // The host's nsswitch.conf with `hosts: files dns`: modules that ask a daemon of the host (resolve,
 // mymachines) would answer for the host.

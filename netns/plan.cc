@@ -180,7 +180,8 @@ class BridgedPlanner {
     add_pool_warning();
     facts_.resolv_conf = render_resolv_conf(wanted_.dns, host_.resolv_conf,
                                             host_.upstream_resolv_conf, facts_.warnings);
-    facts_.hosts = render_hosts(wanted_, facts_, host_.hosts);
+    facts_.hosts = render_hosts(wanted_, facts_, host_.hosts, HostsReader::Captured);
+    facts_.helper_hosts = render_hosts(wanted_, facts_, host_.hosts, HostsReader::Exempt);
     facts_.nsswitch_conf = render_nsswitch_conf(host_.nsswitch_conf);
   }
 
@@ -317,12 +318,17 @@ Result<void> check_mode(const Wanted& wanted, bool is_initial_namespace) {
   return {};
 }
 
-Plan plan_shared_namespace(const Wanted& wanted) {
+Plan plan_shared_namespace(const Wanted& wanted, const HostState& host) {
   Plan plan;
   plan.facts.service = wanted.service;
   plan.facts.mode = wanted.mode;
   plan.facts.capture_table = capture_table_of(wanted);
   plan.facts.inbound_method = wanted.intercept.inbound_method;
+  // The namespace's own files serve as they are, except where names are added to them.
+  if (!wanted.aliases.empty()) {
+    plan.facts.hosts = render_hosts(wanted, plan.facts, host.hosts, HostsReader::Captured);
+    plan.facts.helper_hosts = render_hosts(wanted, plan.facts, host.hosts, HostsReader::Exempt);
+  }
   for (const Publish& publish : wanted.publish) {
     if (!publish.is_translated) continue;
     plan.facts.warnings.push_back(fmt::format(
@@ -431,7 +437,7 @@ Result<Plan> plan_create(const Wanted& wanted, const HostState& host) {
     return fail(checked.error());
   }
   if (wanted.mode == Mode::Bridged) return BridgedPlanner(wanted, host).plan();
-  return plan_shared_namespace(wanted);
+  return plan_shared_namespace(wanted, host);
 }
 
 Result<std::vector<Step>> plan_capture(const Wanted& wanted, bool is_initial_namespace) {

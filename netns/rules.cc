@@ -233,7 +233,8 @@ void add_forward_chain(TableText& table, const Facts& facts) {
   const std::string to = fmt::format("oifname \"{}\"", facts.host_interface);
   table.begin_chain("forward", "type filter hook forward priority 0");
   // Virtual addresses of upstreams exist for capture only; say so at once where it is not live.
-  table.rule(from + " ip daddr 240.240.0.0/16 counter reject with icmpx type host-unreachable");
+  table.rule(fmt::format("{} ip daddr {} counter reject with icmpx type host-unreachable", from,
+                         virtual_addresses().text()));
   table.rule(fmt::format("{} ip saddr != {} counter drop", from, facts.address4));
   if (!facts.address6.empty()) {
     table.rule(fmt::format("{} ip6 saddr != {} counter drop", from, facts.address6));

@@ -20,8 +20,10 @@ Wanted::Wanted() : pool(*parse_cidr("10.213.0.0/16")), pool6(*parse_cidr("fd70:6
 
 Address virtual_address(std::size_t upstream_index) {
   PILLION_ASSERT(upstream_index < 65000);
-  return parse_address("240.240.0.1")->plus(upstream_index);
+  return virtual_addresses().address.plus(upstream_index + 1);
 }
+
+Cidr virtual_addresses() { return *parse_cidr("240.240.0.0/16"); }
 
 Names names_of(std::string_view service) {
   Names names;

@@ -116,6 +116,8 @@ struct Wanted {
 // hosts file maps the upstream's names to it, so the call is captured, and the proxy knows the
 // upstream by it. At most 65,000 upstreams.
 Address virtual_address(std::size_t upstream_index);
+// All of them: 240.240.0.0/16.
+Cidr virtual_addresses();
 
 // Unknown keys, wrong types and values out of range are errors that name the key.
 Result<Wanted> parse_wanted(std::string_view json_text);

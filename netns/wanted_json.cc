@@ -343,6 +343,7 @@ void read_facts(ObjectReader& reader, Facts& facts) {
   reader.read("capture_table", facts.capture_table);
   reader.read_enum("inbound_method", facts.inbound_method, kInboundMethods);
   reader.read("hosts", facts.hosts);
+  reader.read("helper_hosts", facts.helper_hosts);
   reader.read("resolv_conf", facts.resolv_conf);
   reader.read("nsswitch_conf", facts.nsswitch_conf);
   reader.read_objects<ChangedSysctl>("changed_sysctls", facts.changed_sysctls,
@@ -408,6 +409,7 @@ std::string facts_to_json(const Facts& facts) {
                          {"capture_table", facts.capture_table},
                          {"inbound_method", enum_text(facts.inbound_method, kInboundMethods)},
                          {"hosts", facts.hosts},
+                         {"helper_hosts", facts.helper_hosts},
                          {"resolv_conf", facts.resolv_conf},
                          {"nsswitch_conf", facts.nsswitch_conf},
                          {"changed_sysctls", changed},
