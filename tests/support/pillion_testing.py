@@ -532,9 +532,13 @@ def kill_by_handle(pid):
 
 def is_debian_mirror_reachable():
     """True when apt can fetch from the machine's mirror now."""
-    result = run(["apt-get", "-q", "update", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10",
-                  "-o", "APT::Update::Error-Mode=any"], timeout=120)
-    return result.returncode == 0
+    def update():
+        result = run(["apt-get", "-q", "update", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10",
+                      "-o", "APT::Update::Error-Mode=any"], timeout=120)
+        is_locked = "lock" in result.stderr  # another scenario asks at this moment
+        return None if is_locked else str(result.returncode)
+
+    return wait_until(update, 120, "apt's lock") == "0"
 
 
 def make_workspace():
