@@ -10,12 +10,10 @@ using F = ServiceEffect;
 
 constexpr ServiceRow kTable[] = {
     {S::Preparing, E::Prepared, S::Starting, F::StartChildren},
-    {S::Preparing, E::PrepareFailed, S::CleaningUp, F::CleanUp},
     {S::Preparing, E::Stop, S::CleaningUp, F::CleanUp},
     {S::Preparing, E::Kill, S::CleaningUp, F::CleanUp},
 
     {S::Starting, E::AppStarted, S::Running, F::None},
-    {S::Starting, E::PrepareFailed, S::Draining, F::BeginStop},
     {S::Starting, E::Stop, S::Draining, F::BeginStop},
     {S::Starting, E::Kill, S::Killing, F::KillChildren},
 
@@ -48,35 +46,34 @@ constexpr ServiceIgnored kIgnored[] = {
     {S::Starting, set_of(E::AppGone, E::AllGone), "only a stop waits for that"},
     {S::Starting, set_of(E::CleanedUp), "nothing was cleaned up"},
 
-    {S::Running, set_of(E::Prepared, E::PrepareFailed, E::AppStarted), "told twice"},
+    {S::Running, set_of(E::Prepared, E::AppStarted), "told twice"},
     {S::Running, set_of(E::Hurry, E::DeadlinePassed), "no stop was asked for"},
     {S::Running, set_of(E::AppGone, E::AllGone), "only a stop waits for that"},
     {S::Running, set_of(E::CleanedUp), "nothing was cleaned up"},
 
-    {S::Draining, set_of(E::Prepared, E::PrepareFailed, E::AppStarted), "stopping: too late"},
+    {S::Draining, set_of(E::Prepared, E::AppStarted), "stopping: too late"},
     {S::Draining, set_of(E::Stop), "stopping already"},
     {S::Draining, set_of(E::AllGone), "helpers are only at rest after the app"},
     {S::Draining, set_of(E::CleanedUp), "nothing was cleaned up"},
 
-    {S::StoppingHelpers, set_of(E::Prepared, E::PrepareFailed, E::AppStarted),
-     "stopping: too late"},
+    {S::StoppingHelpers, set_of(E::Prepared, E::AppStarted), "stopping: too late"},
     {S::StoppingHelpers, set_of(E::Stop), "stopping already"},
     {S::StoppingHelpers, set_of(E::AppGone), "told twice"},
     {S::StoppingHelpers, set_of(E::CleanedUp), "nothing was cleaned up"},
 
-    {S::Killing, set_of(E::Prepared, E::PrepareFailed, E::AppStarted), "stopping: too late"},
+    {S::Killing, set_of(E::Prepared, E::AppStarted), "stopping: too late"},
     {S::Killing, set_of(E::Stop, E::Hurry, E::DeadlinePassed), "killing already"},
     {S::Killing, set_of(E::AppGone), "waits for all"},
     {S::Killing, set_of(E::CleanedUp), "nothing was cleaned up"},
 
     {S::CleaningUp,
-     set_of(E::Prepared, E::PrepareFailed, E::AppStarted, E::Stop, E::Hurry, E::Kill,
-            E::DeadlinePassed, E::AppGone, E::AllGone),
+     set_of(E::Prepared, E::AppStarted, E::Stop, E::Hurry, E::Kill, E::DeadlinePassed, E::AppGone,
+            E::AllGone),
      "no child is left; only the clean-up is waited for"},
 
     {S::Stopped,
-     set_of(E::Prepared, E::PrepareFailed, E::AppStarted, E::Stop, E::Hurry, E::Kill,
-            E::DeadlinePassed, E::AppGone, E::AllGone, E::CleanedUp),
+     set_of(E::Prepared, E::AppStarted, E::Stop, E::Hurry, E::Kill, E::DeadlinePassed, E::AppGone,
+            E::AllGone, E::CleanedUp),
      "final"},
 };
 
@@ -115,8 +112,6 @@ std::string_view to_string(ServiceEvent event) {
   switch (event) {
     case E::Prepared:
       return "prepared";
-    case E::PrepareFailed:
-      return "prepare failed";
     case E::AppStarted:
       return "app started";
     case E::Stop:

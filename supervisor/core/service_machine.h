@@ -32,7 +32,6 @@ inline constexpr ServiceState kServiceStates[] = {
 
 enum class ServiceEvent {
   Prepared,
-  PrepareFailed,
   AppStarted,
   Stop,            // the first request, or a reason of our own
   Hurry,           // the second request
@@ -43,10 +42,9 @@ enum class ServiceEvent {
   CleanedUp,
 };
 inline constexpr ServiceEvent kServiceEvents[] = {
-    ServiceEvent::Prepared,       ServiceEvent::PrepareFailed, ServiceEvent::AppStarted,
-    ServiceEvent::Stop,           ServiceEvent::Hurry,         ServiceEvent::Kill,
-    ServiceEvent::DeadlinePassed, ServiceEvent::AppGone,       ServiceEvent::AllGone,
-    ServiceEvent::CleanedUp};
+    ServiceEvent::Prepared, ServiceEvent::AppStarted, ServiceEvent::Stop,
+    ServiceEvent::Hurry,    ServiceEvent::Kill,       ServiceEvent::DeadlinePassed,
+    ServiceEvent::AppGone,  ServiceEvent::AllGone,    ServiceEvent::CleanedUp};
 
 enum class ServiceEffect {
   None,

@@ -21,23 +21,37 @@ struct ChildSnapshot {
   ChildState state = ChildState::Waiting;
   Desired desired = Desired::Up;
   Generation generation = 0;
+  Duration entered_state_at{};  // all times are since boot
+  std::optional<Duration> state_deadline;
+
+  // Of the current generation.
   int pid = 0;
+  std::optional<Duration> exec_at;
+  bool is_post_start_done = false;
+  bool is_gate_seen = false;
+  bool has_announced_stop = false;
+  bool is_main_gone = false;
+  bool has_leftovers = false;
+  bool is_readiness_good = false;  // the readiness probe's last verdict
+  bool is_hook_done = false;       // pre_stop
+  bool is_replaced_by_wish = false;
+  std::optional<ExitStatus> exit;
+  std::string replace_reason;
+  std::string spawn_error;
+  int spawn_exit_code = 0;
+
+  // Over all generations.
+  bool has_started_once = false;
   unsigned restarts = 0;
   unsigned failures_in_a_row = 0;
-  bool has_started_once = false;
-  bool is_gate_passed = false;
-  bool is_ready = false;
-  bool is_hook_done = false;    // pre_stop, of this stop
-  bool was_killed = false;      // by us, in this stop
-  Duration entered_state_at{};  // all times since boot
-  Duration generation_started_at{};
-  std::optional<Duration> state_deadline;
   std::vector<Duration> recent_restarts;
   std::optional<ExitStatus> last_exit;
-  std::optional<int> final_exit_code;
+  std::optional<int> cannot_start_code;
+  int rest_reason = 0;
   std::string failure_reason;
   std::string status_text;
   std::map<std::string, std::int64_t> receipt;
+  bool was_killed = false;
 };
 
 struct StopSnapshot {
@@ -45,10 +59,11 @@ struct StopSnapshot {
   Duration requested_at{};
   Duration deadline{};
   unsigned requests = 1;
+  bool are_delays_skipped = false;
   std::optional<int> forced_exit_code;
   std::optional<Duration> app_signalled_at;
   std::optional<Duration> app_gone_at;
-  std::optional<Duration> helpers_gone_at;
+  std::optional<Duration> all_gone_at;
 };
 
 struct Snapshot {
@@ -57,7 +72,9 @@ struct Snapshot {
   std::string boot_id;  // filled and compared by the host
   ServiceState state = ServiceState::Preparing;
   Duration service_started_at{};
+  Duration entered_state_at{};
   bool is_capture_live = false;
+  bool has_app_started = false;
   std::optional<StopSnapshot> stop;
   std::vector<ChildSnapshot> children;
 };

@@ -1,0 +1,194 @@
+// One child at work: its state, the facts of its current generation, and the effects of each
+// transition. Owned by ServiceRun, which decides what concerns several children. Every change of
+// state goes through transition(); settle() turns facts and passed deadlines into events.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "supervisor/core/actions.h"
+#include "supervisor/core/child_machine.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/plan.h"
+#include "supervisor/core/probe_schedule.h"
+#include "supervisor/core/random.h"
+#include "supervisor/core/snapshot.h"
+#include "supervisor/core/status.h"
+
+namespace pillion::supervisor::core {
+
+// Time between SIGTERM and SIGKILL where no other grace applies.
+inline constexpr Duration kLeftoverGrace = std::chrono::seconds(2);
+// How long a SIGKILL may take until the child is called stuck.
+inline constexpr Duration kKillConfirmation = std::chrono::seconds(10);
+// How long the host may take to report Spawned or SpawnFailed.
+inline constexpr Duration kSpawnTimeout = std::chrono::seconds(30);
+// Least time between two starts of a helper that is restarted without backoff.
+inline constexpr Duration kRestartFloor = std::chrono::seconds(1);
+
+// What one call of the core works on.
+struct Turn {
+  MonotonicTime now;
+  Actions& actions;
+  Random& random;
+  bool& is_state_dirty;
+  bool is_service_stopping = false;
+  bool has_app_started = false;  // ever, in this life of the service
+  Duration stop_grace{};         // of the service, for the replacement of a generation
+  std::optional<MonotonicTime> stop_deadline;
+
+  void report(Report::Level level, std::string text) {
+    actions.push_back(Report{level, std::move(text)});
+  }
+};
+
+// Why a child is at rest without the service having stopped it.
+enum class RestReason {
+  None,
+  PolicyForbids,  // the restart policy says not to start it again
+  GaveUp,         // max_restarts
+  CannotStart,    // it could not be started at all
+  ExitStop,       // exit_actions: stop the service
+  Held,           // exit_actions: hold
+};
+
+class Child {
+ public:
+  Child(ChildId id, const ChildPlan& plan);
+
+  ChildId id() const { return id_; }
+  const ChildPlan& plan() const { return plan_; }
+  ChildState state() const { return state_; }
+  Desired desired() const { return desired_; }
+  Generation generation() const { return generation_; }
+  bool is_helper() const { return plan_.role != Role::Init && plan_.role != Role::App; }
+  bool has_started_once() const { return has_started_once_; }
+  bool is_ready() const;
+  RestReason rest_reason() const { return rest_reason_; }
+  bool was_killed() const { return was_killed_; }
+  bool has_stranger() const { return stranger_.has_value(); }
+  const std::map<std::string, std::int64_t>& receipt() const { return receipt_; }
+  // The last exit, with success_exit_codes mapped to 0; empty when it never ended.
+  std::optional<int> final_exit_code() const;
+  const std::optional<ExitStatus>& last_exit() const { return last_exit_; }
+
+  // The one place where the state changes. False when the table ignores the event. `kill_at` is
+  // when a SignalStop or Tighten turns into a kill.
+  bool transition(ChildEvent event, Turn& turn, std::optional<MonotonicTime> kill_at = {});
+
+  // Facts from outside; each is ignored for another generation.
+  void on_event(const Spawned& event, Turn& turn);
+  void on_event(const SpawnFailed& event, Turn& turn);
+  void on_event(const Exited& event, Turn& turn);
+  void on_event(const CgroupEmpty& event, Turn& turn);
+  void on_event(const Notified& event, Turn& turn);
+  void on_event(const GateSeen& event, Turn& turn);
+  void on_event(const ProbeFinished& event, Turn& turn);
+  void on_event(const HookFinished& event, Turn& turn);
+  void on_event(const RestartRequested& event, Turn& turn);
+  void on_event(const RetryRequested& event, Turn& turn);
+
+  // True when something changed; call until it is false.
+  bool settle(Turn& turn);
+  std::optional<MonotonicTime> next_wakeup() const;
+
+  // The service stops: no new generation for init and app, hooks run, liveness ends.
+  void begin_stop(Turn& turn);
+  // Its turn to be stopped has come. Any hook still running is abandoned.
+  void stop(Turn& turn, MonotonicTime kill_at);
+  void kill(Turn& turn);
+  bool is_hook_running() const { return pre_stop_ == HookProgress::Running; }
+  // Is there a process that has not yet got its stop signal?
+  bool is_unsignalled() const;
+  // Replaces the running generation. Operators' wishes do not count as failures.
+  void replace(Turn& turn, std::string reason, bool counts_as_failure,
+               std::optional<Duration> grace = {});
+  // restart_all: an exit action asked for it since the last call.
+  bool take_restart_all();
+
+  // One sentence about why it is not (yet) ready; empty when all is well. Without the subject.
+  std::string why(MonotonicTime now) const;
+  std::string gate_progress() const;
+  std::string probe_progress() const;
+
+  ChildStatus status(MonotonicTime now) const;
+  ChildSnapshot snapshot(MonotonicTime now, Duration boot_now) const;
+  void restore(const ChildSnapshot& snapshot, MonotonicTime now, Duration boot_now);
+  // After restore(): what the host knows of the process. Null = nothing.
+  void adopt(const Survivor* survivor);
+  // After restore() and adopt(): the actions of the present state once more.
+  void resume(Turn& turn);
+
+ private:
+  enum class HookProgress { NotRun, Running, Done };
+
+  // What is known of the current generation; reset by each start.
+  struct GenerationFacts {
+    int pid = 0;
+    std::optional<MonotonicTime> exec_at;
+    bool is_post_start_done = false;
+    bool is_gate_seen = false;        // the configured gate, startup probe aside
+    bool has_announced_stop = false;  // STOPPING=1, or RELOADING=1 until READY=1
+    bool is_main_gone = false;
+    bool has_leftovers = false;
+    std::optional<ExitStatus> exit;
+    std::optional<MonotonicTime> watchdog_at;
+    // Why we ended it ourselves; empty when we did not.
+    std::string replace_reason;
+    bool is_replaced_by_wish = false;
+    // Of a failed spawn.
+    std::string spawn_error;
+    int spawn_exit_code = 0;  // 126, 127, 71; 0 = transient
+  };
+
+  bool is_current(Generation generation) const {
+    return generation == generation_ && generation != 0;
+  }
+  void perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime> kill_at);
+  void open_gate(Turn& turn);
+  void start_probes(Turn& turn, ProbeSchedule::Verdict known_readiness);
+  void stop_probes(Turn& turn, bool is_readiness_kept);
+  bool is_gate_open() const;
+  bool settle_health(Turn& turn);
+  bool settle_hook(Turn& turn);
+  bool settle_end(Turn& turn);
+  ChildEvent choose_after_end(Turn& turn);
+  ChildEvent choose_restart(Turn& turn);
+  bool is_success(const ExitStatus& status) const;
+  std::string describe_end() const;
+  Duration ran_for(MonotonicTime now) const;
+  std::optional<MonotonicTime> start_deadline() const;
+
+  ChildId id_;
+  ChildPlan plan_;
+  ChildState state_ = ChildState::Waiting;
+  Desired desired_ = Desired::Up;
+  Generation generation_ = 0;
+  MonotonicTime entered_state_at_;
+  std::optional<MonotonicTime> deadline_;  // of the state
+  GenerationFacts facts_;
+  std::optional<ProbeSchedule> startup_;
+  std::optional<ProbeSchedule> readiness_;
+  std::optional<ProbeSchedule> liveness_;
+  HookProgress pre_stop_ = HookProgress::NotRun;
+  std::optional<MonotonicTime> hook_lost_at_;
+
+  bool has_started_once_ = false;
+  unsigned restarts_ = 0;
+  unsigned failures_in_a_row_ = 0;
+  std::vector<MonotonicTime> recent_restarts_;
+  Duration next_delay_{};
+  std::optional<ExitStatus> last_exit_;
+  std::optional<int> cannot_start_code_;
+  RestReason rest_reason_ = RestReason::None;
+  std::string failure_reason_;
+  std::string status_text_;
+  std::map<std::string, std::int64_t> receipt_;
+  bool was_killed_ = false;
+  bool wants_restart_all_ = false;
+  std::optional<Generation> stranger_;  // a process of another generation, being killed
+};
+
+}  // namespace pillion::supervisor::core

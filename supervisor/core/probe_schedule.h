@@ -1,0 +1,63 @@
+// One probe of one generation: when to run it, and what its results add up to. Consecutive equal
+// results count against the thresholds, the opposite result starts anew; an error of the prober
+// itself counts for neither. At most one run is outstanding.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "supervisor/core/actions.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/plan.h"
+
+namespace pillion::supervisor::core {
+
+class ProbeSchedule {
+ public:
+  enum class Verdict { Unknown, Success, Failure };
+
+  ProbeSchedule(ProbeKind kind, const ProbePlan& plan) : kind_(kind), plan_(plan) {}
+
+  ProbeKind kind() const { return kind_; }
+  const ProbePlan& plan() const { return plan_; }
+  bool is_active() const { return next_at_.has_value() || outstanding_.has_value(); }
+
+  // Forgets everything and runs the first probe after the initial delay. `known` is what a
+  // supervisor before this one knew.
+  void start(MonotonicTime now, Verdict known = Verdict::Unknown);
+  // No further run; the outstanding one is cancelled.
+  void stop(ChildId child, Generation generation, Actions& actions);
+
+  // Starts a run when one is due; counts a run that the host never answered as a timeout.
+  void advance(ChildId child, Generation generation, MonotonicTime now, Actions& actions);
+  // Results for another run than the outstanding one are ignored.
+  void on_result(const ProbeFinished& result, MonotonicTime now);
+
+  // The last verdict whose threshold was reached.
+  Verdict verdict() const { return verdict_; }
+  std::optional<MonotonicTime> next_wakeup() const;
+
+  // "failed 7/30: connection refused", or empty when there is nothing to tell.
+  std::string describe() const;
+
+ private:
+  struct Outstanding {
+    std::uint64_t sequence = 0;
+    MonotonicTime started_at;
+    MonotonicTime lost_at;  // no answer until then = timeout
+  };
+  void count(ProbeResult result, const std::string& detail);
+
+  ProbeKind kind_;
+  ProbePlan plan_;
+  std::optional<MonotonicTime> next_at_;
+  std::optional<Outstanding> outstanding_;
+  std::uint64_t last_sequence_ = 0;
+  unsigned successes_ = 0;
+  unsigned failures_ = 0;
+  Verdict verdict_ = Verdict::Unknown;
+  std::string last_detail_;
+};
+
+}  // namespace pillion::supervisor::core
