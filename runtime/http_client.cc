@@ -143,6 +143,9 @@ struct HttpClient::Exchange::Transfer : std::enable_shared_from_this<Transfer> {
   ~Transfer() {
     easy.reset();  // before the lists that it points at
     ::explicit_bzero(request.body.data(), request.body.size());
+    for (auto& header : request.headers) {
+      ::explicit_bzero(header.value.data(), header.value.size());
+    }
   }
 
   void set_up();

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "runtime/json_text.h"
 #include "runtime/log.h"
 
 namespace pillion::secrets {
@@ -21,14 +22,17 @@ Ambassador::Ambassador(Loop& loop, Inputs inputs)
                                             const SecretData& data) { return on_data(id, data); },
                           .on_failure = [this](const SecretId& id,
                                                const Error& why) { on_failure(id, why); }}),
+      proxy_(inputs_.config.proxy, registry_),
       admin_(loop),
+      proxy_server_(loop, {.body_bytes_max = kProxyBodyBytesMax,
+                           .request_timeout = std::chrono::seconds(60)}),
       drain_(
           loop, drain_timeout_from_environment(), [this] { begin_drain(); }, [this] { stop(); }),
       hang_up_(loop, SIGHUP, [this] { reload(); }),
       refresh_(loop),
       watchdog_(loop) {}
 
-Ambassador::~Ambassador() = default;
+Ambassador::~Ambassador() { proxy_.set_source(nullptr); }
 
 Result<std::unique_ptr<Ambassador>> Ambassador::create(Loop& loop, Inputs inputs) {
   std::unique_ptr<Ambassador> ambassador(new Ambassador(loop, std::move(inputs)));
@@ -51,7 +55,9 @@ Result<void> Ambassador::listen(HttpServer& server, const std::string& name,
 }
 
 Result<void> Ambassador::open_listeners() {
-  return listen(admin_, "admin", inputs_.config.admin.listen);
+  if (auto opened = listen(admin_, "admin", inputs_.config.admin.listen); !opened) return opened;
+  if (!inputs_.config.vault || !inputs_.config.proxy.enabled) return {};
+  return listen(proxy_server_, "vault", inputs_.config.proxy.listen);
 }
 
 void Ambassador::add_admin_routes() {
@@ -62,7 +68,10 @@ void Ambassador::add_admin_routes() {
   admin_.route("GET", "/ready", health);
   admin_.route("GET", "/healthz", health);
   admin_.route("GET", "/secrets", [this](const HttpServerRequest&) {
-    return HttpServerResponse::json(200, "{\"files\":" + files_.to_json() + "}\n");
+    return HttpServerResponse::json(200, status_json());
+  });
+  proxy_server_.set_fallback([this](const HttpServerRequest& request, HttpResponder respond) {
+    proxy_.handle(request, std::move(respond));
   });
   add_metrics_routes(admin_, registry_);
 }
@@ -93,6 +102,33 @@ void Ambassador::apply_sources() {
     with_fields = with_fields || file.field.has_value();
   }
   file_source_.apply(std::move(local_files));
+  apply_vault();
+}
+
+void Ambassador::apply_vault() {
+  const auto& config = inputs_.config;
+  proxy_.set_config(config.proxy);
+  if (config.vault != vault_used_) {
+    proxy_.set_source(nullptr);
+    vault_.reset();
+    vault_used_ = config.vault;
+    if (!config.vault) return;
+    vault_ = std::make_unique<VaultSource>(
+        loop_, clock_, *config.vault, config.refresh, registry_,
+        VaultSource::Callbacks{
+            .on_data = [this](const SecretId& id,
+                              const SecretData& data) { return on_data(id, data); },
+            .on_failure = [this](const SecretId& id, const Error& why) { on_failure(id, why); },
+            .on_session_change = [this] { review_readiness(); }});
+    proxy_.set_source(vault_.get());
+    vault_->start();
+  }
+  if (!vault_) return;
+  std::vector<std::string> paths;
+  for (const SecretId& id : files_.wanted()) {
+    if (id.source == config::SecretSource::Vault) paths.push_back(id.name);
+  }
+  vault_->apply(paths, config.refresh);
 }
 
 void Ambassador::reload() {
@@ -102,8 +138,8 @@ void Ambassador::reload() {
     return;
   }
   inputs_.config = std::move(*wanted);
-  apply();
   log::info("configuration reloaded");
+  apply();
 }
 
 bool Ambassador::on_data(const SecretId& id, const SecretData& data) {
@@ -117,16 +153,39 @@ void Ambassador::on_failure(const SecretId& id, const Error& why) {
   review_readiness();
 }
 
-std::string Ambassador::waiting_text() const { return files_.waiting_for(); }
+bool Ambassador::is_waiting_for_login() {
+  return vault_ && !is_ready_ && !vault_->session().has_token();
+}
+
+std::string Ambassador::waiting_text() {
+  if (!files_.is_complete()) return files_.waiting_for();
+  const std::string& problem = vault_ ? vault_->session().problem() : "";
+  return "the login to Vault" + (problem.empty() ? "" : ": " + problem);
+}
+
+std::string Ambassador::status_json() {
+  std::string out = "{\"ready\":";
+  out += is_ready_ ? "true" : "false";
+  if (vault_) {
+    out += ",\"token\":{\"state\":";
+    append_json_string(out, name_of(vault_->session().state()));
+    out += ",\"problem\":";
+    append_json_string(out, vault_->session().problem());
+    out += '}';
+  }
+  return out + ",\"files\":" + files_.to_json() + "}\n";
+}
 
 void Ambassador::review_readiness() {
-  if (files_.is_complete()) {
+  if (files_.is_complete() && !is_waiting_for_login()) {
     if (!is_ready_) become_ready();
     set_status("all " + std::to_string(inputs_.config.files.size()) + " files are written");
     return;
   }
   set_status("waiting for " + waiting_text());
-  if (is_ready_ || !files_.is_tried()) return;
+  const bool is_login_tried =
+      !vault_ || vault_->session().has_token() || !vault_->session().problem().empty();
+  if (is_ready_ || !files_.is_tried() || !is_login_tried) return;
   switch (inputs_.config.on_unavailable) {
     case config::OnUnavailable::Wait:
       break;
@@ -157,8 +216,10 @@ void Ambassador::set_status(const std::string& text) {
 void Ambassador::begin_drain() {
   log::info("draining");
   inputs_.notifier.stopping();
-  drain_.finish();
-  stop();
+  proxy_server_.drain([this] {
+    drain_.finish();
+    stop();
+  });
 }
 
 void Ambassador::stop() {

@@ -12,6 +12,8 @@
 
 #include "ambassadors/secrets/file_source.h"
 #include "ambassadors/secrets/secret_files.h"
+#include "ambassadors/secrets/vault_proxy.h"
+#include "ambassadors/secrets/vault_source.h"
 #include "config/secrets.h"
 #include "runtime/clock.h"
 #include "runtime/drain.h"
@@ -49,12 +51,15 @@ class Ambassador {
   void add_admin_routes();
   void apply();
   void apply_sources();
+  void apply_vault();
   void reload();
   bool on_data(const SecretId& id, const SecretData& data);
   void on_failure(const SecretId& id, const Error& why);
   void review_readiness();
   void become_ready();
-  std::string waiting_text() const;
+  std::string waiting_text();
+  bool is_waiting_for_login();
+  std::string status_json();
   void set_status(const std::string& text);
   void begin_drain();
   void stop();
@@ -65,7 +70,11 @@ class Ambassador {
   Registry registry_;
   SecretFiles files_;
   FileSource file_source_;
+  VaultProxy proxy_;
+  std::unique_ptr<VaultSource> vault_;       // only with [vault]
+  std::optional<config::Vault> vault_used_;  // what it was made from
   HttpServer admin_;
+  HttpServer proxy_server_;
   Drain drain_;
   SignalWatch hang_up_;
   Timer refresh_;

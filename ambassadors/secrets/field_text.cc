@@ -42,6 +42,26 @@ Result<Fields> parse_lines(std::string_view text) {
 
 }  // namespace
 
+nlohmann::json parse_json(std::string_view text) {
+  constexpr int kDepthMax = 64;
+  int depth = 0;
+  bool is_in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (is_in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') is_in_string = false;
+    } else if (c == '"') {
+      is_in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDepthMax) return nlohmann::json(nlohmann::json::value_t::discarded);
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return nlohmann::json::parse(text, nullptr, false);
+}
+
 Fields take_fields(nlohmann::json& object) {
   Fields fields;
   for (auto& [key, value] : object.items()) {
@@ -65,7 +85,7 @@ void wipe(nlohmann::json& document) {
 }
 
 Result<Fields> parse_json_fields(std::string_view text) {
-  nlohmann::json document = nlohmann::json::parse(text, nullptr, false);
+  nlohmann::json document = parse_json(text);
   if (document.is_discarded()) return fail("it is not valid JSON");
   if (!document.is_object()) return fail("it is not a JSON object");
   Fields fields = take_fields(document);

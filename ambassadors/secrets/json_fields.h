@@ -7,6 +7,10 @@
 
 namespace pillion::secrets {
 
+// Parses text from outside; discarded when it is not JSON or nests deeper than 64 levels (the
+// document's own dump and ours walk it recursively).
+nlohmann::json parse_json(std::string_view text);
+
 // Moves the members of `object` out as fields. Numbers, booleans and structures become compact
 // JSON.
 Fields take_fields(nlohmann::json& object);
