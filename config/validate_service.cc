@@ -286,7 +286,8 @@ void ServiceCheck::check_users() {
 
 void ServiceCheck::check_network() {
   const Network& network = service_.network;
-  const bool has_proxy = service_.using_component(Component::Proxy) != nullptr;
+  // A sidecar by `command` (Envoy, say) may be the proxy too: it listens on the same ports.
+  const bool has_proxy = !service_.with_role(Role::Sidecar).empty();
   for (const auto& [key, is_on] : {std::pair("inbound", network.intercept.inbound),
                                    std::pair("outbound", network.intercept.outbound)}) {
     if (!is_on || has_proxy) continue;

@@ -117,7 +117,7 @@ Intercept intercept_of(const config::Service& service) {
   return intercept;
 }
 
-void add_published(const config::Publish& publish, bool is_inbound_captured,
+void add_published(const config::Publish& publish, bool is_handed_over,
                    std::vector<Publish>& published) {
   const bool is_udp = publish.transport == config::Transport::Udp;
   for (unsigned offset = 0; offset < publish.host.count(); ++offset) {
@@ -126,7 +126,7 @@ void add_published(const config::Publish& publish, bool is_inbound_captured,
     item.host_port = static_cast<std::uint16_t>(publish.host.first + offset);
     item.port = static_cast<std::uint16_t>(publish.target.first + offset);
     item.transport = is_udp ? Transport::Udp : Transport::Tcp;
-    item.is_translated = is_udp || !is_inbound_captured;
+    item.is_translated = is_udp || !is_handed_over;
     published.push_back(std::move(item));
   }
 }
@@ -158,11 +158,13 @@ Wanted wanted_from_service(const config::Service& service) {
   wanted.ipv6 = network.ipv6;
   wanted.mtu = static_cast<int>(network.mtu.value_or(0));
   wanted.intercept = intercept_of(service);
+  const config::Child* proxy = service.using_component(config::Component::Proxy);
+  // Only our own proxy is handed the host's sockets; a sidecar by `command` gets translated traffic.
+  const bool is_handed_over = network.intercept.inbound && proxy;
   for (const config::Publish& publish : network.publish) {
-    add_published(publish, network.intercept.inbound, wanted.publish);
+    add_published(publish, is_handed_over, wanted.publish);
   }
   for (const auto& [name, ip] : network.hosts) wanted.aliases.push_back({ip.to_string(), {name}});
-  const config::Child* proxy = service.using_component(config::Component::Proxy);
   if (proxy && network.intercept.outbound) {
     add_upstream_aliases(std::get<config::ProxyConfig>(proxy->config), wanted.aliases);
   }
