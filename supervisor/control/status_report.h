@@ -1,0 +1,43 @@
+// What travels over the control socket as JSON, as plain values. docs/control-api.md documents
+// every key; both directions are here, so that server and client cannot drift.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/result.h"
+#include "supervisor/core/receipt.h"
+#include "supervisor/core/status.h"
+
+namespace pillion::supervisor::control {
+
+// Of one child's cgroup; empty where the machine does not tell.
+struct ChildUsage {
+  std::optional<std::uint64_t> memory_bytes;
+  std::optional<std::uint64_t> memory_limit_bytes;
+  std::optional<double> cpu_seconds;  // used since the generation started
+  std::optional<double> cpu_limit;    // in CPUs
+  std::optional<std::uint64_t> processes;
+  bool operator==(const ChildUsage&) const = default;
+};
+
+struct StatusReport {
+  core::ServiceStatus service;
+  std::vector<ChildUsage> usage;      // one per child of `service`, same order; may be shorter
+  std::vector<std::string> warnings;  // guarantees that this machine does not give
+  std::string config_file;
+  std::string log_directory;
+  int supervisor_pid = 0;
+};
+
+// One line without a newline.
+std::string to_json(const StatusReport& report);
+Result<StatusReport> parse_status_report(std::string_view json);
+
+std::string to_json(const core::Receipt& receipt);
+Result<core::Receipt> parse_receipt(std::string_view json);
+
+}  // namespace pillion::supervisor::control
