@@ -58,7 +58,7 @@ std::string error_text(int error) {
 
 std::string make_probe_request(const NetProbeTarget& target) {
   const bool is_v6 = target.address.is_v6();
-  std::string request = fmt::format("GET {} HTTP/1.1\r\n", target.path);
+  std::string request = fmt::format("{} {} HTTP/1.1\r\n", target.method, target.path);
   const auto is_host = [](const auto& header) {
     return header.first.size() == 4 && ::strncasecmp(header.first.c_str(), "host", 4) == 0;
   };
@@ -67,6 +67,7 @@ std::string make_probe_request(const NetProbeTarget& target) {
                            is_v6 ? "]" : "", target.port);
   }
   for (const auto& [name, value] : target.headers) request += name + ": " + value + "\r\n";
+  if (target.method != "GET") request += "Content-Length: 0\r\n";
   return request + "User-Agent: pillion-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n";
 }
 

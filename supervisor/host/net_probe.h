@@ -17,6 +17,7 @@ struct NetProbeTarget {
   config::IpAddress address;
   std::uint16_t port = 0;
   bool is_http = false;  // else a completed connection is enough
+  std::string method = "GET";
   std::string path = "/";
   std::map<std::string, std::string> headers;
 };

@@ -34,11 +34,13 @@ Result<ProcessId> ProcessHost::start(const SpawnPlan& plan, const std::string& n
   return id;
 }
 
-Result<ProcessId> ProcessHost::adopt(const ChildRecord& record, ProcessEvents events) {
+ProcessId ProcessHost::adopt(const ChildRecord& record, ProcessEvents events) {
   Process& process = processes_[record.id];
   process.pid = record.pid;
   // The keeper reaps only after it recorded the exit: a running record's pid is still its own.
-  process.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, record.pid, 0)));
+  if (record.state == keeper::ChildState::Running) {
+    process.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, record.pid, 0)));
+  }
   process.events = std::move(events);
   return record.id;
 }

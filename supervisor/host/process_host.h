@@ -31,8 +31,12 @@ class ProcessHost {
   // from the loop, never within this call.
   Result<ProcessId> start(const SpawnPlan& plan, const std::string& name, std::uint64_t generation,
                           const std::string& leaf, ProcessEvents events);
-  // A living process of an earlier supervisor.
-  Result<ProcessId> adopt(const ChildRecord& record, ProcessEvents events);
+  // A process of an earlier supervisor, alive or with its exit recorded.
+  ProcessId adopt(const ChildRecord& record, ProcessEvents events);
+
+  // Reports a start whose confirmation was not yet read; no effect otherwise. The only call that
+  // may run on_started within itself.
+  void confirm_started(ProcessId id) { on_error_pipe(id); }
 
   pid_t pid_of(ProcessId id) const;  // 0 when it is not known
   // To the main process; false when it is gone.

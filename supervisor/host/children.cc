@@ -1,0 +1,393 @@
+#include "supervisor/host/children.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "config/render.h"
+#include "runtime/log.h"
+#include "supervisor/host/child_environment.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+constexpr auto kLeftoversPeriod = std::chrono::milliseconds(50);
+
+core::ExitStatus to_exit_status(int wait_status) {
+  core::ExitStatus status;
+  if (WIFEXITED(wait_status)) {
+    status.kind = core::ExitStatus::Kind::Exited;
+    status.value = WEXITSTATUS(wait_status);
+  } else if (WIFSIGNALED(wait_status)) {
+    status.kind = core::ExitStatus::Kind::Signaled;
+    status.value = WTERMSIG(wait_status);
+  }
+  return status;
+}
+
+std::string stage_name(SpawnStage stage) {
+  switch (stage) {
+    case SpawnStage::JoinCgroup: return "cgroup";
+    case SpawnStage::EnterNetworkNamespace: return "network namespace";
+    case SpawnStage::EnterMountNamespace:
+    case SpawnStage::BindVolume: return "volume";
+    case SpawnStage::SetGroups:
+    case SpawnStage::SetUser: return "user";
+    case SpawnStage::SetCapabilities: return "capabilities";
+    case SpawnStage::ChangeDirectory: return "chdir";
+    case SpawnStage::Execute: return "exec";
+    default: return "resources";
+  }
+}
+
+std::vector<core::Notified> to_events(const NotifyMessage& message) {
+  using Kind = core::Notified::Kind;
+  std::vector<core::Notified> events;
+  const auto add = [&](const char* key, Kind kind, bool is_flag) {
+    const auto found = message.fields.find(key);
+    if (found == message.fields.end() || (is_flag && found->second != "1")) return;
+    core::Notified event;
+    event.kind = kind;
+    if (!is_flag) event.text = found->second;
+    events.push_back(std::move(event));
+  };
+  add("STATUS", Kind::Status, false);
+  add("X_PILLION_RECEIPT", Kind::Receipt, false);
+  add("READY", Kind::Ready, true);
+  add("RELOADING", Kind::Reloading, true);
+  add("STOPPING", Kind::Stopping, true);
+  add("WATCHDOG", Kind::Watchdog, true);
+  return events;
+}
+
+}  // namespace
+
+std::string leaf_name(const std::string& child, core::Generation generation) {
+  return fmt::format("{}.{}", child, generation);
+}
+
+Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
+                   ServiceSetup& setup, const config::Service& service, const ServicePaths& paths,
+                   bool echoes_output, PostEvent post)
+    : loop_(loop),
+      keeper_(keeper),
+      processes_(processes),
+      cgroups_(cgroups),
+      setup_(setup),
+      service_(service),
+      paths_(paths),
+      echoes_output_(echoes_output),
+      post_(std::move(post)),
+      leftovers_(loop) {}
+
+Result<void> Children::open_outputs() {
+  for (core::ChildId child = 0; child < service_.children.size(); ++child) {
+    const config::Child& config = config_of(child);
+    OutputLog log(paths_.log + "/" + config.name + ".log",
+                  {config.output_log.max_size.value, config.output_log.max_files});
+    auto observer = [this, child, name = config.name](OutputStream, std::string_view line, bool) {
+      if (echoes_output_) echo(name, line);
+      for (auto& [key, generation] : generations_) {
+        if (key.first == child && generation.gate) generation.gate->on_line(line);
+      }
+    };
+    auto output =
+        OutputCapture::create(loop_, keeper_, config.name, std::move(log), std::move(observer));
+    if (!output) return fail(output.error());
+    outputs_.push_back(std::move(*output));
+  }
+  return {};
+}
+
+// Never waits for a terminal: who does not read misses lines, the log has them.
+void Children::echo(const std::string& child, std::string_view line) {
+  pollfd output{STDOUT_FILENO, POLLOUT, 0};
+  if (::poll(&output, 1, 0) != 1 || (output.revents & POLLOUT) == 0) return;
+  const std::string text = fmt::format("{:<12} | {}\n", child, line.substr(0, 2000));
+  static_cast<void>(!::write(STDOUT_FILENO, text.data(), text.size()));
+}
+
+void Children::spawn(core::ChildId child, core::Generation number) {
+  const Key key{child, number};
+  Generation& generation = generations_[key];
+  generation.leaf = leaf_name(config_of(child).name, number);
+  auto started = start(child, number, generation);
+  if (started) return;
+  cgroups_.remove(generation.leaf);
+  generations_.erase(key);
+  post_(core::SpawnFailed{child, number, "set-up", started.error().errno_value(),
+                          started.error().message()});
+}
+
+Result<void> Children::start(core::ChildId child, core::Generation number, Generation& generation) {
+  const config::Child& config = config_of(child);
+  const Key key{child, number};
+  outputs_[child]->drain();
+  outputs_[child]->set_generation(number);
+  if (auto written = write_child_table(config); !written) return written;
+  auto plan = make_spawn_plan({service_, config, paths_, number, setup_.privileges().is_root});
+  if (!plan) return fail(plan.error());
+  if (auto made = cgroups_.create(generation.leaf, cgroup_limits_of(config)); !made) return made;
+  auto entry = cgroups_.entry(generation.leaf);
+  if (!entry) return fail(entry.error());
+  plan->cgroup = &*entry;
+  complete_plan(config, *plan);
+  plan->listeners = setup_.listeners_of(config.name);
+  plan->standard_output = outputs_[child]->standard_output();
+  plan->standard_error = outputs_[child]->standard_error();
+  generation.gate = std::make_unique<GateWatch>(loop_, config.gate, [this, key] { on_gate_seen(key); });
+  if (config.gate.notification_fd) {
+    plan->notification_fd = {static_cast<int>(*config.gate.notification_fd),
+                             generation.gate->notification_fd()};
+  }
+  auto process = processes_.start(*plan, config.name, number, generation.leaf, events_of(key));
+  if (!process) return fail(process.error());
+  generation.gate->on_spawned();
+  generation.process = *process;
+  generation.pid = processes_.pid_of(*process);
+  return {};
+}
+
+Result<void> Children::write_child_table(const config::Child& child) {
+  if (!child.use) return {};
+  const std::string path = paths_.child_table(child.name);
+  auto written = write_file_atomically(path, config::render_component(child), 0400);
+  if (!written) return written;
+  const bool has_user = setup_.privileges().is_root && child.user && child.user->uid;
+  if (has_user && ::chown(path.c_str(), *child.user->uid, child.user->gid.value_or(0)) < 0) {
+    return fail_errno("cannot chown " + path);
+  }
+  return {};
+}
+
+// What every process that runs as a child, or beside it, has in common.
+void Children::complete_plan(const config::Child& child, SpawnPlan& plan) {
+  plan.network_namespace = setup_.network_namespace();
+  plan.mount_namespace = setup_.mount_namespace();
+  plan.mounts = setup_.mounts_of(child);
+}
+
+Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation generation,
+                                        std::vector<std::string> command) {
+  const config::Child& config = config_of(child);
+  auto plan = make_spawn_plan({service_, config, paths_, generation, setup_.privileges().is_root});
+  if (!plan) return plan;
+  complete_plan(config, *plan);
+  plan->argv = std::move(command);
+  plan->env.erase("NOTIFY_SOCKET");
+  plan->env.erase("WATCHDOG_USEC");
+  return plan;
+}
+
+ProcessEvents Children::events_of(Key key) {
+  ProcessEvents events;
+  events.on_started = [this, key](std::optional<SpawnFailure> failure, const std::string& text) {
+    on_started(key, failure, text);
+  };
+  events.on_exit = [this, key](int wait_status) { on_exit(key, wait_status); };
+  return events;
+}
+
+void Children::on_started(Key key, std::optional<SpawnFailure> failure,
+                          const std::string& description) {
+  const auto found = generations_.find(key);
+  if (found == generations_.end()) return;
+  Generation& generation = found->second;
+  if (!failure) {
+    post_(core::Spawned{key.first, key.second, generation.pid});
+    return;
+  }
+  // The process is about to end by itself; its status says nothing that is not known.
+  processes_.forget(*generation.process);
+  leaves_to_remove_.push_back(generation.leaf);
+  generations_.erase(key);
+  leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
+  post_(core::SpawnFailed{key.first, key.second, stage_name(failure->stage), failure->error,
+                          description});
+}
+
+void Children::on_exit(Key key, int wait_status) {
+  const auto found = generations_.find(key);
+  if (found == generations_.end()) return;
+  Generation& generation = found->second;
+  outputs_[key.first]->drain();
+  core::Exited event;
+  event.child = key.first;
+  event.generation = key.second;
+  event.status = to_exit_status(wait_status);
+  const bool is_kill = event.status.kind == core::ExitStatus::Kind::Signaled &&
+                       event.status.value == SIGKILL;
+  event.status.is_oom_kill = is_kill && !generation.is_killed && cgroups_.oom_kills(generation.leaf) > 0;
+  event.has_leftovers = has_leftovers(generation);
+  if (event.has_leftovers) {
+    generation.is_awaiting_empty = true;
+    leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
+  }
+  post_(event);
+}
+
+bool Children::has_leftovers(const Generation& generation) const {
+  if (cgroups_.can_track()) return !cgroups_.is_empty(generation.leaf);
+  return ProcessHost::group_exists(generation.pid);
+}
+
+void Children::look_for_leftovers() {
+  std::erase_if(leaves_to_remove_, [&](const std::string& leaf) { return cgroups_.remove(leaf); });
+  bool is_awaiting = !leaves_to_remove_.empty();
+  std::vector<Key> emptied;
+  for (auto& [key, generation] : generations_) {
+    if (!generation.is_awaiting_empty) continue;
+    if (!has_leftovers(generation)) {
+      generation.is_awaiting_empty = false;
+      emptied.push_back(key);
+      continue;
+    }
+    is_awaiting = true;
+    // Without cgroup.kill one pass may miss what was forked meanwhile.
+    if (generation.is_killed) cgroups_.kill(generation.leaf);
+  }
+  if (!is_awaiting) leftovers_.stop();
+  for (const Key& key : emptied) {
+    outputs_[key.first]->drain();
+    post_(core::CgroupEmpty{key.first, key.second});
+  }
+}
+
+void Children::on_gate_seen(Key key) {
+  const auto found = generations_.find(key);
+  if (found == generations_.end()) return;
+  found->second.is_gate_seen = true;
+  if (found->second.is_gate_wanted) post_(core::GateSeen{key.first, key.second});
+}
+
+void Children::watch_gate(core::ChildId child, core::Generation number) {
+  const Key key{child, number};
+  const auto found = generations_.find(key);
+  if (found == generations_.end()) return;
+  found->second.is_gate_wanted = true;
+  if (found->second.is_gate_seen) post_(core::GateSeen{child, number});
+}
+
+void Children::send_signal(const core::SendSignal& action) {
+  const auto found = generations_.find({action.child, action.generation});
+  if (found == generations_.end()) return;
+  Generation& generation = found->second;
+  const bool is_group = action.target == core::SignalTarget::Leftovers ||
+                        config_of(action.child).signal_scope == config::SignalScope::Cgroup;
+  if (is_group && cgroups_.can_track()) {
+    cgroups_.signal(generation.leaf, action.signal_number);
+  } else if (is_group || config_of(action.child).signal_scope == config::SignalScope::Group) {
+    ::kill(-generation.pid, action.signal_number);
+  } else if (generation.process) {
+    processes_.send_signal(*generation.process, action.signal_number);
+  }
+}
+
+void Children::kill(core::ChildId child, core::Generation number) {
+  const auto found = generations_.find({child, number});
+  if (found == generations_.end()) return;
+  Generation& generation = found->second;
+  generation.is_killed = true;
+  if (cgroups_.can_track()) {
+    cgroups_.kill(generation.leaf);
+  } else if (generation.pid > 1) {
+    ::kill(-generation.pid, SIGKILL);
+  }
+  if (generation.process) processes_.send_signal(*generation.process, SIGKILL);
+}
+
+void Children::release(core::ChildId child, core::Generation number) {
+  const auto found = generations_.find({child, number});
+  if (found == generations_.end()) return;
+  if (found->second.process) processes_.acknowledge(*found->second.process);
+  if (!cgroups_.remove(found->second.leaf)) {
+    leaves_to_remove_.push_back(found->second.leaf);
+    leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
+  }
+  generations_.erase(found);
+}
+
+std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
+  const auto config = std::find_if(service_.children.begin(), service_.children.end(),
+                                   [&](const auto& child) { return child.name == record.name; });
+  const bool is_child = config != service_.children.end() && record.generation > 0;
+  if (!is_child || record.state == keeper::ChildState::Pending) {
+    // A probe, a hook, a program of ours, or a spawn that was never reported: end it.
+    if (!record.cgroup.empty()) cgroups_.kill(record.cgroup);
+    if (record.state == keeper::ChildState::Running) ::kill(record.pid, SIGKILL);
+    if (!record.cgroup.empty()) leaves_to_remove_.push_back(record.cgroup);
+    leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
+    if (record.state != keeper::ChildState::Running) keeper_.acknowledge(record.id);
+    return std::nullopt;
+  }
+  const auto child = static_cast<core::ChildId>(config - service_.children.begin());
+  const Key key{child, record.generation};
+  Generation& generation = generations_[key];
+  generation.leaf = record.cgroup;
+  generation.pid = record.pid;
+  generation.gate = std::make_unique<GateWatch>(loop_, config->gate, [this, key] { on_gate_seen(key); });
+  outputs_[child]->set_generation(record.generation);
+  core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};
+  generation.process = processes_.adopt(record, events_of(key));
+  if (record.state == keeper::ChildState::Exited) {
+    survivor.exited = to_exit_status(record.wait_status);
+    survivor.has_leftovers = has_leftovers(generation);
+    generation.is_awaiting_empty = survivor.has_leftovers;
+    if (survivor.has_leftovers) {
+      leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
+    }
+  }
+  return survivor;
+}
+
+// By pid, else by cgroup: a helper process of the child may speak for it. A sender that is gone
+// already cannot be told apart and is ignored.
+std::optional<Children::Key> Children::find_sender(pid_t pid) const {
+  for (const auto& [key, generation] : generations_) {
+    if (generation.pid == pid) return key;
+  }
+  for (const auto& [key, generation] : generations_) {
+    const bool is_member = cgroups_.can_track() ? cgroups_.contains(generation.leaf, pid)
+                                                : ::getsid(pid) == generation.pid;
+    if (is_member) return key;
+  }
+  return std::nullopt;
+}
+
+void Children::on_notify(const NotifyMessage& message) {
+  const auto key = find_sender(message.sender_pid);
+  if (!key) {
+    log::debug("a notification of pid {} is ignored: no child of ours", message.sender_pid);
+    return;
+  }
+  const auto& process = generations_.at(*key).process;
+  if (process) processes_.confirm_started(*process);  // who speaks has been executed
+  for (core::Notified& event : to_events(message)) {
+    event.child = key->first;
+    event.generation = key->second;
+    post_(std::move(event));
+  }
+}
+
+CgroupUsage Children::usage(core::ChildId child) const {
+  for (auto found = generations_.rbegin(); found != generations_.rend(); ++found) {
+    if (found->first.first == child) return cgroups_.usage(found->second.leaf);
+  }
+  return {};
+}
+
+void Children::close() {
+  for (const auto& output : outputs_) {
+    output->drain();
+    output->remove();
+  }
+  for (const std::string& leaf : leaves_to_remove_) cgroups_.remove(leaf);
+  leftovers_.stop();
+}
+
+}  // namespace pillion::supervisor::host

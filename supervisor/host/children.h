@@ -1,0 +1,98 @@
+// The generations of the service's children as processes: spawning with everything a child gets,
+// signals, exits with their reason, what a generation leaves behind. Decides nothing: it carries out
+// the core's actions and tells what happened as events.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/service.h"
+#include "runtime/loop.h"
+#include "runtime/notify.h"
+#include "supervisor/core/actions.h"
+#include "supervisor/core/events.h"
+#include "supervisor/core/snapshot.h"
+#include "supervisor/host/cgroup.h"
+#include "supervisor/host/gate_watch.h"
+#include "supervisor/host/output_capture.h"
+#include "supervisor/host/process_host.h"
+#include "supervisor/host/service_setup.h"
+
+namespace pillion::supervisor::host {
+
+using PostEvent = std::function<void(core::Event)>;
+
+// "app.3"
+std::string leaf_name(const std::string& child, core::Generation generation);
+
+class Children {
+ public:
+  Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
+           ServiceSetup& setup, const config::Service& service, const ServicePaths& paths,
+           bool echoes_output, PostEvent post);
+
+  // Opens the output pipes. Once, before anything else.
+  Result<void> open_outputs();
+  // Takes over a record of the keeper's ledger; what the core must know of it, if anything.
+  std::optional<core::Survivor> adopt(const ChildRecord& record);
+
+  void spawn(core::ChildId child, core::Generation generation);
+  void watch_gate(core::ChildId child, core::Generation generation);
+  void send_signal(const core::SendSignal& action);
+  void kill(core::ChildId child, core::Generation generation);
+  void release(core::ChildId child, core::Generation generation);
+  void on_notify(const NotifyMessage& message);
+
+  // A plan that runs `command` as the child would: its user, namespaces, environment.
+  Result<SpawnPlan> plan_beside(core::ChildId child, core::Generation generation,
+                                std::vector<std::string> command);
+  CgroupUsage usage(core::ChildId child) const;
+  // The service is over: the pipes go.
+  void close();
+
+ private:
+  struct Generation {
+    std::optional<ProcessId> process;
+    pid_t pid = 0;
+    std::string leaf;
+    std::unique_ptr<GateWatch> gate;
+    bool is_gate_seen = false;
+    bool is_gate_wanted = false;
+    bool is_awaiting_empty = false;
+    bool is_killed = false;
+  };
+  using Key = std::pair<core::ChildId, core::Generation>;
+
+  const config::Child& config_of(core::ChildId child) const { return service_.children[child]; }
+  Result<void> start(core::ChildId child, core::Generation number, Generation& generation);
+  Result<void> write_child_table(const config::Child& child);
+  void complete_plan(const config::Child& child, SpawnPlan& plan);
+  ProcessEvents events_of(Key key);
+  void on_started(Key key, std::optional<SpawnFailure> failure, const std::string& description);
+  void on_exit(Key key, int wait_status);
+  bool has_leftovers(const Generation& generation) const;
+  void on_gate_seen(Key key);
+  void look_for_leftovers();
+  std::optional<Key> find_sender(pid_t pid) const;
+  void echo(const std::string& child, std::string_view line);
+
+  Loop& loop_;
+  KeeperClient& keeper_;
+  ProcessHost& processes_;
+  Cgroups& cgroups_;
+  ServiceSetup& setup_;
+  const config::Service& service_;
+  const ServicePaths& paths_;
+  bool echoes_output_;
+  PostEvent post_;
+  std::map<Key, Generation> generations_;
+  std::vector<std::unique_ptr<OutputCapture>> outputs_;  // by ChildId
+  std::vector<std::string> leaves_to_remove_;
+  Timer leftovers_;
+};
+
+}  // namespace pillion::supervisor::host

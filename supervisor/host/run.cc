@@ -1,0 +1,108 @@
+#include "supervisor/host/run.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <vector>
+
+#include "config/diagnostic.h"
+#include "config/load.h"
+#include "config/render.h"
+#include "config/system_lookup.h"
+#include "runtime/log.h"
+#include "supervisor/host/child_environment.h"
+#include "supervisor/host/supervisor.h"
+#include "supervisor/host/volumes.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+constexpr int kExitConfig = 78;
+constexpr int kExitSetUp = 71;
+
+// The accepted configuration: the file as it was when the service started, so that a restarted
+// supervisor does not pick up an edit.
+Result<config::Service> load(const std::string& file, int& exit_code) {
+  auto loaded = config::load_service(file, config::system_load_options());
+  if (!loaded.diagnostics.empty()) {
+    std::fputs(config::format_text(loaded.diagnostics).c_str(), stderr);
+  }
+  if (loaded.value) return std::move(*loaded.value);
+  exit_code = kExitConfig;
+  return fail("cannot load " + file);
+}
+
+Result<config::Service> load_accepted(KeeperClient& keeper, const RunOptions& options,
+                                      int& exit_code) {
+  const char* accepted = ::getenv("PILLION_ACCEPTED");
+  if (keeper.restarts() > 0 && accepted != nullptr && ::access(accepted, R_OK) == 0) {
+    return load(accepted, exit_code);
+  }
+  return load(options.config_file, exit_code);
+}
+
+Result<void> keep_accepted(const config::Service& service, const ServicePaths& paths) {
+  if (auto made = make_directories(paths.accepted_directory(), 0700); !made) return made;
+  return write_file_atomically(paths.accepted_directory() + "/" + service.name() + ".toml",
+                               config::render_service(service), 0600);
+}
+
+int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
+  log::error("{}", error.message());
+  static_cast<void>(keeper.finish(exit_code));
+  return exit_code;
+}
+
+}  // namespace
+
+Error exec_keeper(const std::string& service, const RunOptions& options) {
+  const ServicePaths paths = service_paths(service);
+  const std::string keeper = program_directory() + "/pillion-keeper";
+  const std::string self = program_directory() + "/pillion";
+  ::setenv("PILLION_ACCEPTED", (paths.accepted_directory() + "/" + service + ".toml").c_str(), 1);
+  std::vector<std::string> words = {keeper, "--name", service,     "--runtime-dir", paths.runtime,
+                                    "--",   self,     "supervise", options.config_file};
+  if (options.echoes_output) words.emplace_back("--echo");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  ::execv(keeper.c_str(), argv.data());
+  return Error::from_errno("cannot start " + keeper, errno);
+}
+
+int run_supervisor(const RunOptions& options) {
+  log::configure(log::options_from_environment("pillion"));
+  ::signal(SIGPIPE, SIG_IGN);
+  auto keeper = KeeperClient::from_environment();
+  if (!keeper) {
+    log::error("{}", keeper.error().message());
+    return kExitSetUp;
+  }
+  int exit_code = kExitSetUp;
+  auto service = load_accepted(**keeper, options, exit_code);
+  if (!service) return fail_set_up(**keeper, service.error(), exit_code);
+  const ServicePaths paths = service_paths(service->name());
+  if (auto kept = keep_accepted(*service, paths); !kept) {
+    return fail_set_up(**keeper, kept.error(), kExitSetUp);
+  }
+  config::complete_components(*service);
+  Loop loop;
+  {
+    Supervisor supervisor(loop, **keeper, std::move(*service), paths, options.echoes_output);
+    supervisor.on_finish([](const core::Finish& finish) {
+      std::fputs(core::describe(finish.receipt).c_str(), stderr);
+    });
+    if (auto started = supervisor.start(); !started) {
+      return fail_set_up(**keeper, started.error(), kExitSetUp);
+    }
+    loop.run();
+    keeper->reset();
+  }
+  loop.close();
+  return 0;
+}
+
+}  // namespace pillion::supervisor::host

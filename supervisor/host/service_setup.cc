@@ -1,0 +1,288 @@
+#include "supervisor/host/service_setup.h"
+
+#include <cap-ng.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "netns/facts.h"
+#include "netns/wanted.h"
+#include "netns/wanted_from_service.h"
+#include "runtime/log.h"
+#include "supervisor/host/child_environment.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+constexpr auto kNetnsTimeout = std::chrono::seconds(30);
+constexpr char kNoPrivilege[] =
+    "creating a network namespace needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN); start it as root or "
+    "as pillion@NAME.service, or set mode = \"host\" in [network]: then the service shares this "
+    "network, traffic is not captured, and everything else works";
+
+std::string problem_of(const CommandResult& result) {
+  std::string text = result.standard_error;
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  constexpr std::string_view kPrefix = "pillion-netns: ";
+  if (text.starts_with(kPrefix)) text.erase(0, kPrefix.size());
+  return text.empty() ? "pillion-netns " + result.describe() : text;
+}
+
+}  // namespace
+
+Privileges own_privileges() {
+  Privileges privileges;
+  privileges.is_root = ::geteuid() == 0;
+  privileges.can_mount = ::capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) == 1;
+  privileges.can_network = ::capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN) == 1;
+  return privileges;
+}
+
+ServiceSetup::ServiceSetup(Loop& loop, KeeperClient& keeper, ProcessHost& processes,
+                           Cgroups& cgroups, const config::Service& service, ServicePaths paths)
+    : loop_(loop),
+      keeper_(keeper),
+      processes_(processes),
+      cgroups_(cgroups),
+      service_(service),
+      paths_(std::move(paths)),
+      privileges_(own_privileges()),
+      volumes_(service, paths_, privileges_.is_root && privileges_.can_mount),
+      listener_plans_(plan_listeners(service, paths_)),
+      reply_(loop) {}
+
+bool ServiceSetup::has_network() const {
+  const config::Network& network = service_.network;
+  return network.mode != config::NetworkMode::Host || network.intercept.inbound ||
+         network.intercept.outbound;
+}
+
+void ServiceSetup::create(OnDone on_done) {
+  on_created_ = std::move(on_done);
+  remove_old_cgroups();
+  volumes_.remove();
+  Result<void> prepared = prepare_directories();
+  if (prepared && has_network() && !(privileges_.can_mount && privileges_.can_network)) {
+    prepared = fail(kNoPrivilege);
+  }
+  if (!prepared || !has_network()) {
+    reply_.start(Duration::zero(), [this, prepared] {
+      auto result = prepared;
+      if (result) result = create_mounts();
+      if (result) result = create_listeners();
+      finish_create(std::move(result));
+    });
+    return;
+  }
+  remove_old_network([this] { create_network(); });
+}
+
+Result<void> ServiceSetup::prepare_directories() {
+  for (const std::string& path : {paths_.state, paths_.log}) {
+    if (auto made = make_directories(path, 0750); !made) return made;
+  }
+  if (privileges_.is_root) {
+    static_cast<void>(!::chown(paths_.log.c_str(), 0, service_group(service_.name())));
+  }
+  return volumes_.prepare();
+}
+
+void ServiceSetup::remove_old_cgroups() {
+  for (const std::string& leaf : cgroups_.leaves()) {
+    log::warn("removing cgroup {} of a crashed earlier run", leaf);
+    cgroups_.kill(leaf);
+    cgroups_.remove(leaf);
+  }
+}
+
+void ServiceSetup::remove_old_network(std::function<void()> then) {
+  if (::access(netns::names_of(service_.name()).netns_path.c_str(), F_OK) != 0) return then();
+  log::warn("removing the network of a crashed earlier run");
+  run_netns("remove", service_.name(), [then = std::move(then)](const CommandResult& result) {
+    if (!result.is_success()) log::warn("cannot remove an old network: {}", problem_of(result));
+    then();
+  });
+}
+
+void ServiceSetup::create_network() {
+  run_netns("create", {}, [this](const CommandResult& result) { on_network_created(result); });
+}
+
+void ServiceSetup::run_netns(const std::string& command, const std::string& name,
+                             CommandRun::OnDone on_done) {
+  SpawnPlan plan;
+  plan.argv = {program_directory() + "/pillion-netns", command};
+  if (!name.empty()) plan.argv.push_back(name);
+  plan.env = {{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}, {"PILLION_SERVICE", service_.name()}};
+  plan.drops_privileges = false;
+  plan.no_new_privileges = false;
+  const std::string input = name.empty() ? netns::wanted_to_json(netns::wanted_from_service(service_)) : "";
+  command_ = std::make_unique<CommandRun>(loop_, processes_, cgroups_, "netns/" + command,
+                                          fmt::format("netns.{}", ++command_count_));
+  command_->start(std::move(plan), input, kNetnsTimeout,
+                  [this, on_done = std::move(on_done)](CommandResult result) {
+                    loop_.defer_delete(std::move(command_));
+                    on_done(std::move(result));
+                  });
+}
+
+void ServiceSetup::on_network_created(const CommandResult& result) {
+  if (!result.is_success()) return finish_create(fail(problem_of(result)));
+  auto done = open_network(result.standard_output);
+  if (done) done = create_mounts();
+  if (done) done = create_listeners();
+  finish_create(std::move(done));
+}
+
+Result<void> ServiceSetup::open_network(const std::string& facts_json) {
+  auto facts = netns::parse_facts(facts_json);
+  if (!facts) return fail(facts.error().wrap("cannot read what pillion-netns did"));
+  for (const std::string& warning : facts->warnings) {
+    log::warn("network: {}", warning);
+    warnings_.push_back(warning);
+  }
+  if (facts->netns_path.empty()) return {};
+  auto fd = open_file(facts->netns_path, O_RDONLY);
+  if (!fd) return fail(fd.error());
+  network_namespace_ = std::move(*fd);
+  if (auto put = keeper_.put_fd("netns", network_namespace_.get()); !put) return put;
+  return write_name_files(*facts);
+}
+
+// resolv.conf and nsswitch.conf are the same for all children and bound once; the hosts files differ
+// between captured children and exempt helpers, so each child's own view binds one.
+Result<void> ServiceSetup::write_name_files(const netns::Facts& facts) {
+  if (auto made = make_directories(paths_.runtime + "/etc", 0755); !made) return made;
+  const std::pair<const char*, const std::string*> files[] = {
+      {"hosts", &facts.hosts},
+      {"helper_hosts", &facts.helper_hosts},
+      {"resolv.conf", &facts.resolv_conf},
+      {"nsswitch.conf", &facts.nsswitch_conf},
+  };
+  for (const auto& [name, text] : files) {
+    if (text->empty()) continue;
+    const std::string source = paths_.runtime + "/etc/" + name;
+    if (auto written = write_file_atomically(source, *text, 0644); !written) return written;
+    const std::string target = std::string("/etc/") + name;
+    const bool is_per_child = std::string_view(name).ends_with("hosts");
+    if (!is_per_child && ::access(target.c_str(), F_OK) == 0) name_files_.push_back({source, target});
+  }
+  return {};
+}
+
+Result<void> ServiceSetup::create_mounts() {
+  if (!privileges_.can_mount) return {};
+  if (service_.volumes.empty() && !network_namespace_) return {};
+  auto made = make_mount_namespace({volumes_.tmpfs(), name_files_});
+  if (!made) return fail(made.error());
+  mount_namespace_ = std::move(*made);
+  return keeper_.put_fd("mntns", mount_namespace_.get());
+}
+
+Result<void> ServiceSetup::create_listeners() {
+  for (const ListenerPlan& plan : listener_plans_) {
+    auto socket = open_listener(plan, network_namespace_.get());
+    if (!socket && plan.is_optional) {
+      log::debug("{}", socket.error().message());
+      continue;
+    }
+    if (!socket) return fail(socket.error());
+    if (auto put = keeper_.put_fd(plan.stored_name(), socket->get()); !put) return put;
+    listeners_[plan.stored_name()] = std::move(*socket);
+  }
+  return {};
+}
+
+void ServiceSetup::finish_create(Result<void> result) {
+  const auto on_created = std::move(on_created_);
+  on_created(std::move(result));
+}
+
+void ServiceSetup::adopt() {
+  if (auto fd = keeper_.get_fd("netns")) network_namespace_ = std::move(*fd);
+  if (auto fd = keeper_.get_fd("mntns")) mount_namespace_ = std::move(*fd);
+  for (const ListenerPlan& plan : listener_plans_) {
+    if (auto fd = keeper_.get_fd(plan.stored_name())) listeners_[plan.stored_name()] = std::move(*fd);
+  }
+}
+
+void ServiceSetup::enable_capture(OnDone on_done) {
+  run_netns("capture", {}, [on_done = std::move(on_done)](const CommandResult& result) {
+    on_done(result.is_success() ? Result<void>() : fail(problem_of(result)));
+  });
+}
+
+void ServiceSetup::remove(std::function<void()> on_done) {
+  release_descriptors();
+  remove_old_cgroups();
+  if (!has_network() || !privileges_.can_network) {
+    remove_files();
+    reply_.start(Duration::zero(), std::move(on_done));
+    return;
+  }
+  const bool is_host = service_.network.mode == config::NetworkMode::Host;
+  const std::string command = is_host ? "uncapture" : "remove";
+  run_netns(command, service_.name(), [this, on_done = std::move(on_done)](const CommandResult& result) {
+    if (!result.is_success()) log::error("cannot remove the network: {}", problem_of(result));
+    remove_files();
+    on_done();
+  });
+}
+
+void ServiceSetup::release_descriptors() {
+  listeners_.clear();
+  network_namespace_.reset();
+  mount_namespace_.reset();
+  for (const std::string& name : keeper_.list_fds()) {
+    if (name.starts_with("listen:") || name == "netns" || name == "mntns") keeper_.remove_fd(name);
+  }
+}
+
+void ServiceSetup::remove_files() {
+  volumes_.remove();
+  for (const config::Child& child : service_.children) {
+    ::unlink(paths_.child_table(child.name).c_str());
+    ::unlink(paths_.admin_socket(child.name).c_str());
+  }
+  for (const char* name : {"hosts", "helper_hosts", "resolv.conf", "nsswitch.conf"}) {
+    ::unlink((paths_.runtime + "/etc/" + name).c_str());
+  }
+  ::rmdir((paths_.runtime + "/etc").c_str());
+}
+
+std::vector<BindMount> ServiceSetup::mounts_of(const config::Child& child) const {
+  if (!mount_namespace_) return {};
+  auto mounts = volumes_.mounts_of(child);
+  const bool is_captured = child.role == config::Role::App || child.role == config::Role::Init || child.capture;
+  const std::string hosts = paths_.runtime + (is_captured ? "/etc/hosts" : "/etc/helper_hosts");
+  if (::access(hosts.c_str(), F_OK) == 0 && ::access("/etc/hosts", F_OK) == 0) {
+    mounts.push_back({hosts, "/etc/hosts", true});
+  }
+  return mounts;
+}
+
+std::vector<std::pair<std::string, int>> ServiceSetup::listeners_of(const std::string& child) const {
+  std::vector<std::pair<std::string, int>> result;
+  for (const ListenerPlan& plan : listener_plans_) {
+    const auto found = listeners_.find(plan.stored_name());
+    if (plan.child == child && found != listeners_.end()) {
+      result.emplace_back(plan.name, found->second.get());
+    }
+  }
+  return result;
+}
+
+std::vector<std::string> ServiceSetup::remarks() const {
+  std::vector<std::string> remarks = {cgroups_.describe()};
+  remarks.insert(remarks.end(), volumes_.remarks().begin(), volumes_.remarks().end());
+  remarks.insert(remarks.end(), warnings_.begin(), warnings_.end());
+  if (!privileges_.is_root) {
+    remarks.emplace_back("not root: every child runs as this user, users in the file are ignored");
+  }
+  return remarks;
+}
+
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,95 @@
+// Everything a service needs before its first child and gives back after its last: directories,
+// cgroups, network namespace, volumes with their mount namespace, listening sockets. Made in that
+// order; when a step fails, the steps before are undone. What must survive a restart of the
+// supervisor is stored in the keeper.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/service.h"
+#include "netns/facts.h"
+#include "runtime/loop.h"
+#include "supervisor/host/cgroup.h"
+#include "supervisor/host/command_run.h"
+#include "supervisor/host/keeper_client.h"
+#include "supervisor/host/listeners.h"
+#include "supervisor/host/process_host.h"
+#include "supervisor/host/service_paths.h"
+#include "supervisor/host/volumes.h"
+
+namespace pillion::supervisor::host {
+
+// What we may do on this machine.
+struct Privileges {
+  bool is_root = false;      // may change users
+  bool can_mount = false;    // CAP_SYS_ADMIN: namespaces and mounts
+  bool can_network = false;  // CAP_NET_ADMIN: links and rules
+};
+Privileges own_privileges();
+
+class ServiceSetup {
+ public:
+  using OnDone = std::function<void(Result<void>)>;
+
+  ServiceSetup(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
+               const config::Service& service, ServicePaths paths);
+
+  // Removes what a crashed run left, then makes everything. `on_done` runs from the loop.
+  void create(OnDone on_done);
+  // After a restart of the supervisor: takes over from the keeper what create() made.
+  void adopt();
+  void enable_capture(OnDone on_done);
+  // Gives everything back; always ends, problems are logged.
+  void remove(std::function<void()> on_done);
+
+  int network_namespace() const { return network_namespace_.get(); }
+  int mount_namespace() const { return mount_namespace_.get(); }
+  std::vector<BindMount> mounts_of(const config::Child& child) const;
+  // Names and descriptors, borrowed.
+  std::vector<std::pair<std::string, int>> listeners_of(const std::string& child) const;
+  const Privileges& privileges() const { return privileges_; }
+  // What people should know about this machine and service.
+  std::vector<std::string> remarks() const;
+
+ private:
+  bool has_network() const;
+  Result<void> prepare_directories();
+  void remove_old_cgroups();
+  void remove_old_network(std::function<void()> then);
+  void create_network();
+  void on_network_created(const CommandResult& result);
+  Result<void> open_network(const std::string& facts_json);
+  Result<void> create_mounts();
+  Result<void> create_listeners();
+  Result<void> write_name_files(const netns::Facts& facts);
+  void finish_create(Result<void> result);
+  void run_netns(const std::string& command, const std::string& name, CommandRun::OnDone on_done);
+  void release_descriptors();
+  void remove_files();
+
+  Loop& loop_;
+  KeeperClient& keeper_;
+  ProcessHost& processes_;
+  Cgroups& cgroups_;
+  const config::Service& service_;
+  ServicePaths paths_;
+  Privileges privileges_;
+  Volumes volumes_;
+  std::vector<ListenerPlan> listener_plans_;
+  std::map<std::string, Fd> listeners_;  // by ListenerPlan::stored_name()
+  Fd network_namespace_;
+  Fd mount_namespace_;
+  std::vector<FileBind> name_files_;
+  std::vector<std::string> warnings_;
+  std::unique_ptr<CommandRun> command_;
+  Timer reply_;
+  OnDone on_created_;
+  int command_count_ = 0;
+};
+
+}  // namespace pillion::supervisor::host

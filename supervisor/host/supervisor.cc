@@ -1,0 +1,250 @@
+#include "supervisor/host/supervisor.h"
+
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <random>
+
+#include <fmt/format.h>
+
+#include "runtime/log.h"
+#include "supervisor/host/cgroup_detect.h"
+#include "supervisor/host/receipt_file.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+std::string read_boot_id() {
+  auto text = read_file("/proc/sys/kernel/random/boot_id");
+  if (!text) return {};
+  return text->substr(0, text->find('\n'));
+}
+
+core::ServicePlan plan_of(const config::Service& service) {
+  core::ServicePlan plan = core::make_plan(service);
+  // Volumes, listeners and cgroups are made in the same step, also where there is no network.
+  plan.has_network = true;
+  return plan;
+}
+
+}  // namespace
+
+// Carries out one action; called for each in order.
+struct Supervisor::Carrier {
+  Supervisor& self;
+
+  void operator()(const core::CreateNetwork&) {
+    self.setup_.create([this_ = &self](Result<void> result) {
+      for (const auto& remark : this_->setup_.remarks()) log::info("{}", remark);
+      if (result) {
+        this_->post(core::NetworkCreated{});
+      } else {
+        this_->post(core::NetworkFailed{result.error().message()});
+      }
+    });
+  }
+  void operator()(const core::EnableCapture&) {
+    self.setup_.enable_capture([this_ = &self](Result<void> result) {
+      if (result) {
+        this_->post(core::CaptureLive{});
+      } else {
+        this_->post(core::CaptureFailed{result.error().message()});
+      }
+    });
+  }
+  void operator()(const core::RemoveNetwork&) {
+    self.probes_.close();
+    self.setup_.remove([this_ = &self] { this_->post(core::NetworkRemoved{}); });
+  }
+  void operator()(const core::WriteState&) { self.write_state(); }
+  void operator()(const core::Spawn& action) { self.children_.spawn(action.child, action.generation); }
+  void operator()(const core::WatchGate& action) {
+    self.children_.watch_gate(action.child, action.generation);
+  }
+  void operator()(const core::RunProbe& action) { self.probes_.run(action); }
+  void operator()(const core::CancelProbe& action) { self.probes_.cancel(action); }
+  void operator()(const core::RunHook& action) { self.probes_.run(action); }
+  void operator()(const core::CancelHook& action) { self.probes_.cancel(action); }
+  void operator()(const core::BeginDrain& action) { self.probes_.begin_drain(action); }
+  void operator()(const core::SendSignal& action) { self.children_.send_signal(action); }
+  void operator()(const core::KillCgroup& action) {
+    self.children_.kill(action.child, action.generation);
+  }
+  void operator()(const core::ReleaseGeneration& action) {
+    self.children_.release(action.child, action.generation);
+  }
+  void operator()(const core::PublishReadiness& action) { self.publish(action.is_ready); }
+  void operator()(const core::Report& action) {
+    using Level = core::Report::Level;
+    if (action.level == Level::Info) log::info("{}", action.text);
+    if (action.level == Level::Warning) log::warn("{}", action.text);
+    if (action.level == Level::Error) log::error("{}", action.text);
+  }
+  void operator()(const core::Finish& action) { self.finish(action); }
+};
+
+Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service,
+                       ServicePaths paths, bool echoes_output)
+    : loop_(loop),
+      keeper_(keeper),
+      service_(std::move(service)),
+      paths_(std::move(paths)),
+      processes_(loop, keeper),
+      cgroups_(detect_cgroups(service_.name(), keeper.keeper_pid())),
+      setup_(loop, keeper, processes_, *cgroups_, service_, paths_),
+      children_(loop, keeper, processes_, *cgroups_, setup_, service_, paths_, echoes_output,
+                [this](core::Event event) { post(std::move(event)); }),
+      probes_(loop, processes_, *cgroups_, setup_, children_, service_,
+              [this](core::Event event) { post(std::move(event)); }),
+      wakeup_(loop),
+      run_later_(loop),
+      parent_(Notifier::from_environment()),
+      boot_id_(read_boot_id()) {}
+
+Supervisor::~Supervisor() = default;
+
+Result<void> Supervisor::start() {
+  if (auto made = make_directories(paths_.log, 0750); !made) return made;
+  if (auto opened = children_.open_outputs(); !opened) return opened;
+  auto socket = keeper_.get_fd("notify");
+  if (!socket) return fail("cannot get the notify socket from the keeper");
+  notify_socket_ = std::move(*socket);
+  notify_receiver_.emplace(loop_, notify_socket_.get(), [this](NotifyMessage message) {
+    children_.on_notify(message);
+  });
+  restore_or_create();
+  carry_out(core_->start(now()));
+  keeper_.start(
+      loop_, [this](const ChildRecord& record) { processes_.on_exit(record); },
+      [this](int signal_number) { on_signal(signal_number); });
+  run_queue();
+  return {};
+}
+
+void Supervisor::restore_or_create() {
+  std::random_device random;
+  const std::uint64_t seed = random();
+  const auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
+  if (!snapshot) {
+    core_ = std::make_unique<core::Core>(plan_of(service_), seed);
+    return;
+  }
+  log::warn("the supervisor was started again; taking over the running children");
+  setup_.adopt();
+  std::vector<core::Survivor> survivors;
+  for (const ChildRecord& record : keeper_.list_children()) {
+    if (auto survivor = children_.adopt(record)) survivors.push_back(std::move(*survivor));
+  }
+  core_ = std::make_unique<core::Core>(core::Core::restore(
+      plan_of(service_), seed, *snapshot, survivors, now(), clock_.boot_time()));
+}
+
+std::optional<core::Snapshot> Supervisor::read_snapshot() const {
+  auto text = read_file(paths_.state_file());
+  if (!text) return std::nullopt;
+  auto snapshot = core::parse_snapshot(*text);
+  if (!snapshot) {
+    log::error("cannot use {}: {}", paths_.state_file(), snapshot.error().message());
+    return std::nullopt;
+  }
+  if (snapshot->boot_id != boot_id_) return std::nullopt;
+  return *snapshot;
+}
+
+void Supervisor::write_state() {
+  core::Snapshot snapshot = core_->snapshot(now(), clock_.boot_time());
+  snapshot.boot_id = boot_id_;
+  auto written = write_file_atomically(paths_.state_file(), core::to_json(snapshot), 0600);
+  if (!written) log::error("a restart of the supervisor would lose state: {}", written.error().message());
+}
+
+void Supervisor::post(core::Event event) {
+  queue_.push_back(std::move(event));
+  if (!is_carrying_out_ && core_ && !run_later_.is_active()) {
+    run_later_.start(Duration::zero(), [this] { run_queue(); });
+  }
+}
+
+void Supervisor::run_queue() {
+  if (is_carrying_out_) return;
+  while (!queue_.empty()) {
+    const core::Event event = std::move(queue_.front());
+    queue_.pop_front();
+    carry_out(core_->handle(event, now()));
+  }
+  carry_out(core_->advance(now()));
+  if (!queue_.empty()) return post_queue();
+  arm_wakeup();
+}
+
+// Events that actions caused are handled in a later round, so that a spawn that fails at once in a
+// circle cannot starve the loop.
+void Supervisor::post_queue() {
+  run_later_.start(Duration::zero(), [this] { run_queue(); });
+}
+
+void Supervisor::carry_out(const core::Actions& actions) {
+  is_carrying_out_ = true;
+  for (const core::Action& action : actions) std::visit(Carrier{*this}, action);
+  is_carrying_out_ = false;
+  if (!actions.empty()) tell_parent();
+}
+
+void Supervisor::arm_wakeup() {
+  const auto at = core_->next_wakeup();
+  if (!at || core_->is_finished()) return wakeup_.stop();
+  wakeup_.start(std::max(*at - now(), Duration::zero()), [this] { run_queue(); });
+}
+
+void Supervisor::on_signal(int signal_number) {
+  if (signal_number == SIGHUP) {
+    log::warn("SIGHUP: reloading a running service is not available; restart it instead");
+    return;
+  }
+  core::StopRequested stop;
+  stop.escalates = true;
+  stop.reason = signal_number == SIGINT ? "SIGINT" : "SIGTERM";
+  post(stop);
+}
+
+void Supervisor::publish(bool is_ready) {
+  if (is_ready && !has_told_ready_) {
+    parent_.ready();
+    has_told_ready_ = true;
+  }
+}
+
+// Our own parent may be systemd: it learns what `pillion status` would say in one line.
+void Supervisor::tell_parent() {
+  if (!parent_.is_enabled()) return;
+  const core::ServiceStatus status = core_->status(now());
+  const std::string text = fmt::format("{}{}{}", core::to_string(status.state),
+                                       status.why.empty() ? "" : ": ", status.why);
+  if (text != parent_status_) {
+    parent_.status(text);
+    parent_status_ = text;
+  }
+  if (status.stop_deadline_in && !has_told_stopping_) {
+    has_told_stopping_ = true;
+    const auto extension = *status.stop_deadline_in + std::chrono::seconds(10);
+    parent_.send(fmt::format("STOPPING=1\nEXTEND_TIMEOUT_USEC={}",
+                             std::chrono::duration_cast<std::chrono::microseconds>(extension).count()));
+  }
+}
+
+void Supervisor::finish(const core::Finish& action) {
+  children_.close();
+  if (!cgroups_->remove_base()) log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());
+  if (auto written = write_receipt(paths_.state + "/last-stop.json", action); !written) {
+    log::warn("{}", written.error().message());
+  }
+  ::unlink(paths_.state_file().c_str());
+  ::unlink((paths_.accepted_directory() + "/" + service_.name() + ".toml").c_str());
+  ::rmdir(paths_.accepted_directory().c_str());
+  if (on_finish_) on_finish_(action);
+  if (auto told = keeper_.finish(action.exit_code); !told) log::error("{}", told.error().message());
+  loop_.stop();
+}
+
+}  // namespace pillion::supervisor::host

@@ -1,0 +1,86 @@
+// The glue of one service: facts of the machine go into the core as events, the core's actions are
+// carried out by the parts of host/. Holds no decision of its own beyond exit and persistence.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "config/service.h"
+#include "runtime/loop.h"
+#include "runtime/notify.h"
+#include "supervisor/core/core.h"
+#include "supervisor/host/cgroup.h"
+#include "supervisor/host/children.h"
+#include "supervisor/host/keeper_client.h"
+#include "supervisor/host/probe_runner.h"
+#include "supervisor/host/process_host.h"
+#include "supervisor/host/service_paths.h"
+#include "supervisor/host/service_setup.h"
+
+namespace pillion::supervisor::host {
+
+class Supervisor {
+ public:
+  Supervisor(Loop& loop, KeeperClient& keeper, config::Service service, ServicePaths paths,
+             bool echoes_output);
+  ~Supervisor();
+
+  // Starts the service, or continues where an earlier supervisor ended.
+  Result<void> start();
+
+  // For the control socket.
+  core::ServiceStatus status() const { return core_->status(now()); }
+  const core::Core& core() const { return *core_; }
+  const config::Service& service() const { return service_; }
+  CgroupUsage usage(core::ChildId child) const { return children_.usage(child); }
+  std::vector<std::string> remarks() const { return setup_.remarks(); }
+  void post(core::Event event);
+  // Called once with the action Finish, before the loop stops.
+  void on_finish(std::function<void(const core::Finish&)> callback) {
+    on_finish_ = std::move(callback);
+  }
+
+ private:
+  struct Carrier;  // one overload per action
+
+  MonotonicTime now() const { return clock_.now(); }
+  void restore_or_create();
+  std::optional<core::Snapshot> read_snapshot() const;
+  void write_state();
+  void run_queue();
+  void post_queue();
+  void carry_out(const core::Actions& actions);
+  void arm_wakeup();
+  void on_signal(int signal_number);
+  void publish(bool is_ready);
+  void tell_parent();
+  void finish(const core::Finish& action);
+
+  Loop& loop_;
+  KeeperClient& keeper_;
+  config::Service service_;
+  ServicePaths paths_;
+  SystemClock clock_;
+  ProcessHost processes_;
+  std::unique_ptr<Cgroups> cgroups_;
+  ServiceSetup setup_;
+  Children children_;
+  ProbeRunner probes_;
+  std::unique_ptr<core::Core> core_;
+  std::deque<core::Event> queue_;
+  bool is_carrying_out_ = false;
+  Timer wakeup_;
+  Timer run_later_;
+  Fd notify_socket_;
+  std::optional<NotifyReceiver> notify_receiver_;
+  Notifier parent_;
+  std::string parent_status_;
+  bool has_told_ready_ = false;
+  bool has_told_stopping_ = false;
+  std::string boot_id_;
+  std::function<void(const core::Finish&)> on_finish_;
+};
+
+}  // namespace pillion::supervisor::host
