@@ -1,6 +1,7 @@
 #include "supervisor/host/keeper_client.h"
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include <cerrno>
 #include <charconv>
@@ -69,6 +70,11 @@ Result<Message> KeeperClient::request(Message message, int fd, Fd* reply_fd) {
     int received = -1;
     const int error = keeper::receive_message(socket_.get(), &answer, &received);
     Fd owned(received);
+    if (error == EAGAIN) {  // the loop's watch made the socket non-blocking
+      pollfd readable{socket_.get(), POLLIN, 0};
+      ::poll(&readable, 1, -1);
+      continue;
+    }
     if (error != 0) return fail(Error::from_errno("cannot receive from the keeper", error));
     if (answer.sequence == 0) {
       unasked_.push_back(answer);

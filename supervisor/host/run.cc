@@ -76,6 +76,7 @@ Error exec_keeper(const std::string& service, const RunOptions& options) {
 int run_supervisor(const RunOptions& options) {
   log::configure(log::options_from_environment("pillion"));
   ::signal(SIGPIPE, SIG_IGN);
+  Loop loop;  // outlives everything that watches on it
   auto keeper = KeeperClient::from_environment();
   if (!keeper) {
     log::error("{}", keeper.error().message());
@@ -89,19 +90,14 @@ int run_supervisor(const RunOptions& options) {
     return fail_set_up(**keeper, kept.error(), kExitSetUp);
   }
   config::complete_components(*service);
-  Loop loop;
-  {
-    Supervisor supervisor(loop, **keeper, std::move(*service), paths, options.echoes_output);
-    supervisor.on_finish([](const core::Finish& finish) {
-      std::fputs(core::describe(finish.receipt).c_str(), stderr);
-    });
-    if (auto started = supervisor.start(); !started) {
-      return fail_set_up(**keeper, started.error(), kExitSetUp);
-    }
-    loop.run();
-    keeper->reset();
+  Supervisor supervisor(loop, **keeper, std::move(*service), paths, options.echoes_output);
+  supervisor.on_finish([](const core::Finish& finish) {
+    std::fputs(core::describe(finish.receipt).c_str(), stderr);
+  });
+  if (auto started = supervisor.start(); !started) {
+    return fail_set_up(**keeper, started.error(), kExitSetUp);
   }
-  loop.close();
+  loop.run();
   return 0;
 }
 
