@@ -5,7 +5,6 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PRESET ?= release
 BUILD := build/$(PRESET)
-# Only the flags of the system's own compiler and python: version managers in PATH must not matter.
 CMAKE_BUILD := cmake --build $(BUILD)
 FUZZ_SECONDS ?= 60
 
@@ -37,15 +36,17 @@ test: ## Build and run every test (ARGS='-L unit' selects by label, ARGS='-R nam
 
 bench: bench-proxy bench-logs ## Measure beside the peers that apt has, and print ratios
 
-bench-proxy: ## Measure the proxy only
-	@packaging/bootstrap.sh build run test bench
-	@$(MAKE) --no-print-directory build
-	@tests/bench/proxy --bin $(BUILD)/bin
+bench-proxy: ## Measure the proxy beside haproxy and nginx
+	@packaging/bootstrap.sh build bench
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target pillion-proxy
+	@tests/bench/proxy/run.py --bin $(BUILD)/bin $(ARGS)
 
-bench-logs: ## Measure the log adapter only
-	@packaging/bootstrap.sh build run test bench
-	@$(MAKE) --no-print-directory build
-	@tests/bench/logs --bin $(BUILD)/bin
+bench-logs: ## Measure how fast log lines become JSON
+	@packaging/bootstrap.sh build bench
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target bench_logs_encode
+	@$(BUILD)/tests/bench_logs_encode $(ARGS)
 
 package: ## Build the .deb and .rpm (build/release/packages)
 	@packaging/bootstrap.sh build package
