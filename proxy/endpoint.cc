@@ -1,0 +1,191 @@
+#include "proxy/endpoint.h"
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+
+namespace pillion::proxy {
+
+// ---- UpstreamConnection -------------------------------------------------------------------------
+
+UpstreamConnection::~UpstreamConnection() = default;
+
+Result<void> UpstreamConnection::connect(Reactor& reactor, const SocketOptions& options) {
+  const auto& source = endpoint_.options().source;
+  auto socket = Socket::connect(reactor, *this, endpoint_.address(), source ? &*source : nullptr,
+                                options);
+  if (!socket) return fail(socket.error());
+  socket_ = std::move(*socket);
+  reactor.timers().arm(*this, reactor.now() + endpoint_.options().connect_timeout);
+  return {};
+}
+
+UpstreamConnection::UpstreamConnection(Endpoint& endpoint, Socket socket)
+    : endpoint_(endpoint), user_(nullptr), socket_(std::move(socket)), uses_(0) {
+  socket_.attach(*this);
+}
+
+void UpstreamConnection::lend_to(UpstreamUser& user) {
+  user_ = &user;
+  state_ = State::InUse;
+  ++uses_;
+}
+
+void UpstreamConnection::become_idle() {
+  user_ = nullptr;
+  state_ = State::Idle;
+}
+
+void UpstreamConnection::on_events(std::uint32_t events) {
+  if (!socket_.is_open()) return;
+  socket_.note_events(events);
+  switch (state_) {
+    case State::Connecting: {
+      if (!socket_.is_writable() && !socket_.is_hung_up()) return;
+      const int error = socket_.connect_error();
+      if (error != 0) {
+        user_->on_upstream_connect_failed(error);
+        return;
+      }
+      state_ = State::InUse;
+      endpoint_.on_connected(*this);
+      user_->on_upstream_connected();
+      return;
+    }
+    case State::InUse:
+      user_->on_upstream_ready();
+      return;
+    case State::Idle:
+      if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) endpoint_.drop_idle(*this);
+      return;
+  }
+}
+
+void UpstreamConnection::on_deadline(Milliseconds) {
+  if (state_ == State::Connecting) user_->on_upstream_connect_failed(ETIMEDOUT);
+}
+
+// ---- Endpoint -----------------------------------------------------------------------------------
+
+Endpoint::Endpoint(Reactor& reactor, WorkerStats& stats, const Address& address,
+                   const EndpointOptions& options)
+    : reactor_(reactor),
+      stats_(stats),
+      address_(address),
+      options_(options),
+      text_(address.to_string()),
+      pool_(options.pool_idle, options.pool_size_max) {}
+
+Endpoint::~Endpoint() { close_idle(); }
+
+std::unique_ptr<UpstreamConnection> Endpoint::take_idle(UpstreamUser& user) {
+  while (auto connection = pool_.take()) {
+    stats_.upstream_idle.subtract();
+    if (connection->socket().is_stale()) {
+      connection->socket().close();
+      reactor_.bury(std::move(connection));
+      continue;
+    }
+    connection->lend_to(user);
+    ++active_;
+    return connection;
+  }
+  return nullptr;
+}
+
+Result<std::unique_ptr<UpstreamConnection>> Endpoint::connect(UpstreamUser& user) {
+  auto connection = std::make_unique<UpstreamConnection>(*this, user);
+  if (auto begun = connection->connect(reactor_, options_.socket); !begun) {
+    return fail(begun.error());
+  }
+  ++active_;
+  return connection;
+}
+
+void Endpoint::on_connected(UpstreamConnection& connection) {
+  reactor_.timers().disarm(connection);
+}
+
+void Endpoint::put_idle(std::unique_ptr<UpstreamConnection> connection) {
+  --active_;
+  if (options_.pool_idle <= 0 || connection->socket().is_hung_up()) {
+    connection->socket().close();
+    reactor_.bury(std::move(connection));
+    return;
+  }
+  connection->become_idle();
+  stats_.upstream_idle.add();
+  if (auto oldest = pool_.put(std::move(connection), reactor_.now())) {
+    stats_.upstream_idle.subtract();
+    oldest->socket().close();
+    reactor_.bury(std::move(oldest));
+  }
+  if (!is_armed()) reactor_.timers().arm(*this, *pool_.next_expiry());
+}
+
+void Endpoint::adopt_idle(Socket socket) {
+  auto connection = std::make_unique<UpstreamConnection>(*this, std::move(socket));
+  ++active_;
+  put_idle(std::move(connection));
+}
+
+void Endpoint::detach(std::unique_ptr<UpstreamConnection> connection) {
+  --active_;
+  reactor_.bury(std::move(connection));
+}
+
+void Endpoint::discard(std::unique_ptr<UpstreamConnection> connection) {
+  --active_;
+  connection->socket().close();
+  reactor_.bury(std::move(connection));
+}
+
+void Endpoint::drop_idle(UpstreamConnection& connection) {
+  auto dropped = pool_.remove(&connection);
+  if (!dropped) return;
+  stats_.upstream_idle.subtract();
+  dropped->socket().close();
+  reactor_.bury(std::move(dropped));
+}
+
+void Endpoint::close_idle() {
+  while (auto connection = pool_.take()) {
+    stats_.upstream_idle.subtract();
+    connection->socket().close();
+    reactor_.bury(std::move(connection));
+  }
+}
+
+void Endpoint::on_deadline(Milliseconds now) {
+  while (auto connection = pool_.expire(now)) {
+    stats_.upstream_idle.subtract();
+    connection->socket().close();
+    reactor_.bury(std::move(connection));
+  }
+  if (const auto next = pool_.next_expiry()) reactor_.timers().arm(*this, *next);
+}
+
+// ---- EndpointTable ------------------------------------------------------------------------------
+
+std::shared_ptr<Endpoint> EndpointTable::get(const Address& address,
+                                             const EndpointOptions& options) {
+  std::shared_ptr<Endpoint>& endpoint = endpoints_[Key{address, options.source}];
+  if (!endpoint || endpoint->options().connect_timeout != options.connect_timeout ||
+      endpoint->options().pool_idle != options.pool_idle) {
+    endpoint = std::make_shared<Endpoint>(reactor_, stats_, address, options);
+  }
+  return endpoint;
+}
+
+void EndpointTable::sweep() {
+  std::erase_if(endpoints_, [](const auto& entry) {
+    return entry.second.use_count() == 1 && entry.second->idle() == 0 &&
+           entry.second->active() == 0;
+  });
+}
+
+void EndpointTable::close_idle() {
+  for (auto& [key, endpoint] : endpoints_) endpoint->close_idle();
+}
+
+}  // namespace pillion::proxy

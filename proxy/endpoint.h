@@ -1,0 +1,94 @@
+// One address that we connect to, with its pool of idle connections. Lives in one worker; shared by
+// the clusters and connections that lead to it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/address.h"
+#include "proxy/idle_pool.h"
+#include "proxy/reactor.h"
+#include "proxy/stats.h"
+#include "proxy/upstream_connection.h"
+
+namespace pillion::proxy {
+
+struct EndpointOptions {
+  std::optional<Address> source;  // local address of our connections
+  Milliseconds connect_timeout = 2'000;
+  Milliseconds pool_idle = 60'000;
+  SocketOptions socket;
+  std::size_t pool_size_max = 512;
+};
+
+class Endpoint final : public Deadline {
+ public:
+  Endpoint(Reactor& reactor, WorkerStats& stats, const Address& address,
+           const EndpointOptions& options);
+  ~Endpoint() override;
+
+  const Address& address() const { return address_; }
+  const std::string& text() const { return text_; }  // "127.0.0.1:8080"
+  const EndpointOptions& options() const { return options_; }
+  std::size_t active() const { return active_; }  // connections in use
+  std::size_t idle() const { return pool_.size(); }
+
+  // An idle connection that still looks alive, lent to `user`; empty when there is none.
+  std::unique_ptr<UpstreamConnection> take_idle(UpstreamUser& user);
+  Result<std::unique_ptr<UpstreamConnection>> connect(UpstreamUser& user);
+  // Takes a healthy connection back, or ends one.
+  void put_idle(std::unique_ptr<UpstreamConnection> connection);
+  // A connected socket from elsewhere joins the pool.
+  void adopt_idle(Socket socket);
+  // Ends the bookkeeping of a connection whose socket was moved out.
+  void detach(std::unique_ptr<UpstreamConnection> connection);
+  void discard(std::unique_ptr<UpstreamConnection> connection);
+  void on_connected(UpstreamConnection& connection);
+  void drop_idle(UpstreamConnection& connection);  // by the connection itself, at its end
+  void close_idle();
+
+  void on_deadline(Milliseconds now) override;
+
+ private:
+  Reactor& reactor_;
+  WorkerStats& stats_;
+  const Address address_;
+  const EndpointOptions options_;
+  const std::string text_;
+  std::size_t active_ = 0;
+  IdlePool<UpstreamConnection> pool_;
+};
+
+// The endpoints of one worker by address. An endpoint that nobody leads to is freed once its pool is
+// empty.
+class EndpointTable {
+ public:
+  EndpointTable(Reactor& reactor, WorkerStats& stats) : reactor_(reactor), stats_(stats) {}
+
+  // Shared: clusters and connections of different age lead to the same endpoint.
+  std::shared_ptr<Endpoint> get(const Address& address, const EndpointOptions& options);
+  // Forgets the endpoints that only this table holds and that have no idle connections.
+  void sweep();
+  void close_idle();
+
+ private:
+  struct Key {
+    Address address;
+    std::optional<Address> source;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const {
+      return key.address.hash() * 31 + (key.source ? key.source->hash() : 0);
+    }
+  };
+
+  Reactor& reactor_;
+  WorkerStats& stats_;
+  std::unordered_map<Key, std::shared_ptr<Endpoint>, KeyHash> endpoints_;
+};
+
+}  // namespace pillion::proxy

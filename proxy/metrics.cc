@@ -1,0 +1,183 @@
+// The workers' counters as Prometheus text; called on the admin thread.
+#include <fmt/format.h>
+
+#include <functional>
+#include <map>
+
+#include "proxy/admin.h"
+#include "proxy/server.h"
+#include "runtime/metrics.h"
+
+namespace pillion::proxy {
+namespace {
+
+using RouteKey = std::pair<Direction, std::string>;
+using RouteGroups = std::map<RouteKey, std::vector<const RouteStats*>>;
+
+// The same route of all workers together.
+RouteGroups group_routes(const Server& server) {
+  RouteGroups groups;
+  for (const auto& worker : server.workers()) {
+    const std::lock_guard lock(worker->stats().routes_mutex());
+    for (const RouteStats& route : worker->stats().routes()) {
+      groups[{route.direction, route.upstream}].push_back(&route);
+    }
+  }
+  return groups;
+}
+
+Labels route_labels(const RouteKey& key) {
+  return {{"direction", std::string(direction_name(key.first))}, {"upstream", key.second}};
+}
+
+std::uint64_t sum_of(const std::vector<const RouteStats*>& routes,
+                     const std::function<std::uint64_t(const RouteStats&)>& value) {
+  std::uint64_t sum = 0;
+  for (const RouteStats* route : routes) sum += value(*route);
+  return sum;
+}
+
+void write_route_family(MetricsWriter& writer, const RouteGroups& groups, std::string_view name,
+                        MetricType type, std::string_view help, Count RouteStats::*member) {
+  writer.begin_family(name, type, help);
+  for (const auto& [key, routes] : groups) {
+    writer.sample(route_labels(key),
+                  sum_of(routes, [&](const RouteStats& one) { return (one.*member).value(); }));
+  }
+}
+
+void write_requests(MetricsWriter& writer, const RouteGroups& groups) {
+  writer.begin_family("pillion_proxy_requests_total", MetricType::Counter,
+                      "Requests answered, by class of the status code (0xx: nothing answered).");
+  for (const auto& [key, routes] : groups) {
+    for (std::size_t i = 0; i < 6; ++i) {
+      const std::uint64_t count =
+          sum_of(routes, [&](const RouteStats& one) { return one.responses[i].value(); });
+      if (count == 0) continue;
+      Labels labels = route_labels(key);
+      labels.emplace_back("code_class", fmt::format("{}xx", i));
+      writer.sample(labels, count);
+    }
+  }
+  writer.begin_family("pillion_proxy_request_flags_total", MetricType::Counter,
+                      "Requests and connections that failed, by response flag.");
+  for (const auto& [key, routes] : groups) {
+    for (std::size_t i = 1; i < static_cast<std::size_t>(Flag::Count); ++i) {
+      const std::uint64_t count =
+          sum_of(routes, [&](const RouteStats& one) { return one.flags[i].value(); });
+      if (count == 0) continue;
+      Labels labels = route_labels(key);
+      labels.emplace_back("flag", std::string(flag_name(static_cast<Flag>(i))));
+      writer.sample(labels, count);
+    }
+  }
+}
+
+void write_durations(MetricsWriter& writer, const RouteGroups& groups) {
+  std::vector<double> bounds;
+  for (const std::int64_t bound : kDurationBoundsNs) {
+    bounds.push_back(static_cast<double>(bound) / 1e9);
+  }
+  writer.begin_family("pillion_proxy_request_duration_seconds", MetricType::Histogram,
+                      "From the request's first byte to the response's last.");
+  for (const auto& [key, routes] : groups) {
+    std::vector<std::uint64_t> counts;
+    for (std::size_t i = 0; i <= kDurationBoundsNs.size(); ++i) {
+      counts.push_back(
+          sum_of(routes, [&](const RouteStats& one) { return one.durations[i].value(); }));
+    }
+    const std::uint64_t sum =
+        sum_of(routes, [](const RouteStats& one) { return one.duration_ns_sum.value(); });
+    writer.histogram(route_labels(key), bounds, counts, static_cast<double>(sum) / 1e9);
+  }
+}
+
+void write_by_direction(MetricsWriter& writer, const Server& server, std::string_view name,
+                        MetricType type, std::string_view help,
+                        std::array<Count, 2> WorkerStats::*member) {
+  writer.begin_family(name, type, help);
+  for (std::size_t direction = 0; direction < 2; ++direction) {
+    std::uint64_t sum = 0;
+    for (const auto& worker : server.workers()) sum += (worker->stats().*member)[direction].value();
+    writer.sample(
+        {{"direction", std::string(direction_name(static_cast<Direction>(direction)))}}, sum);
+  }
+}
+
+void write_plain(MetricsWriter& writer, const Server& server, std::string_view name,
+                 MetricType type, std::string_view help, Count WorkerStats::*member) {
+  writer.begin_family(name, type, help);
+  std::uint64_t sum = 0;
+  for (const auto& worker : server.workers()) sum += (worker->stats().*member).value();
+  writer.sample({}, sum);
+}
+
+void write_routes(MetricsWriter& writer, const RouteGroups& groups) {
+  write_requests(writer, groups);
+  write_durations(writer, groups);
+  write_route_family(writer, groups, "pillion_proxy_requests_active", MetricType::Gauge,
+                     "Requests and TCP connections under way.", &RouteStats::active);
+  write_route_family(writer, groups, "pillion_proxy_received_bytes_total", MetricType::Counter,
+                     "Body bytes received from downstream.", &RouteStats::bytes_received);
+  write_route_family(writer, groups, "pillion_proxy_sent_bytes_total", MetricType::Counter,
+                     "Body bytes sent downstream.", &RouteStats::bytes_sent);
+  write_route_family(writer, groups, "pillion_proxy_retries_total", MetricType::Counter,
+                     "Further attempts for a request.", &RouteStats::retries);
+  write_route_family(writer, groups, "pillion_proxy_upstream_connections_total",
+                     MetricType::Counter, "Connections made.", &RouteStats::connections_made);
+  write_route_family(writer, groups, "pillion_proxy_upstream_connections_reused_total",
+                     MetricType::Counter, "Requests served on a pooled connection.",
+                     &RouteStats::connections_reused);
+  write_route_family(writer, groups, "pillion_proxy_upstream_connect_failures_total",
+                     MetricType::Counter, "Connections that could not be made.",
+                     &RouteStats::connect_failures);
+}
+
+void write_workers(MetricsWriter& writer, const Server& server) {
+  write_by_direction(writer, server, "pillion_proxy_connections_active", MetricType::Gauge,
+                     "Downstream connections.", &WorkerStats::connections_active);
+  write_by_direction(writer, server, "pillion_proxy_connections_total", MetricType::Counter,
+                     "Downstream connections accepted.", &WorkerStats::connections_accepted);
+  write_by_direction(writer, server, "pillion_proxy_tcp_active", MetricType::Gauge,
+                     "TCP connections relayed or being detected.", &WorkerStats::tcp_active);
+  write_by_direction(writer, server, "pillion_proxy_tcp_finished_total", MetricType::Counter,
+                     "TCP connections that ended by themselves.", &WorkerStats::tcp_finished);
+  write_plain(writer, server, "pillion_proxy_connections_refused_total", MetricType::Counter,
+              "Connections closed at once.", &WorkerStats::connections_refused);
+  write_plain(writer, server, "pillion_proxy_upstream_connections_idle", MetricType::Gauge,
+              "Pooled connections.", &WorkerStats::upstream_idle);
+  write_plain(writer, server, "pillion_proxy_nominations_ignored_total", MetricType::Counter,
+              "Connection options that named a protected field.",
+              &WorkerStats::nominations_ignored);
+  write_plain(writer, server, "pillion_proxy_detected_http_total", MetricType::Counter,
+              "Connections detected as HTTP.", &WorkerStats::detections_http);
+  write_plain(writer, server, "pillion_proxy_detected_tcp_total", MetricType::Counter,
+              "Connections detected as plain TCP.", &WorkerStats::detections_tcp);
+}
+
+void write_server(MetricsWriter& writer, const Server& server) {
+  writer.begin_family("pillion_proxy_ready", MetricType::Gauge, "1 while ready.");
+  writer.sample({}, std::uint64_t{server.status().is_ready() ? 1u : 0u});
+  writer.begin_family("pillion_proxy_reloads_total", MetricType::Counter,
+                      "Configuration reloads, by result.");
+  writer.sample({{"result", "accepted"}}, server.status().reloads_accepted.load());
+  writer.sample({{"result", "rejected"}}, server.status().reloads_rejected.load());
+  if (server.access_log() != nullptr) {
+    writer.begin_family("pillion_proxy_access_log_dropped_total", MetricType::Counter,
+                        "Access log lines that did not fit the buffer or could not be written.");
+    writer.sample({}, server.access_log()->lines_dropped());
+  }
+}
+
+}  // namespace
+
+std::string render_metrics(const Server& server) {
+  std::string out;
+  MetricsWriter writer(out);
+  write_routes(writer, group_routes(server));
+  write_workers(writer, server);
+  write_server(writer, server);
+  return out;
+}
+
+}  // namespace pillion::proxy

@@ -1,0 +1,94 @@
+// The socket side of a worker's loop: edge-triggered epoll with libuv's loop embedded in it (for
+// wakeups, coarse timers and the thread pool). Sockets bypass uv_poll because libuv 1.44 re-registers
+// a descriptor (two epoll_ctl calls) whenever the interest changes; here a socket is registered once
+// for its whole life, and pausing a reader is not reading.
+//
+// One reactor per thread. Watchers are told of edges; a watcher that ends its own life hands itself
+// to `bury`, so that events of the same batch never meet a freed object.
+#pragma once
+
+#include <sys/epoll.h>
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "proxy/timer_wheel.h"
+#include "runtime/clock.h"
+#include "runtime/fd.h"
+#include "runtime/loop.h"
+
+namespace pillion::proxy {
+
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  // EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR as they came since the last call.
+  virtual void on_events(std::uint32_t events) = 0;
+};
+
+class Reactor {
+ public:
+  explicit Reactor(Loop& loop);
+  ~Reactor();
+
+  // Edge-triggered, both directions, until remove() or close of the descriptor.
+  void add(int fd, Watcher& watcher);
+  // Level-triggered reading, one of several waiters is woken: for shared listening sockets.
+  void add_listener(int fd, Watcher& watcher);
+  // The events of `fd` go to another watcher from now on.
+  void hand_over(int fd, Watcher& watcher);
+  // Needed before closing a descriptor that other processes hold too.
+  void remove(int fd);
+
+  // Destroys `object` after the events of the current batch.
+  template<class T>
+  void bury(std::unique_ptr<T> object) {
+    if (object) graves_.emplace_back(std::move(object));
+  }
+
+  // Runs until stop().
+  void run();
+  void stop() { is_stopped_ = true; }
+
+  TimerWheel& timers() { return timers_; }
+  // Of the current batch of events; precise_now() asks the clock.
+  Milliseconds now() const { return now_ns_ / 1'000'000; }
+  std::int64_t now_ns() const { return now_ns_; }
+  static std::int64_t precise_now_ns();
+  Loop& loop() { return loop_; }
+
+ private:
+  // A type-erased owner without an allocation per grave.
+  class Corpse {
+   public:
+    template<class T>
+    explicit Corpse(std::unique_ptr<T> object)
+        : object_(object.release()), destroy_([](void* dead) { delete static_cast<T*>(dead); }) {}
+    Corpse(Corpse&& other) noexcept
+        : object_(std::exchange(other.object_, nullptr)), destroy_(other.destroy_) {}
+    Corpse& operator=(Corpse&&) = delete;
+    ~Corpse() {
+      if (object_ != nullptr) destroy_(object_);
+    }
+
+   private:
+    void* object_;
+    void (*destroy_)(void*);
+  };
+
+  int wait_milliseconds();
+  void dispatch(int count);
+
+  Loop& loop_;
+  Fd epoll_;
+  TimerWheel timers_;
+  std::int64_t now_ns_;
+  bool is_stopped_ = false;
+  std::vector<Corpse> graves_;
+  std::vector<Corpse> dying_;
+  std::vector<epoll_event> events_;
+};
+
+}  // namespace pillion::proxy

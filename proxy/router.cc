@@ -1,0 +1,43 @@
+#include "proxy/router.h"
+
+namespace pillion::proxy {
+namespace {
+
+RouteAnswer to_upstream(std::size_t index) {
+  return {RouteAnswer::Kind::Upstream, index};
+}
+
+// By name first, then by the virtual address that stood for a name when the app resolved it.
+RouteAnswer choose_outbound(const Snapshot& snapshot, const RouteQuestion& question) {
+  if (const auto index = snapshot.upstream_of_authority(question.authority)) {
+    return to_upstream(*index);
+  }
+  if (const auto index = snapshot.upstream_of_address(question.destination)) {
+    return to_upstream(*index);
+  }
+  const bool is_passed_through =
+      snapshot.config().outbound.unknown == config::UnknownDestination::Passthrough &&
+      !is_virtual_address(question.destination);
+  return {is_passed_through ? RouteAnswer::Kind::Destination : RouteAnswer::Kind::Refused, 0};
+}
+
+}  // namespace
+
+RouteAnswer choose_route(const Snapshot& snapshot, const RouteQuestion& question) {
+  switch (question.kind) {
+    case ListenerKind::Inbound:
+    case ListenerKind::Publish:
+      return {RouteAnswer::Kind::Destination, 0};
+    case ListenerKind::Outbound:
+      return choose_outbound(snapshot, question);
+    case ListenerKind::Explicit:
+      break;
+  }
+  if (question.upstream) return to_upstream(*question.upstream);
+  if (const auto index = snapshot.upstream_of_authority(question.authority)) {
+    return to_upstream(*index);
+  }
+  return {};
+}
+
+}  // namespace pillion::proxy

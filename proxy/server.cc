@@ -1,0 +1,353 @@
+#include "proxy/server.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include "proxy/admin.h"
+#include "runtime/log.h"
+
+namespace pillion::proxy {
+namespace {
+
+constexpr std::chrono::milliseconds kDrainCheck{50};
+
+std::optional<std::size_t> number_after(std::string_view name, std::string_view prefix) {
+  if (name.substr(0, prefix.size()) != prefix) return std::nullopt;
+  std::size_t number = 0;
+  const auto result =
+      std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  if (result.ec != std::errc() || result.ptr != name.data() + name.size()) return std::nullopt;
+  return number;
+}
+
+Result<Fd> listen_on(const config::SocketAddress& address) {
+  return listen_tcp(address.ip.to_string(), address.port);
+}
+
+// Eight random hexadecimal digits in the form of a Via comment.
+std::string make_via_token() {
+  RandomSource random;
+  return fmt::format("({:08x})", static_cast<std::uint32_t>(random.next_u64()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::create(config::ProxyConfig config,
+                                               InheritedListeners inherited, Reload reload) {
+  std::unique_ptr<Server> server(new Server(std::move(config), std::move(reload)));
+  if (auto opened = server->open_listeners(inherited); !opened) return fail(opened.error());
+  if (server->snapshot_->config().access_log.enabled) {
+    auto log = AccessLog::create(server->snapshot_->config().access_log);
+    if (!log) return fail(log.error());
+    server->access_log_ = std::move(*log);
+  }
+  server->start_workers();
+  return server;
+}
+
+Server::Server(config::ProxyConfig config, Reload reload)
+    : notifier_(Notifier::from_environment()),
+      started_at_(SystemClock().now()),
+      reload_(std::move(reload)),
+      snapshot_(std::make_shared<const Snapshot>(std::move(config))),
+      via_token_(make_via_token()) {
+  wakeup_ = std::make_unique<Wakeup>(loop_, [this] {
+    std::vector<std::function<void()>> batch;
+    {
+      const std::lock_guard lock(tasks_mutex_);
+      batch.swap(tasks_);
+    }
+    for (const auto& task : batch) task();
+  });
+}
+
+Server::~Server() {
+  admin_.reset();  // it looks at the workers
+  for (auto& worker : workers_) worker->stop();
+  workers_.clear();
+}
+
+SnapshotPointer Server::snapshot() const {
+  const std::lock_guard lock(snapshot_mutex_);
+  return snapshot_;
+}
+
+std::vector<std::string> Server::listener_names() const {
+  std::vector<std::string> names;
+  for (const OpenListener& listener : listeners_) names.push_back(listener.info.name);
+  return names;
+}
+
+// ---- Listeners ----------------------------------------------------------------------------------
+
+void Server::add_listener(Fd fd, ListenerInfo info) {
+  info.own_port = local_port(fd.get()).value_or(std::uint16_t{0});
+  log::info("listening for {} on port {}", info.name, info.own_port);
+  listeners_.push_back({std::move(fd), std::move(info)});
+}
+
+// The sockets our parent made, by name; on our own, those of the configuration.
+Result<void> Server::open_listeners(InheritedListeners& inherited) {
+  if (inherited.is_empty()) return open_own_listeners();
+  health_listener_ = inherited.take("health");
+  prometheus_listener_ = inherited.take("prometheus");
+  admin_listener_ = inherited.take("admin");
+  for (const std::string& name : inherited.names()) {
+    auto fd = inherited.take(name);
+    if (!fd) continue;
+    if (auto done = set_nonblocking(fd->get(), true); !done) return done;
+    ListenerInfo info;
+    info.name = name;
+    if (name == "inbound" || name == "inbound6") {
+      info.kind = ListenerKind::Inbound;
+    } else if (name == "outbound" || name == "outbound6") {
+      info.kind = ListenerKind::Outbound;
+    } else if (const auto index = number_after(name, "explicit-")) {
+      info.kind = ListenerKind::Explicit;
+      info.explicit_index = *index;
+    } else {
+      const auto& published = snapshot_->config().inbound.published;
+      const auto found = std::find_if(published.begin(), published.end(),
+                                      [&](const auto& one) { return one.listener == name; });
+      if (found == published.end()) {
+        log::warn("ignoring the socket named {}: nothing in the configuration uses it", name);
+        continue;
+      }
+      info.kind = ListenerKind::Publish;
+      info.app_port = found->port;
+    }
+    add_listener(std::move(*fd), std::move(info));
+  }
+  return {};
+}
+
+Result<void> Server::open_own_listeners() {
+  const config::ProxyConfig& config = snapshot_->config();
+  const auto open = [this](const config::SocketAddress& address, ListenerInfo info) -> Result<void> {
+    auto fd = listen_on(address);
+    if (!fd) return fail(fd.error());
+    add_listener(std::move(*fd), std::move(info));
+    return {};
+  };
+  if (auto done = open(config.inbound.listen, {"inbound", ListenerKind::Inbound, 0, 0, 0}); !done) {
+    return done;
+  }
+  if (auto done = open(config.outbound.listen, {"outbound", ListenerKind::Outbound, 0, 0, 0});
+      !done) {
+    return done;
+  }
+  for (std::size_t i = 0; i < config.explicit_listeners.size(); ++i) {
+    auto done = open(config.explicit_listeners[i].listen,
+                     {fmt::format("explicit-{}", i), ListenerKind::Explicit, 0, 0, i});
+    if (!done) return done;
+  }
+  for (const config::PublishedListener& published : config.inbound.published) {
+    if (!published.listen) continue;
+    auto done =
+        open(*published.listen, {published.listener, ListenerKind::Publish, published.port, 0, 0});
+    if (!done) return done;
+  }
+  const std::pair<const config::SocketAddress*, std::optional<Fd>*> plain[] = {
+      {&config.health.listen, &health_listener_},
+      {&config.prometheus.listen, &prometheus_listener_},
+      {&config.admin.listen, &admin_listener_}};
+  for (const auto& [address, listener] : plain) {
+    auto fd = listen_on(*address);
+    if (!fd) return fail(fd.error());
+    *listener = std::move(*fd);
+  }
+  return {};
+}
+
+// ---- Start --------------------------------------------------------------------------------------
+
+void Server::start_workers() {
+  const config::ProxyConfig& config = snapshot_->config();
+  for (unsigned i = 0; i < std::max(config.workers, 1u); ++i) {
+    workers_.push_back(
+        std::make_unique<Worker>(via_token_, access_log_.get(), config.access_log.format));
+  }
+}
+
+void Server::start_resolver() {
+  resolver_ = std::make_unique<Resolver>(
+      loop_, snapshot_,
+      [this](std::size_t upstream, const std::vector<Address>& addresses) {
+        for (auto& worker : workers_) {
+          worker->post([one = worker.get(), upstream, addresses] {
+            one->set_resolved(upstream, addresses);
+          });
+        }
+      },
+      [this] { on_first_resolution(); });
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get(), snapshot = snapshot_, resolved = resolver_->addresses()] {
+      one->set_snapshot(snapshot, resolved);
+    });
+  }
+}
+
+void Server::on_first_resolution() {
+  if (status_.is_started) return;
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get(), this] {
+      for (const OpenListener& listener : listeners_) {
+        one->add_listener(listener.fd.get(), listener.info);
+      }
+    });
+  }
+  status_.is_started = true;
+  notifier_.ready();
+  notifier_.status("serving");
+  log::info("ready: {} worker(s), {} upstream(s)", workers_.size(), snapshot_->upstreams().size());
+}
+
+int Server::run() {
+  start_resolver();
+  for (auto& worker : workers_) worker->start();
+  admin_ = std::make_unique<Admin>(*this, std::move(health_listener_),
+                                   std::move(prometheus_listener_), std::move(admin_listener_));
+  hangup_ = std::make_unique<SignalWatch>(loop_, SIGHUP, [this] { reload(); });
+  drain_ = std::make_unique<Drain>(
+      loop_, drain_timeout_from_environment(), [this] { begin_shutdown(); }, [this] { quit(); });
+  if (const auto period = notifier_.watchdog_period()) {
+    watchdog_ = std::make_unique<Timer>(loop_);
+    watchdog_->start(*period, *period, [this] { notifier_.send("WATCHDOG=1"); });
+  }
+  loop_.run();
+
+  admin_.reset();
+  for (auto& worker : workers_) worker->stop();
+  send_receipt();
+  access_log_.reset();
+  resolver_.reset();
+  watchdog_.reset();
+  drain_minimum_.reset();
+  drain_check_.reset();
+  hangup_.reset();
+  drain_.reset();
+  workers_.clear();
+  wakeup_.reset();
+  return 0;
+}
+
+void Server::reload() {
+  auto config = reload_();
+  if (!config) {
+    ++status_.reloads_rejected;
+    notifier_.status("serving the previous configuration: the new one was refused");
+    return;
+  }
+  ++status_.reloads_accepted;
+  if (*config == snapshot_->config()) {
+    log::info("the configuration did not change");
+    return;
+  }
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    snapshot_ = std::make_shared<const Snapshot>(std::move(*config));
+  }
+  resolver_.reset();
+  start_resolver();
+  log::info("a new configuration is in force; open connections keep the one they began with");
+}
+
+// ---- Drain --------------------------------------------------------------------------------------
+
+void Server::post(std::function<void()> task) {
+  const std::lock_guard lock(tasks_mutex_);
+  tasks_.push_back(std::move(task));
+  wakeup_->send();
+}
+
+void Server::request_drain() {
+  post([this] { begin_inbound_drain(); });
+}
+void Server::request_shutdown() {
+  post([this] { drain_->begin(); });
+}
+void Server::request_quit() {
+  post([this] { quit(); });
+}
+
+// Inbound connections are told to go; the listeners stay open for the drain's minimum, because load
+// balancers and clients learn of it late. Outbound is not touched (the app still works).
+void Server::begin_inbound_drain() {
+  if (is_inbound_draining_) return;
+  is_inbound_draining_ = true;
+  status_.is_draining = true;
+  log::info("draining inbound connections");
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get()] { one->begin_drain(); });
+  }
+  const auto minimum = std::min<Duration>(snapshot_->config().drain.minimum,
+                                          drain_timeout_from_environment());
+  drain_minimum_ = std::make_unique<Timer>(loop_);
+  drain_minimum_->start(minimum, [this] { close_inbound(); });
+}
+
+void Server::close_inbound() {
+  if (is_inbound_drained_) return;
+  is_inbound_drained_ = true;
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get()] {
+      one->remove_listeners(true);
+      one->close_idle(true);
+    });
+  }
+  if (is_shutting_down_) check_drained();
+}
+
+void Server::begin_shutdown() {
+  is_shutting_down_ = true;
+  notifier_.stopping();
+  begin_inbound_drain();
+  // Our supervisor sends SIGTERM when the app is gone: there is nothing left to wait for.
+  if (std::getenv("PILLION_SERVICE") != nullptr && !is_inbound_drained_) close_inbound();
+  drain_check_ = std::make_unique<Timer>(loop_);
+  drain_check_->start(kDrainCheck, kDrainCheck, [this] { check_drained(); });
+}
+
+// Done when the inbound side is closed and nobody is busy; each worker answers for itself.
+void Server::check_drained() {
+  if (!is_inbound_drained_) return;
+  auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());
+  auto busy = std::make_shared<std::atomic<std::size_t>>(0);
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get(), left, busy, this] {
+      one->close_idle(true);
+      busy->fetch_add(one->count_busy() + one->count_connections(Direction::Inbound));
+      if (left->fetch_sub(1) == 1 && busy->load() == 0) request_quit();
+    });
+  }
+}
+
+void Server::quit() {
+  if (drain_) drain_->finish();
+  if (drain_check_) drain_check_->stop();
+  loop_.stop();
+}
+
+void Server::send_receipt() {
+  std::uint64_t finished = 0, aborted = 0, tcp_finished = 0, tcp_aborted = 0;
+  for (const auto& worker : workers_) {
+    for (std::size_t direction = 0; direction < 2; ++direction) {
+      finished += worker->stats().exchanges_finished[direction].value();
+      aborted += worker->stats().exchanges_aborted[direction].value();
+      tcp_finished += worker->stats().tcp_finished[direction].value();
+      tcp_aborted += worker->stats().tcp_aborted[direction].value();
+    }
+  }
+  notifier_.receipt({{"requests_finished", static_cast<long long>(finished)},
+                     {"requests_aborted", static_cast<long long>(aborted)},
+                     {"connections_finished", static_cast<long long>(tcp_finished)},
+                     {"connections_aborted", static_cast<long long>(tcp_aborted)}});
+  log::info("stopped: {} requests finished, {} aborted, {} connections finished, {} aborted",
+            finished, aborted, tcp_finished, tcp_aborted);
+}
+
+}  // namespace pillion::proxy

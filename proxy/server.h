@@ -1,0 +1,116 @@
+// The proxy as a whole: listeners, workers, access log, resolver, admin, reload and drain. Lives on
+// the main thread's loop; workers and admin have threads of their own.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/proxy.h"
+#include "proxy/access_log.h"
+#include "proxy/listener.h"
+#include "proxy/resolver.h"
+#include "proxy/snapshot.h"
+#include "proxy/worker.h"
+#include "runtime/drain.h"
+#include "runtime/listeners.h"
+#include "runtime/loop.h"
+#include "runtime/notify.h"
+
+namespace pillion::proxy {
+
+class Admin;
+
+// What the admin thread may see at any time.
+struct ServerStatus {
+  std::atomic<bool> is_started{false};        // listeners up, first resolution tried
+  std::atomic<bool> is_draining{false};
+  std::atomic<bool> is_health_failed{false};  // /healthcheck/fail
+  std::atomic<std::uint64_t> reloads_accepted{0};
+  std::atomic<std::uint64_t> reloads_rejected{0};
+
+  bool is_ready() const { return is_started && !is_draining && !is_health_failed; }
+};
+
+class Server {
+ public:
+  // Loads the configuration again; empty when it is not acceptable (and was reported).
+  using Reload = std::function<std::optional<config::ProxyConfig>()>;
+
+  // Opens listeners and the log and starts the threads.
+  static Result<std::unique_ptr<Server>> create(config::ProxyConfig config,
+                                                InheritedListeners inherited, Reload reload);
+  ~Server();
+
+  // Serves until drained. The process's exit code.
+  int run();
+
+  // ---- For the admin thread.
+  const ServerStatus& status() const { return status_; }
+  ServerStatus& status() { return status_; }
+  SnapshotPointer snapshot() const;
+  const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
+  const AccessLog* access_log() const { return access_log_.get(); }
+  std::vector<std::string> listener_names() const;
+  MonotonicTime started_at() const { return started_at_; }
+  void request_drain();     // inbound only; the process goes on
+  void request_shutdown();  // as SIGTERM
+  void request_quit();      // at once
+
+ private:
+  struct OpenListener {
+    Fd fd;
+    ListenerInfo info;
+  };
+
+  Server(config::ProxyConfig config, Reload reload);
+  Result<void> open_listeners(InheritedListeners& inherited);
+  Result<void> open_own_listeners();
+  void add_listener(Fd fd, ListenerInfo info);
+  void start_workers();
+  void start_resolver();
+  void on_first_resolution();
+  void reload();
+  void begin_inbound_drain();
+  void begin_shutdown();
+  void close_inbound();
+  void check_drained();
+  void quit();
+  void send_receipt();
+  void post(std::function<void()> task);
+
+  Loop loop_;
+  Notifier notifier_;
+  ServerStatus status_;
+  const MonotonicTime started_at_;
+  const Reload reload_;
+  mutable std::mutex snapshot_mutex_;
+  SnapshotPointer snapshot_;
+  std::string via_token_;
+  std::vector<OpenListener> listeners_;
+  std::optional<Fd> health_listener_;
+  std::optional<Fd> prometheus_listener_;
+  std::optional<Fd> admin_listener_;
+  std::unique_ptr<AccessLog> access_log_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<Admin> admin_;
+  std::unique_ptr<Resolver> resolver_;
+
+  std::mutex tasks_mutex_;
+  std::vector<std::function<void()>> tasks_;
+  std::unique_ptr<Wakeup> wakeup_;
+  std::unique_ptr<Timer> watchdog_;
+  std::unique_ptr<Timer> drain_minimum_;
+  std::unique_ptr<Timer> drain_check_;
+  std::unique_ptr<SignalWatch> hangup_;
+  std::unique_ptr<Drain> drain_;
+  bool is_inbound_drained_ = false;
+  bool is_inbound_draining_ = false;
+  bool is_shutting_down_ = false;
+};
+
+}  // namespace pillion::proxy

@@ -1,0 +1,172 @@
+#include "proxy/socket.h"
+
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+
+#include <cerrno>
+#include <climits>
+#include <utility>
+
+namespace pillion::proxy {
+namespace {
+
+constexpr std::size_t kPartsMax = 1024;  // IOV_MAX on Linux
+
+}  // namespace
+
+Socket::Socket(Reactor& reactor, Fd fd, Watcher& watcher)
+    : reactor_(&reactor), fd_(std::move(fd)), is_readable_(true), is_writable_(true) {
+  reactor.add(fd_.get(), watcher);
+}
+
+Socket::Socket(Socket&& other) noexcept
+    : reactor_(other.reactor_),
+      fd_(std::move(other.fd_)),
+      is_readable_(other.is_readable_),
+      is_writable_(other.is_writable_),
+      is_hung_up_(other.is_hung_up_),
+      is_broken_(other.is_broken_) {}
+
+Socket& Socket::operator=(Socket&& other) noexcept {
+  if (this == &other) return *this;
+  close();
+  reactor_ = other.reactor_;
+  fd_ = std::move(other.fd_);
+  is_readable_ = other.is_readable_;
+  is_writable_ = other.is_writable_;
+  is_hung_up_ = other.is_hung_up_;
+  is_broken_ = other.is_broken_;
+  return *this;
+}
+
+Result<Socket> Socket::connect(Reactor& reactor, Watcher& watcher, const Address& to,
+                               const Address* source, const SocketOptions& options) {
+  Fd fd(::socket(to.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!fd) return fail_errno("cannot make a socket");
+  set_tcp_options(fd.get(), options);
+  if (source != nullptr) {
+    // The kernel chooses the port at connect(), so that one source can reach many destinations.
+    const int on = 1;
+    setsockopt(fd.get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    const Address from = source->with_port(0);
+    if (bind(fd.get(), from.data(), from.size()) != 0) {
+      return fail_errno("cannot use the source address " + from.to_string());
+    }
+  }
+  if (::connect(fd.get(), to.data(), to.size()) != 0 && errno != EINPROGRESS) {
+    return fail_errno("cannot connect to " + to.to_string());
+  }
+  Socket socket(reactor, std::move(fd), watcher);
+  socket.is_readable_ = false;
+  socket.is_writable_ = false;
+  return socket;
+}
+
+void Socket::note_events(std::uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) is_readable_ = true;
+  if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) is_writable_ = true;
+  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) is_hung_up_ = true;
+  if ((events & (EPOLLHUP | EPOLLERR)) != 0) is_broken_ = true;
+}
+
+IoResult Socket::read(char* buffer, std::size_t size) {
+  while (true) {
+    const ssize_t count = recv(fd_.get(), buffer, size, 0);
+    if (count > 0) {
+      // A short read emptied the queue (epoll(7)); an end that was announced is still to be read.
+      if (static_cast<std::size_t>(count) < size && !is_hung_up_) is_readable_ = false;
+      return {IoStatus::Ok, static_cast<std::size_t>(count), 0};
+    }
+    if (count == 0) {
+      is_readable_ = false;
+      is_hung_up_ = true;
+      return {IoStatus::Eof, 0, 0};
+    }
+    if (errno == EINTR) continue;
+    is_readable_ = false;
+    if (errno == EAGAIN) return {IoStatus::WouldBlock, 0, 0};
+    is_broken_ = true;
+    return {IoStatus::Failed, 0, errno};
+  }
+}
+
+IoResult Socket::write(const iovec* parts, std::size_t count) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = count < kPartsMax ? count : kPartsMax;
+  std::size_t wanted = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) wanted += parts[i].iov_len;
+  while (true) {
+    const ssize_t sent = sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
+    if (sent >= 0) {
+      const auto bytes = static_cast<std::size_t>(sent);
+      if (bytes == wanted) return {IoStatus::Ok, bytes, 0};
+      is_writable_ = false;
+      return {IoStatus::WouldBlock, bytes, 0};
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      is_writable_ = false;
+      return {IoStatus::WouldBlock, 0, 0};
+    }
+    is_broken_ = true;
+    return {IoStatus::Failed, 0, errno};
+  }
+}
+
+IoResult Socket::write(const char* bytes, std::size_t size) {
+  while (true) {
+    const ssize_t sent = send(fd_.get(), bytes, size, MSG_NOSIGNAL);
+    if (sent >= 0) {
+      if (static_cast<std::size_t>(sent) == size) return {IoStatus::Ok, size, 0};
+      is_writable_ = false;
+      return {IoStatus::WouldBlock, static_cast<std::size_t>(sent), 0};
+    }
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) {
+      is_writable_ = false;
+      return {IoStatus::WouldBlock, 0, 0};
+    }
+    is_broken_ = true;
+    return {IoStatus::Failed, 0, errno};
+  }
+}
+
+bool Socket::is_stale() const {
+  if (is_hung_up_ || is_broken_) return true;
+  char byte;
+  const ssize_t count = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return count >= 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+int Socket::connect_error() const {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
+  return error;
+}
+
+void Socket::shutdown_write() { ::shutdown(fd_.get(), SHUT_WR); }
+
+void Socket::reset_on_close() {
+  const linger option{1, 0};
+  setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &option, sizeof option);
+}
+
+void Socket::close() { fd_.reset(); }
+
+void set_tcp_options(int fd, const SocketOptions& options) {
+  const int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (options.keepalive_seconds > 0) {
+    const int seconds = static_cast<int>(options.keepalive_seconds);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+  }
+  if (options.user_timeout_milliseconds > 0) {
+    const unsigned timeout = options.user_timeout_milliseconds;
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+  }
+}
+
+}  // namespace pillion::proxy

@@ -1,0 +1,88 @@
+// A connected (or connecting) TCP socket registered with a reactor, with the readiness that its edges
+// left behind. Owns the descriptor; knows nothing of protocols.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "proxy/address.h"
+#include "proxy/reactor.h"
+#include "runtime/fd.h"
+#include "runtime/result.h"
+
+namespace pillion::proxy {
+
+enum class IoStatus : std::uint8_t { Ok, WouldBlock, Eof, Failed };
+
+struct IoResult {
+  IoStatus status = IoStatus::Ok;
+  std::size_t bytes = 0;
+  int error = 0;  // errno when Failed
+};
+
+struct SocketOptions {
+  unsigned keepalive_seconds = 60;
+  unsigned user_timeout_milliseconds = 30'000;
+};
+
+class Socket {
+ public:
+  Socket() = default;
+  // Takes over a non-blocking descriptor and registers it for `watcher`.
+  Socket(Reactor& reactor, Fd fd, Watcher& watcher);
+  Socket(Socket&& other) noexcept;
+  Socket& operator=(Socket&& other) noexcept;
+  ~Socket() { close(); }
+
+  // Starts to connect, from `source` when given (its port is ignored). The first writable edge
+  // tells the outcome: see connect_error().
+  static Result<Socket> connect(Reactor& reactor, Watcher& watcher, const Address& to,
+                                const Address* source, const SocketOptions& options);
+
+  bool is_open() const { return fd_.is_open(); }
+  int fd() const { return fd_.get(); }
+
+  void note_events(std::uint32_t events);
+  bool is_readable() const { return is_readable_; }
+  bool is_writable() const { return is_writable_; }
+  // The peer will send nothing more, or the connection is broken.
+  bool is_hung_up() const { return is_hung_up_; }
+  bool is_broken() const { return is_broken_; }  // EPOLLERR or EPOLLHUP was seen
+
+  // Short reads and EAGAIN clear the readiness until the next edge.
+  IoResult read(char* buffer, std::size_t size);
+  // Writes as much as the kernel takes; WouldBlock with `bytes` > 0 is a part.
+  IoResult write(const iovec* parts, std::size_t count);
+  IoResult write(const char* bytes, std::size_t size);
+
+  // True when a pooled connection is at its end or holds bytes nobody asked for.
+  bool is_stale() const;
+  int connect_error() const;  // SO_ERROR
+  void shutdown_write();
+  // Makes close() send RST, so that the peer sees a failure and not an end.
+  void reset_on_close();
+  void close();
+
+  void attach(Watcher& watcher) { reactor_->hand_over(fd_.get(), watcher); }
+  // Asks for the current readiness again in the next batch, for fairness among sockets.
+  void rearm(Watcher& watcher) { reactor_->hand_over(fd_.get(), watcher); }
+  // After bytes were moved without read() and write() (splice).
+  void note_readable() { is_readable_ = true; }
+  void clear_readable() { is_readable_ = false; }
+  void clear_writable() { is_writable_ = false; }
+
+ private:
+  Reactor* reactor_ = nullptr;
+  Fd fd_;
+  bool is_readable_ = false;
+  bool is_writable_ = false;
+  bool is_hung_up_ = false;
+  bool is_broken_ = false;
+};
+
+// TCP_NODELAY, keep-alive and TCP_USER_TIMEOUT for a descriptor that was accepted or made.
+void set_tcp_options(int fd, const SocketOptions& options);
+
+}  // namespace pillion::proxy

@@ -1,0 +1,50 @@
+#include "proxy/stats.h"
+
+namespace pillion::proxy {
+
+std::string_view direction_name(Direction direction) {
+  return direction == Direction::Inbound ? "inbound" : "outbound";
+}
+
+std::string_view flag_name(Flag flag) {
+  switch (flag) {
+    case Flag::None: return "";
+    case Flag::DownstreamClosed: return "DC";
+    case Flag::DownstreamProtocolError: return "DPE";
+    case Flag::RequestTimeout: return "DT";
+    case Flag::LimitExceeded: return "LE";
+    case Flag::Refused: return "RF";
+    case Flag::LoopDetected: return "LOOP";
+    case Flag::NoRoute: return "NR";
+    case Flag::NoEndpoint: return "UH";
+    case Flag::UpstreamConnectFailure: return "UF";
+    case Flag::UpstreamTermination: return "UC";
+    case Flag::UpstreamProtocolError: return "UPE";
+    case Flag::UpstreamTimeout: return "UT";
+    case Flag::UpstreamOverflow: return "UO";
+    case Flag::Overload: return "OM";
+    case Flag::Drained: return "DR";
+    case Flag::Count: break;
+  }
+  return "";
+}
+
+void RouteStats::observe_duration(std::int64_t nanoseconds) {
+  std::size_t bucket = 0;
+  while (bucket < kDurationBoundsNs.size() && nanoseconds > kDurationBoundsNs[bucket]) ++bucket;
+  durations[bucket].add();
+  duration_ns_sum.add(static_cast<std::uint64_t>(nanoseconds));
+}
+
+RouteStats& WorkerStats::route(Direction direction, std::string_view upstream) {
+  for (RouteStats& route : routes_) {
+    if (route.direction == direction && route.upstream == upstream) return route;
+  }
+  const std::lock_guard lock(mutex_);
+  RouteStats& route = routes_.emplace_back();
+  route.direction = direction;
+  route.upstream = upstream;
+  return route;
+}
+
+}  // namespace pillion::proxy

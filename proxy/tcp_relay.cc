@@ -1,0 +1,311 @@
+#include "proxy/tcp_relay.h"
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+
+#include "proxy/detect.h"
+#include "proxy/worker.h"
+#include "runtime/log.h"
+
+namespace pillion::proxy {
+namespace {
+
+constexpr int kReadsPerTurn = 16;
+constexpr Milliseconds kFirstBytesMilliseconds = 300;
+
+}  // namespace
+
+TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Socket downstream, Socket upstream,
+                   std::string_view to_upstream, std::string_view to_downstream)
+    : worker_(worker), facts_(std::move(facts)) {
+  downstream_.socket = std::move(downstream);
+  upstream_.socket = std::move(upstream);
+  downstream_.socket.attach(downstream_);
+  upstream_.socket.attach(upstream_);
+  downstream_.is_connected = upstream_.is_connected = true;
+  upstream_.out.append(worker_.buffers(), to_upstream);
+  downstream_.out.append(worker_.buffers(), to_downstream);
+}
+
+TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Fd downstream, bool detecting,
+                   DownstreamContext context)
+    : worker_(worker),
+      facts_(std::move(facts)),
+      context_(std::move(context)),
+      mode_(detecting ? Mode::Detecting : Mode::Relaying) {
+  if (facts_.cluster) ++facts_.cluster->active_requests;
+  facts_.stats->active.add();
+  downstream_.is_connected = true;
+  downstream_.socket = Socket(worker_.reactor(), std::move(downstream), downstream_);
+}
+
+TcpRelay::~TcpRelay() = default;
+
+void TcpRelay::begin() {
+  worker_.stats().tcp_active[static_cast<std::size_t>(facts_.direction)].add();
+  touch();
+  if (!upstream_.is_connected) {
+    connect_upstream();
+    return;
+  }
+  on_side_events(upstream_, 0);
+}
+
+void TcpRelay::touch() {
+  const auto& timeouts = facts_.snapshot->config().timeouts;
+  const bool is_half_closed = downstream_.is_read_ended != upstream_.is_read_ended;
+  const auto delay = is_half_closed ? timeouts.half_closed : timeouts.tcp_idle;
+  worker_.reactor().timers().arm(*this, worker_.reactor().now() + delay.count());
+}
+
+// ---- Connecting ---------------------------------------------------------------------------------
+
+void TcpRelay::connect_upstream() {
+  ++facts_.attempts;
+  if (facts_.cluster) {
+    if (!facts_.cluster->has_endpoints()) {
+      finish(Flag::NoEndpoint, "no_healthy_upstream");
+      return;
+    }
+    facts_.endpoint = facts_.cluster->choose(
+        worker_.random(), facts_.attempts > 1 ? facts_.endpoint.get() : nullptr);
+  }
+  const EndpointOptions& options = facts_.endpoint->options();
+  auto socket = Socket::connect(worker_.reactor(), upstream_, facts_.endpoint->address(),
+                                options.source ? &*options.source : nullptr, options.socket);
+  facts_.stats->connections_made.add();
+  if (!socket) {
+    log::debug("tcp: {}", socket.error().message());
+    facts_.stats->connect_failures.add();
+    finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
+    return;
+  }
+  upstream_.socket = std::move(*socket);
+  worker_.reactor().timers().arm(*this, worker_.reactor().now() + options.connect_timeout);
+}
+
+void TcpRelay::on_connect_outcome() {
+  const int error = upstream_.socket.connect_error();
+  if (error == 0) {
+    upstream_.is_connected = true;
+    touch();
+    return;
+  }
+  facts_.stats->connect_failures.add();
+  upstream_.socket.close();
+  if (facts_.cluster && facts_.attempts <= facts_.cluster->config().retry.attempts) {
+    connect_upstream();
+    return;
+  }
+  if (mode_ == Mode::Detecting) {
+    // An HTTP client is about to send its request and deserves a 502 that says why.
+    is_connect_failed_ = true;
+    worker_.reactor().timers().arm(*this, worker_.reactor().now() + kFirstBytesMilliseconds);
+    detect();
+    return;
+  }
+  finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
+}
+
+// ---- Relaying -----------------------------------------------------------------------------------
+
+void TcpRelay::on_side_events(Side& side, std::uint32_t events) {
+  if (mode_ == Mode::Closed || !side.socket.is_open()) return;
+  side.socket.note_events(events);
+  if (&side == &upstream_ && !upstream_.is_connected) {
+    if (!side.socket.is_writable() && !side.socket.is_hung_up()) return;
+    on_connect_outcome();
+    if (mode_ == Mode::Closed || !upstream_.is_connected) return;
+  }
+  if (mode_ == Mode::Detecting) {
+    detect();
+    if (mode_ != Mode::Relaying) return;
+  }
+  if (is_connect_failed_) {
+    finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
+    return;
+  }
+  if (!upstream_.is_connected) return;
+  if (!flush(downstream_) || !flush(upstream_)) return;
+  pump(downstream_, upstream_);
+  if (mode_ != Mode::Closed) pump(upstream_, downstream_);
+  if (mode_ != Mode::Closed) settle();
+}
+
+// Writes what waits for `side`. False after the relay ended.
+bool TcpRelay::flush(Side& side) {
+  if (side.out.is_empty()) return true;
+  if (!side.socket.is_writable()) return true;
+  const std::string_view bytes = side.out.view();
+  const IoResult result = side.socket.write(bytes.data(), bytes.size());
+  if (result.status == IoStatus::Failed) {
+    finish(&side == &downstream_ ? Flag::DownstreamClosed : Flag::UpstreamTermination,
+           "connection_reset");
+    return false;
+  }
+  side.out.consume(worker_.buffers(), result.bytes);
+  return true;
+}
+
+void TcpRelay::pump(Side& from, Side& to) {
+  int turns = kReadsPerTurn;
+  while (!from.is_read_ended && to.out.is_empty() && from.socket.is_readable()) {
+    if (turns-- == 0) {
+      from.socket.rearm(from);
+      break;
+    }
+    const auto buffer = worker_.read_buffer();
+    const IoResult result = from.socket.read(buffer.data(), buffer.size());
+    if (result.status == IoStatus::WouldBlock) break;
+    if (result.status == IoStatus::Failed) {
+      finish(&from == &downstream_ ? Flag::DownstreamClosed : Flag::UpstreamTermination,
+             "connection_reset");
+      return;
+    }
+    if (result.status == IoStatus::Eof) {
+      from.is_read_ended = true;
+      break;
+    }
+    from.bytes_read += result.bytes;
+    const IoResult sent = to.socket.write(buffer.data(), result.bytes);
+    if (sent.status == IoStatus::Failed) {
+      finish(&to == &downstream_ ? Flag::DownstreamClosed : Flag::UpstreamTermination,
+             "connection_reset");
+      return;
+    }
+    if (sent.bytes < result.bytes) {
+      to.out.append(worker_.buffers(), {buffer.data() + sent.bytes, result.bytes - sent.bytes});
+    }
+    touch();
+  }
+  pass_on_end(from, to);
+}
+
+// Half-close: once all that `from` sent has been written, `to` learns that nothing more comes.
+void TcpRelay::pass_on_end(Side& from, Side& to) {
+  if (!from.is_read_ended || !to.out.is_empty() || to.is_write_shut) return;
+  to.socket.shutdown_write();
+  to.is_write_shut = true;
+  touch();
+}
+
+void TcpRelay::settle() {
+  if (downstream_.is_write_shut && upstream_.is_write_shut) finish(Flag::None, "closed");
+}
+
+void TcpRelay::on_deadline(Milliseconds) {
+  if (!upstream_.is_connected) {
+    facts_.stats->connect_failures.add();
+    finish(Flag::UpstreamConnectFailure, "upstream_connect_timeout");
+  } else {
+    finish(Flag::UpstreamTimeout, "idle_timeout");
+  }
+}
+
+void TcpRelay::abort(Flag flag, std::string_view details) { finish(flag, details); }
+
+// The one exit: counters, log, sockets.
+void TcpRelay::finish(Flag flag, std::string_view details) {
+  if (mode_ == Mode::Closed) return;
+  mode_ = Mode::Closed;
+  const auto direction = static_cast<std::size_t>(facts_.direction);
+  const std::int64_t duration = Reactor::precise_now_ns() - facts_.started_ns;
+  const bool is_aborted = flag == Flag::Drained || flag == Flag::UpstreamTimeout;
+  (is_aborted ? worker_.stats().tcp_aborted : worker_.stats().tcp_finished)[direction].add();
+  worker_.stats().tcp_active[direction].subtract();
+  facts_.stats->active.subtract();
+  facts_.stats->bytes_received.add(downstream_.bytes_read);
+  facts_.stats->bytes_sent.add(upstream_.bytes_read);
+  facts_.stats->flags[static_cast<std::size_t>(flag)].add();
+  if (facts_.cluster) --facts_.cluster->active_requests;
+  if (worker_.is_log_enabled()) {
+    const std::string peer = facts_.peer.to_string();
+    AccessRecord record;
+    record.direction = direction_name(facts_.direction);
+    record.method = facts_.method;
+    record.path = facts_.path;
+    record.authority = facts_.authority;
+    record.request_id = facts_.request_id;
+    record.status = facts_.status;
+    record.protocol = facts_.protocol;
+    record.bytes_received = downstream_.bytes_read;
+    record.bytes_sent = upstream_.bytes_read;
+    record.duration_ns = duration;
+    record.upstream_ns = duration;
+    record.upstream = facts_.stats->upstream;
+    if (facts_.endpoint) record.upstream_address = facts_.endpoint->text();
+    record.downstream_address = peer;
+    record.details = details;
+    record.flags = flag_name(flag);
+    record.attempts = facts_.attempts;
+    worker_.log(record, facts_.started_ns);
+  }
+  if (flag != Flag::None) {
+    // The other side must not take a failure for an orderly end.
+    if (downstream_.socket.is_open()) downstream_.socket.reset_on_close();
+    if (upstream_.socket.is_open()) upstream_.socket.reset_on_close();
+  }
+  downstream_.out.release(worker_.buffers());
+  upstream_.out.release(worker_.buffers());
+  downstream_.socket.close();
+  upstream_.socket.close();
+  worker_.reactor().timers().disarm(*this);
+  worker_.remove(*this);
+}
+
+// ---- Detection ----------------------------------------------------------------------------------
+
+// Who speaks first decides: the server, and it is TCP; the client, and its bytes tell.
+void TcpRelay::detect() {
+  while (downstream_.socket.is_readable() && mode_ == Mode::Detecting) {
+    const auto buffer = worker_.read_buffer();
+    const IoResult result = downstream_.socket.read(buffer.data(), buffer.size());
+    if (result.status == IoStatus::WouldBlock) break;
+    if (result.status == IoStatus::Failed) {
+      finish(Flag::DownstreamClosed, "connection_reset");
+      return;
+    }
+    if (result.status == IoStatus::Eof) {
+      downstream_.is_read_ended = true;
+      mode_ = Mode::Relaying;
+      break;
+    }
+    downstream_.bytes_read += result.bytes;
+    upstream_.out.append(worker_.buffers(), {buffer.data(), result.bytes});
+    const Detected detected = detect_protocol(upstream_.out.view());
+    if (detected == Detected::Http1) {
+      become_http();
+      return;
+    }
+    if (detected != Detected::Undecided) mode_ = Mode::Relaying;
+  }
+  if (mode_ == Mode::Detecting && upstream_.is_connected && upstream_.socket.is_readable()) {
+    mode_ = Mode::Relaying;
+  }
+  if (mode_ == Mode::Relaying) worker_.stats().detections_tcp.add();
+}
+
+void TcpRelay::become_http() {
+  mode_ = Mode::Closed;
+  worker_.stats().detections_http.add();
+  worker_.stats().tcp_active[static_cast<std::size_t>(facts_.direction)].subtract();
+  facts_.stats->active.subtract();
+  if (facts_.cluster) --facts_.cluster->active_requests;
+  // The connection that the race opened serves the first request.
+  if (upstream_.is_connected && !upstream_.socket.is_hung_up()) {
+    facts_.endpoint->adopt_idle(std::move(upstream_.socket));
+  } else {
+    upstream_.socket.close();
+  }
+  auto connection = std::make_unique<HttpConnection>(
+      worker_, std::move(context_), std::move(downstream_.socket), upstream_.out.view());
+  upstream_.out.release(worker_.buffers());
+  worker_.reactor().timers().disarm(*this);
+  HttpConnection& begun = *connection;
+  worker_.adopt(std::move(connection));
+  worker_.remove(*this);
+  begun.begin();
+}
+
+}  // namespace pillion::proxy

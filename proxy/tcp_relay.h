@@ -1,0 +1,97 @@
+// Two sockets joined: plain TCP, an upgraded WebSocket, or a connection whose protocol is not known
+// yet. Bytes flow with back-pressure, each direction ends by itself (half-close).
+//
+// Detection is a race, never a timeout: the upstream is connected at once; if the server speaks first
+// it is TCP, if the client's first bytes are HTTP/1 the connection goes on as an HttpConnection.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "proxy/buffers.h"
+#include "proxy/cluster.h"
+#include "proxy/http_connection.h"
+#include "proxy/socket.h"
+#include "proxy/stats.h"
+
+namespace pillion::proxy {
+
+class Worker;
+
+// What the log will say, and what the relay keeps alive.
+struct RelayFacts {
+  Direction direction = Direction::Outbound;
+  std::string_view protocol = "tcp";  // static text
+  Address peer;
+  std::int64_t started_ns = 0;
+  std::string method;  // of an upgraded request; else empty
+  std::string path;
+  std::string authority;
+  std::string request_id;
+  int status = 0;
+  RouteStats* stats = nullptr;
+  std::shared_ptr<Cluster> cluster;    // shared, see RouteTable
+  std::shared_ptr<Endpoint> endpoint;  // shared, see EndpointTable
+  unsigned attempts = 0;
+  SnapshotPointer snapshot;
+};
+
+class TcpRelay final : public Deadline {
+ public:
+  // Joins two connected sockets; the views are what was received already, for the upstream and for
+  // the client.
+  TcpRelay(Worker& worker, RelayFacts facts, Socket downstream, Socket upstream,
+           std::string_view to_upstream, std::string_view to_downstream);
+  // Connects to facts.endpoint (or one of facts.cluster) first. With `detecting`, the context is
+  // what an HttpConnection would need.
+  TcpRelay(Worker& worker, RelayFacts facts, Fd downstream, bool detecting,
+           DownstreamContext context);
+  ~TcpRelay() override;
+
+  void begin();
+  void abort(Flag flag, std::string_view details);
+  Direction direction() const { return facts_.direction; }
+  // Nothing has been said yet, so ending it hurts nobody.
+  bool is_silent() const { return mode_ == Mode::Detecting && upstream_.out.is_empty(); }
+
+  void on_deadline(Milliseconds now) override;
+
+ private:
+  enum class Mode : std::uint8_t { Detecting, Relaying, Closed };
+
+  struct Side final : Watcher {
+    explicit Side(TcpRelay& owner) : relay(owner) {}
+    void on_events(std::uint32_t events) override { relay.on_side_events(*this, events); }
+
+    TcpRelay& relay;
+    Socket socket;
+    ByteQueue out;               // waiting to be written to this side
+    std::uint64_t bytes_read = 0;
+    bool is_connected = false;
+    bool is_read_ended = false;  // it will send nothing more
+    bool is_write_shut = false;  // we told it that nothing more comes
+  };
+
+  void on_side_events(Side& side, std::uint32_t events);
+  void connect_upstream();
+  void on_connect_outcome();
+  void pump(Side& from, Side& to);
+  bool flush(Side& side);
+  void pass_on_end(Side& from, Side& to);
+  void detect();
+  void become_http();
+  void settle();
+  void touch();
+  void finish(Flag flag, std::string_view details);
+
+  Worker& worker_;
+  RelayFacts facts_;
+  DownstreamContext context_;
+  Side downstream_{*this};
+  Side upstream_{*this};
+  Mode mode_ = Mode::Relaying;
+  bool is_connect_failed_ = false;
+};
+
+}  // namespace pillion::proxy

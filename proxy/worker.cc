@@ -1,0 +1,405 @@
+#include "proxy/worker.h"
+
+#include <sys/socket.h>
+#include <time.h>
+
+#include <cerrno>
+#include <future>
+
+#include "runtime/log.h"
+
+namespace pillion::proxy {
+namespace {
+
+// Connections taken per wake-up, so that a burst of them does not starve the others.
+constexpr int kAcceptsPerTurn = 32;
+constexpr std::size_t kFreeExchangesMax = 256;
+constexpr std::size_t kLogLinesFlushed = 32 * 1024;
+constexpr Milliseconds kSweepInterval = 10'000;
+
+std::int64_t wall_clock_offset_ns() {
+  timespec wall;
+  clock_gettime(CLOCK_REALTIME, &wall);
+  return wall.tv_sec * 1'000'000'000ll + wall.tv_nsec - Reactor::precise_now_ns();
+}
+
+EndpointOptions app_options(const config::ProxyConfig& config, bool is_v6) {
+  EndpointOptions options;
+  options.source = is_v6 ? Address(*config::IpAddress::parse("::6"), 0)
+                         : Address(config.inbound.source_address, 0);
+  options.connect_timeout = config.timeouts.app_connect.count();
+  options.pool_idle = config.timeouts.app_pool_idle.count();
+  return options;
+}
+
+SocketOptions socket_options(const config::ProxyTimeouts& timeouts) {
+  SocketOptions options;
+  options.keepalive_seconds = static_cast<unsigned>(timeouts.tcp_keepalive.count() / 1000);
+  options.user_timeout_milliseconds = static_cast<unsigned>(timeouts.tcp_user.count());
+  return options;
+}
+
+bool speaks_http1(config::ProxyProtocol protocol) {
+  return protocol == config::ProxyProtocol::Http;
+}
+
+}  // namespace
+
+class Worker::AcceptWatcher final : public Watcher {
+ public:
+  AcceptWatcher(Worker& worker, int listening_fd, ListenerInfo listener)
+      : fd(listening_fd), info(std::move(listener)), worker_(worker) {}
+  void on_events(std::uint32_t) override { worker_.accept_some(*this); }
+
+  const int fd;  // the server's; shared by the workers
+  const ListenerInfo info;
+
+ private:
+  Worker& worker_;
+};
+
+// Hands the log lines on, and forgets endpoints that nobody uses.
+class Worker::Housekeeping final : public Deadline {
+ public:
+  explicit Housekeeping(Worker& worker) : worker_(worker) {}
+  void on_deadline(Milliseconds now) override {
+    worker_.flush_log();
+    if (now - worker_.swept_at_ > kSweepInterval) {
+      worker_.swept_at_ = now;
+      worker_.endpoints_.sweep();
+    }
+  }
+
+ private:
+  Worker& worker_;
+};
+
+Worker::Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format)
+    : reactor_(loop_),
+      wakeup_(loop_, [this] { run_posted(); }),
+      endpoints_(reactor_, stats_),
+      read_buffer_(new char[kReadBufferBytes]),
+      via_token_(std::move(via_token)),
+      log_(log),
+      formatter_(format),
+      housekeeping_(std::make_unique<Housekeeping>(*this)),
+      wall_offset_ns_(wall_clock_offset_ns()) {}
+
+Worker::~Worker() {
+  if (thread_.joinable()) stop();
+}
+
+// ---- Thread -------------------------------------------------------------------------------------
+
+void Worker::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Worker::stop() {
+  post([this] { reactor_.stop(); });
+  thread_.join();
+}
+
+void Worker::run() {
+  pthread_setname_np(pthread_self(), "worker");
+  reactor_.run();
+  remove_listeners(false);
+  abort_all();
+  endpoints_.close_idle();
+  flush_log();
+}
+
+void Worker::post(std::function<void()> task) {
+  const std::lock_guard lock(tasks_mutex_);
+  tasks_.push_back(std::move(task));
+  wakeup_.send();
+}
+
+void Worker::run_posted() {
+  std::vector<std::function<void()>> batch;
+  {
+    const std::lock_guard lock(tasks_mutex_);
+    batch.swap(tasks_);
+  }
+  for (const auto& task : batch) task();
+}
+
+// ---- Configuration ------------------------------------------------------------------------------
+
+void Worker::set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& resolved) {
+  auto table = std::make_shared<RouteTable>();
+  table->snapshot = snapshot;
+  for (std::size_t i = 0; i < snapshot->upstreams().size(); ++i) {
+    // An upstream that did not change keeps its cluster, with its pools and counters.
+    std::shared_ptr<Cluster> cluster;
+    if (routes_) {
+      for (const auto& old : routes_->clusters) {
+        if (old->config() == snapshot->upstreams()[i]) cluster = old;
+      }
+    }
+    if (!cluster) cluster = std::make_shared<Cluster>(snapshot, i);
+    table->clusters.push_back(std::move(cluster));
+  }
+  flush_interval_ = snapshot->config().access_log.flush_interval.count();
+  routes_ = table;
+  for (std::size_t i = 0; i < resolved.size() && i < table->clusters.size(); ++i) {
+    set_resolved(i, resolved[i]);
+  }
+}
+
+void Worker::set_resolved(std::size_t upstream, const std::vector<Address>& addresses) {
+  if (!routes_ || upstream >= routes_->clusters.size()) return;
+  Cluster& cluster = *routes_->clusters[upstream];
+  std::vector<std::shared_ptr<Endpoint>> endpoints;
+  for (const Address& address : addresses) {
+    EndpointOptions options;
+    options.connect_timeout = cluster.config().timeouts.connect.count();
+    options.pool_idle = cluster.config().timeouts.pool_idle.count();
+    options.socket = socket_options(routes_->snapshot->config().timeouts);
+    endpoints.push_back(endpoints_.get(address, options));
+  }
+  cluster.set_endpoints(std::move(endpoints));
+}
+
+std::shared_ptr<Endpoint> Worker::endpoint_of(const RouteTable& routes, const Address& address,
+                                              bool is_app) {
+  const config::ProxyConfig& config = routes.snapshot->config();
+  EndpointOptions options;
+  if (is_app) options = app_options(config, address.is_v6());
+  options.socket = socket_options(config.timeouts);
+  return endpoints_.get(address, options);
+}
+
+// ---- Accepting ----------------------------------------------------------------------------------
+
+void Worker::add_listener(int fd, const ListenerInfo& info) {
+  auto watcher = std::make_unique<AcceptWatcher>(*this, fd, info);
+  reactor_.add_listener(fd, *watcher);
+  listeners_.push_back(std::move(watcher));
+}
+
+void Worker::remove_listeners(bool inbound_only) {
+  std::erase_if(listeners_, [&](std::unique_ptr<AcceptWatcher>& watcher) {
+    if (inbound_only && watcher->info.direction() != Direction::Inbound) return false;
+    // The keeper holds the socket too: its events would go on after our close().
+    reactor_.remove(watcher->fd);
+    reactor_.bury(std::move(watcher));
+    return true;
+  });
+}
+
+void Worker::accept_some(const AcceptWatcher& watcher) {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof storage;
+    auto* address = reinterpret_cast<sockaddr*>(&storage);
+    Fd fd(accept4(watcher.fd, address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) {
+      if (errno == EMFILE || errno == ENFILE) log::error("cannot accept: out of descriptors");
+      return;
+    }
+    accepted(watcher.info, std::move(fd), Address::from_sockaddr(address));
+  }
+}
+
+void Worker::refuse(const Address& peer, std::string_view why) {
+  stats_.connections_refused.add();
+  log::warn("refused a connection from {}: {}", peer.to_string(), why);
+}
+
+// Decides what a connection is about; see router.h for where its requests go.
+void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
+  const config::ProxyConfig& config = routes_->snapshot->config();
+  if (http_connections_.size() + relays_.size() >= config.limits.max_connections) {
+    refuse(peer, "limits.max_connections is reached");
+    return;
+  }
+  set_tcp_options(fd.get(), socket_options(config.timeouts));
+  DownstreamContext context;
+  context.kind = info.kind;
+  context.direction = info.direction();
+  context.peer = peer;
+  context.routes = routes_;
+  config::ProxyProtocol protocol = config::ProxyProtocol::Auto;
+  switch (info.kind) {
+    case ListenerKind::Inbound:
+    case ListenerKind::Publish: {
+      const bool is_publish = info.kind == ListenerKind::Publish;
+      const Address original = is_publish ? Address(config.inbound.app_address, info.app_port)
+                                          : original_destination(fd.get());
+      if (!is_publish && original.port() == info.own_port) {
+        refuse(peer, "it was made to the capture listener itself, not to a port of the app");
+        return;
+      }
+      const auto* port = routes_->snapshot->inbound_port(original.port());
+      if (port != nullptr) protocol = port->protocol;
+      context.destination =
+          original.is_v6() ? Address(*config::IpAddress::parse("::1"), original.port())
+                           : Address(config.inbound.app_address, original.port());
+      context.endpoint = endpoint_of(*routes_, context.destination, true);
+      break;
+    }
+    case ListenerKind::Outbound:
+      context.destination = original_destination(fd.get());
+      if (context.destination.port() == info.own_port &&
+          context.destination == local_address(fd.get())) {
+        refuse(peer, "it was made to the capture listener itself, not to a destination");
+        return;
+      }
+      if (is_virtual_address(context.destination)) {
+        context.upstream = routes_->snapshot->upstream_of_address(context.destination);
+        if (!context.upstream) {
+          refuse(peer, "no upstream has the address " + context.destination.to_string());
+          return;
+        }
+      }
+      break;
+    case ListenerKind::Explicit: {
+      if (info.explicit_index >= config.explicit_listeners.size()) {
+        refuse(peer, "its listener is no longer configured");
+        return;
+      }
+      const auto& listener = config.explicit_listeners[info.explicit_index];
+      protocol = listener.protocol;
+      if (!listener.upstream.empty()) {
+        context.upstream = routes_->snapshot->upstream_of_name(listener.upstream);
+      }
+      break;
+    }
+  }
+  if (context.upstream && protocol == config::ProxyProtocol::Auto) {
+    protocol = routes_->clusters[*context.upstream]->config().protocol;
+  }
+  begin_connection(std::move(context), protocol, std::move(fd));
+}
+
+void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Fd fd) {
+  stats_.connections_accepted[static_cast<std::size_t>(context.direction)].add();
+  if (speaks_http1(protocol)) {
+    auto connection = std::make_unique<HttpConnection>(*this, std::move(context), std::move(fd));
+    HttpConnection& begun = *connection;
+    adopt(std::move(connection));
+    begun.begin();
+    return;
+  }
+  RelayFacts facts;
+  facts.direction = context.direction;
+  facts.peer = context.peer;
+  facts.started_ns = reactor_.now_ns();
+  facts.snapshot = context.routes->snapshot;
+  if (context.upstream) {
+    facts.cluster = context.routes->clusters[*context.upstream];
+    facts.stats = &facts.cluster->stats(context.direction, stats_);
+  } else if (context.kind == ListenerKind::Explicit) {
+    refuse(context.peer, "an explicit listener that is not HTTP needs an upstream");
+    return;
+  } else {
+    if (!context.endpoint) {
+      context.endpoint = endpoint_of(*context.routes, context.destination, false);
+    }
+    facts.endpoint = context.endpoint;
+    facts.stats = &stats_.route(context.direction,
+                                context.direction == Direction::Inbound ? "app" : "passthrough");
+  }
+  const bool is_detecting =
+      protocol == config::ProxyProtocol::Auto && !is_server_first_port(context.destination.port());
+  auto relay = std::make_unique<TcpRelay>(*this, std::move(facts), std::move(fd), is_detecting,
+                                          std::move(context));
+  TcpRelay& begun = *relay;
+  adopt(std::move(relay));
+  begun.begin();
+}
+
+// ---- Connections --------------------------------------------------------------------------------
+
+void Worker::adopt(std::unique_ptr<HttpConnection> connection) {
+  stats_.connections_active[static_cast<std::size_t>(connection->direction())].add();
+  const void* key = connection.get();
+  http_connections_.emplace(key, std::move(connection));
+}
+
+void Worker::adopt(std::unique_ptr<TcpRelay> relay) {
+  stats_.connections_active[static_cast<std::size_t>(relay->direction())].add();
+  const void* key = relay.get();
+  relays_.emplace(key, std::move(relay));
+}
+
+void Worker::remove(HttpConnection& connection) {
+  auto node = http_connections_.extract(&connection);
+  if (node.empty()) return;
+  stats_.connections_active[static_cast<std::size_t>(connection.direction())].subtract();
+  reactor_.bury(std::move(node.mapped()));
+}
+
+void Worker::remove(TcpRelay& relay) {
+  auto node = relays_.extract(&relay);
+  if (node.empty()) return;
+  stats_.connections_active[static_cast<std::size_t>(relay.direction())].subtract();
+  reactor_.bury(std::move(node.mapped()));
+}
+
+std::unique_ptr<Exchange> Worker::take_exchange() {
+  if (free_exchanges_.empty()) return std::make_unique<Exchange>();
+  auto exchange = std::move(free_exchanges_.back());
+  free_exchanges_.pop_back();
+  return exchange;
+}
+
+void Worker::give_exchange(std::unique_ptr<Exchange> exchange) {
+  exchange->reset(buffers_);
+  if (free_exchanges_.size() < kFreeExchangesMax) free_exchanges_.push_back(std::move(exchange));
+}
+
+// ---- Log ----------------------------------------------------------------------------------------
+
+void Worker::log(AccessRecord& record, std::int64_t started_ns) {
+  record.wall_ns = started_ns + wall_offset_ns_;
+  formatter_.append(log_lines_, record);
+  if (log_lines_.size() >= kLogLinesFlushed) {
+    log_->submit(log_lines_);
+  } else if (!housekeeping_->is_armed()) {
+    reactor_.timers().arm(*housekeeping_, reactor_.now() + flush_interval_);
+  }
+}
+
+void Worker::flush_log() {
+  wall_offset_ns_ = wall_clock_offset_ns();
+  if (log_ != nullptr) log_->submit(log_lines_);
+}
+
+// ---- Drain --------------------------------------------------------------------------------------
+
+void Worker::begin_drain() { is_draining_inbound_ = true; }
+
+void Worker::close_idle(bool inbound_only) {
+  std::vector<HttpConnection*> idle;
+  for (const auto& [key, connection] : http_connections_) {
+    const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
+    if (counts && connection->is_idle()) idle.push_back(connection.get());
+  }
+  for (HttpConnection* connection : idle) connection->close_if_idle();
+}
+
+std::size_t Worker::count_busy() const {
+  std::size_t busy = relays_.size();
+  for (const auto& [key, connection] : http_connections_) busy += connection->is_idle() ? 0 : 1;
+  return busy;
+}
+
+std::size_t Worker::count_connections(Direction direction) const {
+  std::size_t count = 0;
+  for (const auto& [key, one] : http_connections_) count += one->direction() == direction ? 1 : 0;
+  for (const auto& [key, one] : relays_) count += one->direction() == direction ? 1 : 0;
+  return count;
+}
+
+void Worker::abort_all() {
+  std::vector<HttpConnection*> connections;
+  for (const auto& [key, connection] : http_connections_) connections.push_back(connection.get());
+  for (HttpConnection* connection : connections) connection->abort(Flag::Drained, "drained");
+  std::vector<TcpRelay*> relays;
+  for (const auto& [key, relay] : relays_) relays.push_back(relay.get());
+  for (TcpRelay* relay : relays) relay->abort(Flag::Drained, "drained");
+}
+
+}  // namespace pillion::proxy

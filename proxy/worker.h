@@ -1,0 +1,135 @@
+// A worker: one thread, one reactor, and everything that its connections share. Nothing here is
+// touched by another thread except through post() and the counters.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/access_log.h"
+#include "proxy/buffers.h"
+#include "proxy/cluster.h"
+#include "proxy/endpoint.h"
+#include "proxy/exchange.h"
+#include "proxy/http_connection.h"
+#include "proxy/listener.h"
+#include "proxy/reactor.h"
+#include "proxy/request_id.h"
+#include "proxy/snapshot.h"
+#include "proxy/stats.h"
+#include "proxy/tcp_relay.h"
+#include "runtime/loop.h"
+
+namespace pillion::proxy {
+
+// The resolved addresses of each upstream, by index.
+using ResolvedUpstreams = std::vector<std::vector<Address>>;
+
+class Worker final {
+ public:
+  // `log` may be null (access log off).
+  Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format);
+  ~Worker();
+
+  void start();  // the thread
+  // Asks the thread to end and waits for it. Connections that are left are closed.
+  void stop();
+  // Runs `task` on the worker's thread. Any thread.
+  void post(std::function<void()> task);
+
+  // ---- On the worker's thread (through post).
+  void add_listener(int fd, const ListenerInfo& info);
+  void remove_listeners(bool inbound_only);
+  void set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& resolved);
+  void set_resolved(std::size_t upstream, const std::vector<Address>& addresses);
+  // Responses on inbound connections say `Connection: close` from now on.
+  void begin_drain();
+  void close_idle(bool inbound_only);
+  // Connections that are not idle; with `inbound_only` the others do not count.
+  std::size_t count_busy() const;
+  std::size_t count_connections(Direction direction) const;
+  void abort_all();
+
+  // ---- For connections.
+  Reactor& reactor() { return reactor_; }
+  BufferPool& buffers() { return buffers_; }
+  WorkerStats& stats() { return stats_; }
+  const WorkerStats& stats() const { return stats_; }
+  RandomSource& random() { return random_; }
+  EndpointTable& endpoints() { return endpoints_; }
+  std::span<char> read_buffer() { return {read_buffer_.get(), kReadBufferBytes}; }
+  http1::RequestHead& request_head() { return request_head_; }
+  http1::ResponseHead& response_head() { return response_head_; }
+  std::string& scratch() { return scratch_; }
+  const std::string& via_token() const { return via_token_; }  // "(5f3a9c21)"
+  bool is_draining_inbound() const { return is_draining_inbound_; }
+  bool is_log_enabled() const { return log_ != nullptr; }
+
+  std::unique_ptr<Exchange> take_exchange();
+  void give_exchange(std::unique_ptr<Exchange> exchange);
+  // Fills in the wall-clock start from started_ns and writes the line.
+  void log(AccessRecord& record, std::int64_t started_ns);
+
+  void adopt(std::unique_ptr<HttpConnection> connection);
+  void adopt(std::unique_ptr<TcpRelay> relay);
+  void remove(HttpConnection& connection);
+  void remove(TcpRelay& relay);
+  std::shared_ptr<Endpoint> endpoint_of(const RouteTable& routes, const Address& address,
+                                        bool is_app);
+  std::shared_ptr<const RouteTable> routes() const { return routes_; }
+
+ private:
+  static constexpr std::size_t kReadBufferBytes = 64 * 1024;
+
+  class AcceptWatcher;
+  class Housekeeping;
+
+  void run();
+  void run_posted();
+  void accept_some(const AcceptWatcher& watcher);
+  void accepted(const ListenerInfo& info, Fd fd, const Address& peer);
+  void begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Fd fd);
+  void refuse(const Address& peer, std::string_view why);
+  void flush_log();
+
+  Loop loop_;
+  Reactor reactor_;
+  Wakeup wakeup_;
+  std::mutex tasks_mutex_;
+  std::vector<std::function<void()>> tasks_;
+
+  BufferPool buffers_;
+  WorkerStats stats_;
+  RandomSource random_;
+  EndpointTable endpoints_;
+  std::unique_ptr<char[]> read_buffer_;
+  http1::RequestHead request_head_;
+  http1::ResponseHead response_head_;
+  std::string scratch_;
+  std::string via_token_;
+  std::vector<std::unique_ptr<Exchange>> free_exchanges_;
+
+  AccessLog* log_;
+  AccessFormatter formatter_;
+  std::string log_lines_;
+
+  std::shared_ptr<const RouteTable> routes_;
+  std::vector<std::unique_ptr<AcceptWatcher>> listeners_;
+  std::unordered_map<const void*, std::unique_ptr<HttpConnection>> http_connections_;
+  std::unordered_map<const void*, std::unique_ptr<TcpRelay>> relays_;
+  std::unique_ptr<Housekeeping> housekeeping_;
+  std::int64_t wall_offset_ns_ = 0;  // wall clock minus monotonic clock
+  Milliseconds flush_interval_ = 200;
+  Milliseconds swept_at_ = 0;
+  bool is_draining_inbound_ = false;
+  std::thread thread_;
+};
+
+}  // namespace pillion::proxy
