@@ -243,7 +243,10 @@ Result<Facts> create_bridged(const Wanted& wanted) {
   }
   if (auto unused = refuse_if_in_use(names); !unused) return fail(unused.error());
   if (auto removed = remove_named(names); !removed) {
-    return fail(removed.error().wrap("cannot remove remains of an earlier run"));
+    const Error& cause = removed.error();
+    return fail(Error(fmt::format("cannot remove remains of an earlier run: {}{}", cause.message(),
+                                  remedy_of(cause.errno_value())),
+                      cause.errno_value()));
   }
   auto host = observe_host();
   if (!host) return fail(host.error());
@@ -338,7 +341,9 @@ Result<void> remove_capture(const Wanted& wanted) {
 Result<std::vector<std::string>> remove_network(std::string_view service) {
   auto removed = remove_named(names_of(service));
   if (removed) return removed;
-  return fail(removed.error().wrap(fmt::format("cannot remove the network of {}", service)));
+  return fail(
+      Error(fmt::format("cannot remove the network of {}: {}{}", service, removed.error().message(),
+                        remedy_of(removed.error().errno_value()))));
 }
 
 }  // namespace pillion::netns

@@ -11,7 +11,7 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstdlib>
+#include <cstdio>
 #include <memory>
 
 namespace pillion::netns {
@@ -88,8 +88,10 @@ Result<NamespaceScope> NamespaceScope::enter(int namespace_fd) {
 }
 
 NamespaceScope::~NamespaceScope() {
-  // Going on in the wrong namespace would change the wrong machine.
-  if (home_ && ::setns(home_.get(), CLONE_NEWNET) < 0) std::abort();
+  if (!home_ || ::setns(home_.get(), CLONE_NEWNET) == 0) return;
+  // Going on, if only to undo, would change the wrong machine; `remove` cleans up later.
+  std::perror("pillion-netns: cannot return to the host's network namespace");
+  ::_exit(71);
 }
 
 Result<Fd> lock_netns_directory() {

@@ -1,8 +1,9 @@
 #include "netns/nft.h"
 
-#include <linux/netlink.h>
 #include <nftables/libnftables.h>
-#include <sys/socket.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -34,40 +35,68 @@ int errno_of(const std::string& complaint) {
   return 0;
 }
 
-// libnftables ends the process when it cannot open its socket, so see first whether one opens.
-Result<void> check_netfilter_socket() {
-  const Fd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
-  if (!socket) return fail_errno("the kernel has no nftables (CONFIG_NF_TABLES)");
-  return {};
-}
-
-Result<std::string> run(const std::string& commands, bool is_dry_run) {
-  if (auto checked = check_netfilter_socket(); !checked) return fail(checked.error());
+// What the child process reports: 'o' and nft's output, or 'e' and its complaint.
+std::string run_in_this_process(const std::string& commands) {
   const Context context(nft_ctx_new(NFT_CTX_DEFAULT));
-  if (!context) return fail("cannot initialise libnftables");
+  if (!context) return "ecannot initialise libnftables";
   nft_ctx_buffer_output(context.get());
   nft_ctx_buffer_error(context.get());
-  nft_ctx_set_dry_run(context.get(), is_dry_run);
   if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) != 0) {
-    const std::string complaint = first_complaint(nft_ctx_get_error_buffer(context.get()));
-    return fail(Error(complaint, errno_of(complaint)));
+    return "e" + first_complaint(nft_ctx_get_error_buffer(context.get()));
   }
   const char* output = nft_ctx_get_output_buffer(context.get());
-  return std::string(output ? output : "");
+  return std::string("o") + (output ? output : "");
+}
+
+[[noreturn]] void report_from_child(const std::string& commands, int result_fd, int complaint_fd) {
+  ::dup2(complaint_fd, STDERR_FILENO);
+  const std::string report = run_in_this_process(commands);
+  ::_exit(write_all(result_fd, report) ? 0 : 1);
+}
+
+std::string read_to_end(int fd) {
+  std::string text;
+  char buffer[16384];
+  for (;;) {
+    const ssize_t count = ::read(fd, buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return text;
+    text.append(buffer, static_cast<std::size_t>(count));
+  }
+}
+
+void reap(pid_t child) {
+  while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+// libnftables ends its process on some failures (no socket, no memory, an answer it does not
+// understand). In a child of its own that is an error like any other, and can be undone.
+Result<std::string> run(const std::string& commands) {
+  auto result = make_pipe();
+  if (!result) return fail(result.error());
+  // Complaints go to a file, not a pipe: nobody reads them before the child has ended.
+  Fd complaint(::memfd_create("nft-stderr", MFD_CLOEXEC));
+  if (!complaint) return fail_errno("cannot create a file in memory");
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("cannot fork");
+  if (child == 0) report_from_child(commands, result->write_end.get(), complaint.get());
+  result->write_end.reset();
+  const std::string report = read_to_end(result->read_end.get());
+  reap(child);
+  if (report.starts_with("o")) return report.substr(1);
+  ::lseek(complaint.get(), 0, SEEK_SET);
+  const std::string text =
+      report.empty() ? first_complaint(read_to_end(complaint.get()).c_str()) : report.substr(1);
+  return fail(Error("nftables: " + text, errno_of(text)));
 }
 
 }  // namespace
 
-Result<std::string> run_nft(const std::string& commands) { return run(commands, false); }
-
-Result<void> check_nft(const std::string& commands) {
-  auto checked = run(commands, true);
-  if (!checked) return fail(checked.error());
-  return {};
-}
+Result<std::string> run_nft(const std::string& commands) { return run(commands); }
 
 Result<bool> delete_nft_table(const std::string& table) {
-  auto deleted = run("delete table inet " + table + "\n", false);
+  auto deleted = run("delete table inet " + table + "\n");
   if (deleted) return true;
   if (deleted.error().errno_value() == ENOENT) return false;
   return fail(deleted.error().wrap("cannot delete nftables table inet " + table));

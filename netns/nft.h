@@ -1,5 +1,6 @@
 // nftables through libnftables, in the calling thread's network namespace. Each call is one
-// transaction: the kernel takes all of the text or nothing.
+// transaction: the kernel takes all of the text or nothing. Forks a child for each call: the
+// calling program must be single-threaded.
 #pragma once
 
 #include <string>
@@ -10,9 +11,6 @@ namespace pillion::netns {
 
 // Runs nft commands; the error carries nft's own message. Returns what nft printed.
 Result<std::string> run_nft(const std::string& commands);
-
-// Checks the text without loading it. Needs the same privilege as loading.
-Result<void> check_nft(const std::string& commands);
 
 // Deletes the table if it exists; true when it did.
 Result<bool> delete_nft_table(const std::string& table);

@@ -1,3 +1,4 @@
+// Looking at the machine before planning; every look is read-only.
 #include <algorithm>
 
 #include "netns/apply.h"

@@ -179,8 +179,9 @@ void add_dns_zones(TableText& table, const Intercept& intercept) {
   if (!intercept.dns) return;
   table.begin_chain("dns_zones_out", "type filter hook output priority -300");
   table.rule(fmt::format("udp dport 53 meta skuid {} counter ct zone set 1", intercept.proxy_uid));
-  table.rule(fmt::format("udp sport {} meta skuid {} counter ct zone set 2", kDnsPort,
-                         intercept.proxy_uid));
+  // Whoever opened the resolver's socket (the supervisor, for a handed-over one) is its owner to
+  // the kernel, so answers are known by their port alone.
+  table.rule(fmt::format("udp sport {} counter ct zone set 2", kDnsPort));
   table.rule(
       fmt::format("udp dport 53 meta skuid != {} counter ct zone set 2", intercept.proxy_uid));
   table.end_chain();

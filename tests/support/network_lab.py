@@ -21,7 +21,25 @@ from pathlib import Path
 from support.pillion_testing import PYTHON, program
 
 PROBE = Path(__file__).resolve().parent / "net_probe.py"
-HOLD = "mount -t tmpfs tmpfs /run && ip link set lo up && echo ready && exec sleep infinity"
+# Link-local addresses come from random hardware addresses, so they are no traces.
+TRACES = """
+ls /sys/class/net | sed 's/^/link /'
+ip route show table all | grep -v fe80: | sed 's/ dev .*//; s/^/route /'
+ip rule | sed 's/^/rule /'
+nft list tables
+ls /run/netns 2>/dev/null | sed 's/^/namespace /'
+grep -o ' /run/netns/[^ ]*' /proc/self/mountinfo || true
+"""
+# A new namespace takes ip_forward from the machine's first one.
+HOLD = """
+set -e
+mount -t tmpfs tmpfs /run
+mount -t sysfs sysfs /sys
+ip link set lo up
+sysctl -qw net.ipv4.ip_forward=0
+echo ready
+exec sleep infinity
+"""
 
 
 class Machine:
@@ -78,16 +96,8 @@ class Machine:
         return json.loads(result.stdout)
 
     def traces(self):
-        """Everything a service may leave on a host, in a form that two looks can be compared in."""
-        return {
-            "links": sorted(link["ifname"] for link in json.loads(self.output(["ip", "-j", "link"]))),
-            "routes": self.output(["ip", "route", "show", "table", "all"]).splitlines(),
-            "rules": self.output(["ip", "rule"]).splitlines(),
-            "tables": self.output(["nft", "list", "tables"]).splitlines(),
-            "namespaces": self.output(["sh", "-c", "ls /run/netns 2>/dev/null || true"]).split(),
-            "mounts": [line for line in self.output(["cat", "/proc/self/mountinfo"]).splitlines()
-                       if "/run/netns/" in line],
-        }
+        """Everything a service may leave on a host, as sorted lines, so that two looks can be compared."""
+        return sorted(line.strip() for line in self.output(["sh", "-c", TRACES]).splitlines())
 
     def wait_for_traces(self, expected, seconds=10):
         """Namespaces are taken down a moment after the last user has gone."""

@@ -1,3 +1,4 @@
+// Addresses and ranges: parsing, printing, arithmetic, overlap.
 #include "netns/address.h"
 
 #include <catch2/catch.hpp>

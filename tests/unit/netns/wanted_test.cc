@@ -1,3 +1,4 @@
+// The wanted document and the facts: JSON in and out, errors by key, names.
 #include "netns/wanted.h"
 
 #include <catch2/catch.hpp>
