@@ -70,6 +70,8 @@ class Cgroups {
   virtual std::string describe() const = 0;
   // False for the backend none: nothing can be tracked or killed as a group.
   virtual bool can_track() const { return true; }
+  // CPU, memory and pids limits are all enforced.
+  virtual bool enforces_limits() const = 0;
 };
 
 // No usable cgroup. `reason` is told by describe().

@@ -157,6 +157,7 @@ class NoCgroups final : public Cgroups {
            "processes that a child leaves behind are not found";
   }
   bool can_track() const override { return false; }
+  bool enforces_limits() const override { return false; }
 
  private:
   std::string reason_;

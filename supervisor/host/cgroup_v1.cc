@@ -165,6 +165,10 @@ bool CgroupsV1::remove_base() {
   return is_gone;
 }
 
+bool CgroupsV1::enforces_limits() const {
+  return bases_.contains("cpu") && bases_.contains("memory") && bases_.contains("pids");
+}
+
 std::string CgroupsV1::describe() const {
   std::vector<std::string> present;
   std::vector<std::string> missing;

@@ -29,6 +29,7 @@ class CgroupsV1 final : public Cgroups {
   std::vector<std::string> leaves() const override;
   bool remove_base() override;
   std::string describe() const override;
+  bool enforces_limits() const override;
 
  private:
   // Empty when the controller is not there.

@@ -111,6 +111,11 @@ std::vector<std::string> CgroupsV2::leaves() const {
 
 bool CgroupsV2::remove_base() { return !is_base_ours_ || remove_cgroup(base_); }
 
+bool CgroupsV2::enforces_limits() const {
+  return controllers_.contains("cpu") && controllers_.contains("memory") &&
+         controllers_.contains("pids");
+}
+
 std::string CgroupsV2::describe() const {
   std::string text = "cgroup v2 at " + base_;
   std::vector<std::string> missing;

@@ -27,6 +27,7 @@ class CgroupsV2 final : public Cgroups {
   std::vector<std::string> leaves() const override;
   bool remove_base() override;
   std::string describe() const override;
+  bool enforces_limits() const override;
 
  private:
   std::string path(const std::string& leaf) const { return base_ + "/" + leaf; }

@@ -374,11 +374,11 @@ void Children::on_notify(const NotifyMessage& message) {
   }
 }
 
-CgroupUsage Children::usage(core::ChildId child) const {
+std::optional<CgroupUsage> Children::usage(core::ChildId child) const {
   for (auto found = generations_.rbegin(); found != generations_.rend(); ++found) {
     if (found->first.first == child) return cgroups_.usage(found->second.leaf);
   }
-  return {};
+  return std::nullopt;
 }
 
 void Children::close() {

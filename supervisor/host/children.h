@@ -50,7 +50,8 @@ class Children {
   // A plan that runs `command` as the child would: its user, namespaces, environment.
   Result<SpawnPlan> plan_beside(core::ChildId child, core::Generation generation,
                                 std::vector<std::string> command);
-  CgroupUsage usage(core::ChildId child) const;
+  // Of its latest generation; empty when it has none.
+  std::optional<CgroupUsage> usage(core::ChildId child) const;
   // The service is over: the pipes go.
   void close();
 

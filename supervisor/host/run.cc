@@ -13,6 +13,7 @@
 #include "config/render.h"
 #include "config/system_lookup.h"
 #include "runtime/log.h"
+#include "supervisor/control/control_server.h"
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/supervisor.h"
 #include "supervisor/host/volumes.h"
@@ -56,6 +57,27 @@ int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
   return exit_code;
 }
 
+// Runs the loop until the service is over.
+void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOptions& options) {
+  const auto listener = keeper.get_fd("control");
+  std::optional<control::ControlServer> server;
+  if (listener) {
+    control::ControlHandlers handlers;
+    handlers.on_status = [&] {
+      control::StatusReport report = supervisor.report();
+      report.config_file = options.config_file;
+      return report;
+    };
+    handlers.on_stop = [&](std::optional<Duration> grace) { supervisor.stop(grace, "pillion stop"); };
+    server.emplace(loop, listener->get(), std::move(handlers));
+  }
+  supervisor.on_finish([&](const core::Finish& finish) {
+    std::fputs(core::describe(finish.receipt).c_str(), stderr);
+    if (server) server->finish(finish.receipt);
+  });
+  loop.run();
+}
+
 }  // namespace
 
 Error exec_keeper(const std::string& service, const RunOptions& options) {
@@ -91,13 +113,10 @@ int run_supervisor(const RunOptions& options) {
   }
   config::complete_components(*service);
   Supervisor supervisor(loop, **keeper, std::move(*service), paths, options.echoes_output);
-  supervisor.on_finish([](const core::Finish& finish) {
-    std::fputs(core::describe(finish.receipt).c_str(), stderr);
-  });
   if (auto started = supervisor.start(); !started) {
     return fail_set_up(**keeper, started.error(), kExitSetUp);
   }
-  loop.run();
+  serve(loop, **keeper, supervisor, options);
   return 0;
 }
 

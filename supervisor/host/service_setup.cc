@@ -140,10 +140,7 @@ void ServiceSetup::on_network_created(const CommandResult& result) {
 Result<void> ServiceSetup::open_network(const std::string& facts_json) {
   auto facts = netns::parse_facts(facts_json);
   if (!facts) return fail(facts.error().wrap("cannot read what pillion-netns did"));
-  for (const std::string& warning : facts->warnings) {
-    log::warn("network: {}", warning);
-    warnings_.push_back(warning);
-  }
+  warnings_.insert(warnings_.end(), facts->warnings.begin(), facts->warnings.end());
   if (facts->netns_path.empty()) return {};
   auto fd = open_file(facts->netns_path, O_RDONLY);
   if (!fd) return fail(fd.error());
@@ -276,7 +273,8 @@ std::vector<std::pair<std::string, int>> ServiceSetup::listeners_of(const std::s
 }
 
 std::vector<std::string> ServiceSetup::remarks() const {
-  std::vector<std::string> remarks = {cgroups_.describe()};
+  std::vector<std::string> remarks;
+  if (!cgroups_.enforces_limits()) remarks.push_back(cgroups_.describe());
   remarks.insert(remarks.end(), volumes_.remarks().begin(), volumes_.remarks().end());
   remarks.insert(remarks.end(), warnings_.begin(), warnings_.end());
   if (!privileges_.is_root) {

@@ -10,7 +10,6 @@
 
 #include "runtime/log.h"
 #include "supervisor/host/cgroup_detect.h"
-#include "supervisor/host/receipt_file.h"
 
 namespace pillion::supervisor::host {
 namespace {
@@ -36,7 +35,7 @@ struct Supervisor::Carrier {
 
   void operator()(const core::CreateNetwork&) {
     self.setup_.create([this_ = &self](Result<void> result) {
-      for (const auto& remark : this_->setup_.remarks()) log::info("{}", remark);
+      for (const auto& remark : this_->setup_.remarks()) log::warn("{}", remark);
       if (result) {
         this_->post(core::NetworkCreated{});
       } else {
@@ -113,6 +112,7 @@ Result<void> Supervisor::start() {
   notify_receiver_.emplace(loop_, notify_socket_.get(), [this](NotifyMessage message) {
     children_.on_notify(message);
   });
+  log::info("{}", cgroups_->describe());
   restore_or_create();
   carry_out(core_->start(now()));
   keeper_.start(
@@ -208,6 +208,38 @@ void Supervisor::on_signal(int signal_number) {
   post(stop);
 }
 
+void Supervisor::stop(std::optional<Duration> grace, std::string reason) {
+  core::StopRequested stop;
+  stop.grace = grace;
+  stop.reason = std::move(reason);
+  post(stop);
+}
+
+control::StatusReport Supervisor::report() const {
+  control::StatusReport report;
+  report.service = core_->status(now());
+  for (core::ChildId child = 0; child < service_.children.size(); ++child) {
+    report.usage.push_back(usage_of(child));
+  }
+  report.warnings = setup_.remarks();
+  report.log_directory = paths_.log;
+  report.supervisor_pid = ::getpid();
+  return report;
+}
+
+control::ChildUsage Supervisor::usage_of(core::ChildId child) const {
+  control::ChildUsage usage;
+  const config::Limits& limits = service_.children[child].limits;
+  if (limits.memory) usage.memory_limit_bytes = limits.memory->value;
+  if (limits.cpu) usage.cpu_limit = limits.cpu->value / 1000.0;
+  const auto used = children_.usage(child);
+  if (!used || !cgroups_->can_track()) return usage;
+  usage.memory_bytes = used->memory_bytes;
+  usage.cpu_seconds = static_cast<double>(used->cpu_microseconds) / 1e6;
+  usage.processes = used->pids;
+  return usage;
+}
+
 void Supervisor::publish(bool is_ready) {
   if (is_ready && !has_told_ready_) {
     parent_.ready();
@@ -236,9 +268,9 @@ void Supervisor::tell_parent() {
 void Supervisor::finish(const core::Finish& action) {
   children_.close();
   if (!cgroups_->remove_base()) log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());
-  if (auto written = write_receipt(paths_.state + "/last-stop.json", action); !written) {
-    log::warn("{}", written.error().message());
-  }
+  const std::string receipt = control::to_json(action.receipt) + "\n";
+  auto written = write_file_atomically(paths_.state + "/last-stop.json", receipt, 0640);
+  if (!written) log::warn("cannot keep the receipt: {}", written.error().message());
   ::unlink(paths_.state_file().c_str());
   ::unlink((paths_.accepted_directory() + "/" + service_.name() + ".toml").c_str());
   ::rmdir(paths_.accepted_directory().c_str());

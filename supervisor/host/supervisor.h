@@ -10,6 +10,7 @@
 #include "config/service.h"
 #include "runtime/loop.h"
 #include "runtime/notify.h"
+#include "supervisor/control/status_report.h"
 #include "supervisor/core/core.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/children.h"
@@ -31,12 +32,8 @@ class Supervisor {
   Result<void> start();
 
   // For the control socket.
-  core::ServiceStatus status() const { return core_->status(now()); }
-  const core::Core& core() const { return *core_; }
-  const config::Service& service() const { return service_; }
-  CgroupUsage usage(core::ChildId child) const { return children_.usage(child); }
-  std::vector<std::string> remarks() const { return setup_.remarks(); }
-  void post(core::Event event);
+  control::StatusReport report() const;
+  void stop(std::optional<Duration> grace, std::string reason);
   // Called once with the action Finish, before the loop stops.
   void on_finish(std::function<void(const core::Finish&)> callback) {
     on_finish_ = std::move(callback);
@@ -46,6 +43,8 @@ class Supervisor {
   struct Carrier;  // one overload per action
 
   MonotonicTime now() const { return clock_.now(); }
+  void post(core::Event event);
+  control::ChildUsage usage_of(core::ChildId child) const;
   void restore_or_create();
   std::optional<core::Snapshot> read_snapshot() const;
   void write_state();
