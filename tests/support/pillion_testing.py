@@ -426,11 +426,9 @@ class Service:
         return json.loads(result.stdout)
 
     def child(self, name):
-        """The status of one child by name, or None. Works for a list or a table of children."""
-        children = (self.status() or {}).get("children") or {}
-        if isinstance(children, dict):
-            return children.get(name)
-        return next((child for child in children if child.get("name") == name), None)
+        """The status of one child by name, or None."""
+        children = (self.status() or {}).get("children") or []
+        return next((child for child in children if child["name"] == name), None)
 
     def is_ready(self):
         """True when `status` calls the service ready; an early exit of `pillion run` fails the test."""
@@ -438,7 +436,7 @@ class Service:
             f"`pillion run` ended with {self.process.returncode}\n{self.describe()}")
         status = self.status() or {}
         self.remember_links()
-        return status if status.get("ready", status.get("is_ready")) else None
+        return status if status.get("ready") else None
 
     def wait_ready(self, timeout=READY_SECONDS):
         return self.wait_for(self.is_ready, timeout, f"{self.name} to be ready")

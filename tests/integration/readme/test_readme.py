@@ -4,6 +4,7 @@ A marker is the comment before a fenced block: `test: file NAME` writes it to NA
 with the programs in PATH, `test: background` runs it and goes on when the service is ready. Only the service's name
 and the host port are replaced, so that the scenario can run beside others.
 """
+import json
 import os
 import re
 
@@ -57,8 +58,8 @@ def test_a_newcomer_gets_the_service_of_the_readme_up_and_down(newcomer):
                 (workspace / adapt(argument)).write_text(text)
             elif kind == "background":
                 service = Program(["/bin/sh", "-c", f"cd {workspace} && exec {text}"], workspace, env=env)
-                wait_until(lambda: service.is_running() and '"ready":true' in run(
-                    ["pillion", "status", name, "--json"], env=env).stdout.replace(" ", ""), 60, "the service")
+                wait_until(lambda: json.loads(run(["pillion", "status", name, "--json"], env=env).stdout)["ready"],
+                           60, "the service to be ready")
             else:
                 output += run(["/bin/bash", "-ec", text], env=env, cwd=workspace, check=0).stdout
         assert service.wait() == 0
