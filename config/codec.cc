@@ -11,12 +11,20 @@ namespace {
 
 std::string key_of(std::string_view key) { return "`" + std::string(key) + "`"; }
 
+std::string number_text(double value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  return {text, end};
+}
+
 std::string shown(const Node& node) {
   switch (node.kind) {
     case Node::Kind::String:
       return "\"" + node.text + "\"";
     case Node::Kind::Integer:
       return std::to_string(node.integer);
+    case Node::Kind::Number:
+      return number_text(node.number);
     case Node::Kind::Boolean:
       return node.boolean ? "true" : "false";
     default:
@@ -37,22 +45,16 @@ std::optional<UserIds> own_user(std::string_view name) {
   return std::nullopt;
 }
 
-std::string number_text(double value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  return {text, end};
-}
-
 }  // namespace
 
 void report_kind(Reader& reader, const Node& node, std::string_view key, std::string_view legal) {
   if (node.is_bad) return;
-  const bool is_scalar = node.kind != Node::Kind::Array && node.kind != Node::Kind::Table;
   std::string found(describe(node.kind));
-  if (is_scalar && node.kind != Node::Kind::String)
-    found = "the " + found.substr(found.find(' ') + 1);
-  if (node.kind == Node::Kind::Integer || node.kind == Node::Kind::Boolean)
-    found += " " + shown(node);
+  if (node.kind == Node::Kind::String) found = shown(node);
+  const bool is_number = node.kind == Node::Kind::Integer || node.kind == Node::Kind::Number;
+  if (is_number || node.kind == Node::Kind::Boolean) {
+    found = "the " + found.substr(found.find(' ') + 1) + " " + shown(node);
+  }
   reader.error(node.position, key_of(key) + " cannot be " + found,
                {"it must be " + std::string(legal)});
 }
@@ -75,7 +77,7 @@ std::string range_text(std::string_view noun, const Rules& rules, double low, do
   const double from = std::max(rules.min, low);
   const double to = std::min(rules.max, high);
   std::string text(noun);
-  if (to >= high) return text + ", at least " + number_text(from);
+  if (to >= std::numeric_limits<int>::max()) return text + ", at least " + number_text(from);
   return text + " from " + number_text(from) + " to " + number_text(to);
 }
 

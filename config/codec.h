@@ -86,8 +86,7 @@ struct Codec<T> {
       return false;
     }
     if (!TextForm<T>::is_allowed(*parsed, rules)) {
-      reader.error(node.position, "`" + std::string(key) + "` is out of range",
-                   {"it must be " + TextForm<T>::range(rules)});
+      report_text(reader, node, key, TextForm<T>::range(rules));
       return false;
     }
     out = *parsed;
@@ -234,7 +233,8 @@ struct Codec<std::vector<T>> {
     type.kind = Type::Kind::List;
     type.element.push_back(Codec<T>::type(element_rules(rules)));
     type.name = "list";
-    type.legal = rules.form == Form::Command ? std::string(legal_form(rules.form)) : "a list";
+    type.legal = type.element.front().kind == Type::Kind::Table ? "a list of tables" : "a list";
+    if (rules.form == Form::Command) type.legal = legal_form(rules.form);
     return type;
   }
   static bool read(Reader& reader, const Node& node, std::string_view key, const Rules& rules,

@@ -35,7 +35,7 @@ void resolve_port(Reader& reader, const Node& node, const Child& child, const st
     return;
   }
   reader.missing(
-      position_of(node, path), "this probe or hook has no `port`",
+      position_of(node, path), tick(path.substr(0, path.find('.'))) + " has no `port`",
       {child.ports.empty() ? "give one, or declare the child's `ports`"
                            : "the child has several `ports`; say which by number or name"});
 }

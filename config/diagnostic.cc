@@ -1,7 +1,7 @@
 #include "config/diagnostic.h"
 
 #include <algorithm>
-#include <cstdio>
+#include "runtime/json_text.h"
 
 namespace pillion::config {
 namespace {
@@ -60,20 +60,9 @@ std::string underline(const Diagnostic& diagnostic) {
 }
 
 std::string json_quoted(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out.append({'\\', c});
-    } else if (byte < 0x20) {
-      char escape[8];
-      std::snprintf(escape, sizeof escape, "\\u%04x", static_cast<unsigned>(byte));
-      out += escape;
-    } else {
-      out.push_back(c);
-    }
-  }
-  return out + "\"";
+  std::string out;
+  append_json_string(out, text);
+  return out;
 }
 
 }  // namespace

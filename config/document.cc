@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kSyntaxErrorsMax = 20;
 // Key of the table that stands for a table whose header could not be read.
-constexpr std::string_view kSkippedTable = "~skipped";
+constexpr std::string_view kSkippedTable = "\x01skipped";
 
 Position position_of(const toml::source_region& region) {
   Position position{region.begin.line, region.begin.column, 1};

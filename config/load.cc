@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/file_layout.h"
+#include "config/parse_units.h"
 #include "config/reader.h"
 #include "config/render.h"
 #include "config/schema.h"
@@ -40,7 +41,10 @@ void check_name(Reader& reader, const Node& root, const std::string& filename,
   const Position at = position_of(root, "service.name");
   const Node* section = root.find("service");
   if (section == nullptr || section->find("name") == nullptr) {
-    if (check_form(Form::Name, reader, at, "the file's name", stem)) settings.name = stem;
+    settings.name = stem;
+    if (is_child_name(stem)) return;
+    reader.error({}, "the file's name \"" + stem + "\" cannot be the service's name",
+                 {"set `name` in [service]: " + std::string(legal_form(Form::Name))});
     return;
   }
   if (filename.starts_with(kSystemDirectory) && settings.name != stem && !settings.name.empty()) {

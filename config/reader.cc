@@ -163,6 +163,13 @@ std::string_view nearest(std::string_view name, const std::vector<std::string_vi
       best_distance = candidate_distance;
     }
   }
+  if (!best.empty() || name.size() < 4) return best;
+  // Shortened or lengthened: `workingdir`, `grace`.
+  for (const std::string_view candidate : candidates) {
+    const bool is_part = candidate.find(name) != std::string_view::npos;
+    const std::size_t shared = std::min<std::size_t>(name.size(), 6);
+    if (is_part || candidate.substr(0, shared) == name.substr(0, 6)) return candidate;
+  }
   return best;
 }
 

@@ -28,6 +28,7 @@ class Reader {
 
   // "[app.startup_probe]", or "the file" at the top.
   std::string table_name() const;
+  bool is_at_top() const { return path_.empty(); }
   std::string_view source_line(std::size_t line) const;
 
   // Names the table being read while it lives.

@@ -59,6 +59,23 @@ std::string_view without_preamble(std::string_view message) {
   return colon == std::string_view::npos ? message : message.substr(colon + 2);
 }
 
+bool ends_a_line(std::string_view line, std::size_t column) { return column > line.size(); }
+
+// toml++'s wording, made fit for people.
+std::string reworded(std::string_view message, std::string_view line, std::size_t column) {
+  const bool is_control = message.find("control characters other than TAB") != std::string::npos;
+  if (is_control && ends_a_line(line, column)) return "this string is not closed";
+  if (message.find("utf-8") != std::string::npos) return "this is not valid UTF-8";
+  std::string text(message);
+  if (const std::size_t at = text.find("'\\n'"); at != std::string::npos) {
+    text.replace(at, 4, "the end of the line");
+  }
+  if (!text.empty() && text.front() >= 'A' && text.front() <= 'Z') {
+    text.front() = static_cast<char>(text.front() - 'A' + 'a');
+  }
+  return text;
+}
+
 // The name in "cannot redefine existing string 'user'", empty for other messages.
 std::string_view redefined_name(std::string_view message) {
   if (!message.starts_with("cannot redefine")) return {};
@@ -136,12 +153,18 @@ Diagnostic Recovery::take_out(Position at, std::string_view parser_message) {
   }
 
   const std::string_view name = redefined_name(message);
-  Diagnostic result = diagnostic(
-      at, name.empty() ? std::string(message) : "`" + std::string(name) + "` is defined twice");
+  if (const std::size_t key = lines_[line - 1].find(name);
+      !name.empty() && key != std::string::npos) {
+    at = {line, key + 1, name.size()};
+  }
+  Diagnostic result =
+      diagnostic(at, name.empty() ? reworded(message, lines_[at.line - 1], at.column)
+                                  : "`" + std::string(name) + "` is defined twice");
   const std::size_t first = name.empty() ? 0 : first_definition(line);
   if (first != 0) result.notes.push_back("first defined on line " + std::to_string(first));
   if (is_header(lines_[line - 1])) {
-    lines_[line - 1] = "[\"" + skipped_table_ + std::to_string(skipped_count_++) + "\"]";
+    lines_[line - 1] =
+        "[\"\\u0001" + skipped_table_.substr(1) + std::to_string(skipped_count_++) + "\"]";
   } else {
     blank(line, line);
   }

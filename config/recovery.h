@@ -13,7 +13,8 @@ namespace pillion::config {
 
 class Recovery {
  public:
-  // `skipped_table` is the key under which tables with an unreadable header are parked.
+  // `skipped_table` starts the keys under which tables with an unreadable header are parked; its
+  // first character is U+0001, which nobody writes.
   Recovery(std::string_view text, std::string filename, std::string_view skipped_table);
 
   // What to parse next. Lines keep their numbers.

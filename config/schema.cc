@@ -7,6 +7,8 @@
 namespace pillion::config {
 namespace {
 
+constexpr std::size_t kKeysListedMax = 12;
+
 std::vector<std::string_view> keys_of(const TableSchema& schema) {
   std::vector<std::string_view> keys;
   for (const Field& field : schema.fields) keys.push_back(field.key);
@@ -20,10 +22,29 @@ void report_unknown_keys(const TableSchema& schema, Reader& reader, const Node& 
     const std::string_view near = nearest(entry.key, keys);
     std::vector<std::string> notes;
     if (!near.empty()) notes.push_back("did you mean `" + std::string(near) + "`?");
-    if (near.empty()) notes.push_back("known keys are " + list_names(keys, "and"));
-    reader.error(entry.position, "unknown key `" + entry.key + "` in " + reader.table_name(),
-                 std::move(notes));
+    if (near.empty() && keys.size() <= kKeysListedMax) {
+      notes.push_back("known are " + list_names(keys, "and"));
+    }
+    const std::string what = reader.is_at_top() && entry.value.kind == Node::Kind::Table
+                                 ? "unknown table [" + entry.key + "]"
+                                 : "unknown key `" + entry.key + "` in " + reader.table_name();
+    reader.error(entry.position, what, std::move(notes));
   }
+}
+
+void report_missing(const Field& field, Reader& reader, const Node& node) {
+  const std::string key(field.key);
+  if (reader.is_at_top()) {
+    const bool is_table = field.type.kind == Type::Kind::Table;
+    const std::string what =
+        is_table ? "there is no [" + key + "] table" : "`" + key + "` is missing";
+    reader.missing({}, what,
+                   {is_table ? std::string(field.doc) : "it must be " + field.type.legal});
+    return;
+  }
+  std::vector<std::string> notes;
+  if (!field.type.legal.empty()) notes.push_back("it must be " + field.type.legal);
+  reader.missing(node.position, reader.table_name() + " needs `" + key + "`", std::move(notes));
 }
 
 void check_choice(const Choice& choice, Reader& reader, const Node& node) {
@@ -39,7 +60,8 @@ void check_choice(const Choice& choice, Reader& reader, const Node& node) {
     reader.error(given[i]->position,
                  "both `" + given[0]->key + "` and `" + given[i]->key + "` are set in " +
                      reader.table_name(),
-                 {"set exactly one of " + list_names(choice.keys, "and")});
+                 {(choice.is_required ? "set exactly one of " : "set at most one of ") +
+                  list_names(choice.keys, "and")});
   }
 }
 
@@ -152,11 +174,7 @@ void read_table(const TableSchema& schema, Reader& reader, const Node& node, voi
   for (const Field& field : schema.fields) {
     const Entry* entry = node.find_entry(field.key);
     if (entry == nullptr) {
-      if (field.rules.required) {
-        reader.missing(
-            node.position, reader.table_name() + " needs `" + std::string(field.key) + "`",
-            {field.type.legal.empty() ? std::string(field.doc) : "it is " + field.type.legal});
-      }
+      if (field.rules.required) report_missing(field, reader, node);
       continue;
     }
     const Reader::Scope scope(reader, field.key);
@@ -185,6 +203,13 @@ bool has_default(const TableSchema& schema, const Field& field, const void* obje
     return write_document(holder);
   };
   return text(object) == text(schema.make_default().get());
+}
+
+void check_table_name(Reader& reader, const Entry& entry, std::string_view key) {
+  if (is_child_name(entry.key)) return;
+  reader.error(entry.position,
+               "`" + entry.key + "` cannot name a table [" + std::string(key) + ".NAME]",
+               {"a name is " + std::string(legal_form(Form::Name))});
 }
 
 std::string_view legal_form(Form form) {

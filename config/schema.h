@@ -121,6 +121,9 @@ bool has_default(const TableSchema& schema, const Field& field, const void* obje
 bool check_form(Form form, Reader& reader, const Position& at, std::string_view key,
                 std::string_view text);
 
+// Checks the NAME of a table [key.NAME].
+void check_table_name(Reader& reader, const Entry& entry, std::string_view key);
+
 // What a string of this form must be, for notes and the reference page.
 std::string_view legal_form(Form form);
 

@@ -126,7 +126,8 @@ template<>
 const TableSchema& schema_of<ChildPort>() {
   static const TableSchema schema =
       TableBuilder<ChildPort>("Port", "A port that the child listens on.")
-          .field("name", &ChildPort::name, "For probes, logs and metrics.", {.form = Form::Name})
+          .field("name", &ChildPort::name, "For probes, logs and metrics.",
+                 {.form = Form::Name, .hide_default = true})
           .field("port", &ChildPort::port, "The number.", {.required = true})
           .field("protocol", &ChildPort::protocol,
                  "What is spoken on it; saying so spares the proxy guessing.")
@@ -213,7 +214,16 @@ const TableSchema& schema_of<Child>() {
                  "Exit code to action, such as `{ 42 = \"restart_all\" }`.")
           .field("output_log", &Child::output_log, "Captured output.")
           .exactly_one({"use", "command"})
-          .finish(check_child)
+          .finish([](Reader& reader, const Node& node, Child& child) {
+            // Without a `config` table the component still needs what is required in it.
+            if (child.use && node.find("config") == nullptr) {
+              const Reader::Scope scope(reader, "config");
+              Node empty = Node::table();
+              empty.position = node.position;
+              read_config(reader, empty, &child);
+            }
+            check_child(reader, node, child);
+          })
           .done();
   return schema;
 }

@@ -10,10 +10,9 @@ constexpr std::string_view kPort =
 constexpr Rules kDefaultPort{.computed_default = "the child's only port"};
 
 void check_probe(Reader& reader, const Node& node, Probe& probe) {
-  if (probe.period < probe.timeout) {
-    const Node* timeout = node.find("timeout");
-    reader.warning(timeout != nullptr ? timeout->position : node.position,
-                   "the probe's `timeout` is longer than its `period`",
+  const Node* timeout = node.find("timeout");
+  if (timeout != nullptr && probe.period < probe.timeout) {
+    reader.warning(timeout->position, "the probe's `timeout` is longer than its `period`",
                    {"a probe never overlaps itself, so it will run less often than `period` says"});
   }
 }

@@ -103,7 +103,7 @@ class TableBuilder {
       return;
     }
     for (const Entry& entry : node.entries) {
-      check_form(Form::Name, reader, entry.position, key, entry.key);
+      check_table_name(reader, entry, key);
       const Reader::Scope scope(reader, entry.key);
       E element{};
       element.name = entry.key;

@@ -24,10 +24,11 @@ class ServiceCheck {
 
   void run() {
     check_names();
+    check_roles();
     check_after();
     check_mounts();
     check_volumes();
-    check_child_ports();
+    check_ports();
     check_publish();
     check_users();
     check_network();
@@ -62,12 +63,15 @@ class ServiceCheck {
   }
 
   void check_names();
+  void check_roles();
   void check_after();
   void check_after_entry(std::size_t child, std::size_t entry);
   std::vector<std::size_t> path_between(std::size_t from, std::size_t to) const;
   void check_mounts();
   void check_volumes();
-  void check_child_ports();
+  void check_ports();
+  void claim_port(const Child& child, Port port, bool is_udp, const std::string& path);
+  void claim_listeners(const Child& child, const ProxyConfig& proxy);
   void check_publish();
   void check_users();
   void check_network();
@@ -78,6 +82,11 @@ class ServiceCheck {
   const Service& service_;
   std::vector<std::vector<std::size_t>> dependencies_;
   std::set<std::set<std::size_t>> known_cycles_;
+  struct PortHolder {
+    const Child* child;
+    std::string name;
+  };
+  std::map<std::pair<Port, bool>, PortHolder> port_holders_;
 };
 
 void ServiceCheck::check_names() {
@@ -88,6 +97,36 @@ void ServiceCheck::check_names() {
     reader_.error(at(child), "two children are named " + tick(child.name),
                   {"the other one is " + table_of(*other->second) +
                    "; names are unique across roles, and `app` is the app's"});
+  }
+}
+
+Role usual_role(Component component) {
+  switch (component) {
+    case Component::Logs:
+    case Component::Metrics:
+      return Role::Adapter;
+    case Component::Secrets:
+    case Component::Egress:
+      return Role::Ambassador;
+    case Component::Proxy:
+      break;
+  }
+  return Role::Sidecar;
+}
+
+void ServiceCheck::check_roles() {
+  for (const Child& child : service_.children) {
+    if (!child.use) continue;
+    const std::string use(name_of(*child.use));
+    const std::string usual(name_of(usual_role(*child.use)));
+    const Position position = at(child, "use");
+    if (child.role == Role::App || child.role == Role::Init) {
+      reader_.error(position, table_of(child) + " cannot use the component " + tick(use),
+                    {"it is a helper: declare it as [" + usual + ".NAME]"});
+    } else if (child.role != usual_role(*child.use)) {
+      reader_.warning(position, tick(use) + " is usually declared as [" + usual + ".NAME]",
+                      {"the role decides when it starts and stops"});
+    }
   }
 }
 
@@ -144,7 +183,7 @@ void ServiceCheck::check_after_entry(std::size_t index, std::size_t entry) {
   if (other->role > child.role) {
     notes.push_back("children start in the order init, adapters, ambassadors, sidecars, app");
   }
-  reader_.error(position, "a cycle: no child of it could ever start", std::move(notes));
+  reader_.error(position, "a cycle of children that wait for each other", std::move(notes));
 }
 
 void ServiceCheck::check_mounts() {
@@ -180,41 +219,40 @@ void ServiceCheck::check_volumes() {
   }
 }
 
-// All children share the network namespace, so a port can belong to one of them.
-void ServiceCheck::check_child_ports() {
-  std::map<std::pair<Port, bool>, std::string> used;
-  const auto claim = [&](Port port, bool is_udp, const std::string& who, const Position& position) {
-    const auto [other, is_new] = used.emplace(std::pair(port, is_udp), who);
-    if (is_new) return;
-    reader_.error(position, "port " + std::to_string(port) + " is used twice",
-                  {other->second + " has it already"});
-  };
+// All children share the network namespace, so a port can belong to one of them. Two listeners of
+// one component were compared when its table was read.
+void ServiceCheck::claim_port(const Child& child, Port port, bool is_udp, const std::string& path) {
+  if (port == 0) return;
+  const std::string listener = path.starts_with("config.") ? tick(path) + " of " : "";
+  const auto [holder, is_new] = port_holders_.emplace(
+      std::pair(port, is_udp), PortHolder{&child, listener + table_of(child)});
+  const bool is_compared = holder->second.child == &child && !listener.empty();
+  if (is_new || is_compared) return;
+  reader_.error(at(child, path), "port " + std::to_string(port) + " is used twice",
+                {holder->second.name + " has it already"});
+}
+
+void ServiceCheck::claim_listeners(const Child& child, const ProxyConfig& proxy) {
+  claim_port(child, proxy.inbound.listen.port, false, "config.inbound.listen");
+  claim_port(child, proxy.outbound.listen.port, false, "config.outbound.listen");
+  claim_port(child, proxy.health.listen.port, false, "config.health.listen");
+  claim_port(child, proxy.prometheus.listen.port, false, "config.prometheus.listen");
+  claim_port(child, proxy.admin.listen.port, false, "config.admin.listen");
+  for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
+    claim_port(child, proxy.explicit_listeners[i].listen.port, false,
+               "config.explicit." + std::to_string(i) + ".listen");
+  }
+}
+
+void ServiceCheck::check_ports() {
   for (const Child& child : service_.children) {
     if (const auto* proxy = std::get_if<ProxyConfig>(&child.config)) {
-      const auto add = [&](const SocketAddress& listen, const std::string& path) {
-        claim(listen.port, false, tick("config." + path) + " of " + table_of(child),
-              at(child, "config." + path));
-      };
-      if (child.role != Role::Sidecar || service_.network.mode == NetworkMode::Sealed) continue;
-      add(proxy->inbound.listen, "inbound.listen");
-      add(proxy->outbound.listen, "outbound.listen");
-      add(proxy->health.listen, "health.listen");
-      add(proxy->prometheus.listen, "prometheus.listen");
-      add(proxy->admin.listen, "admin.listen");
-      for (std::size_t i = 0; i < proxy->explicit_listeners.size(); ++i) {
-        add(proxy->explicit_listeners[i].listen, "explicit." + std::to_string(i) + ".listen");
-      }
-    } else if (const auto* secrets = std::get_if<SecretsConfig>(&child.config)) {
-      if (secrets->vault && secrets->proxy.enabled) {
-        claim(secrets->proxy.listen.port, false,
-              tick("config.proxy.listen") + " of " + table_of(child),
-              at(child, "config.proxy.listen"));
-      }
+      claim_listeners(child, *proxy);
     } else if (const auto* egress = std::get_if<EgressConfig>(&child.config)) {
-      if (egress->listen.port != 0) {
-        claim(egress->listen.port, false, tick("config.listen") + " of " + table_of(child),
-              at(child, "config.listen"));
-      }
+      claim_port(child, egress->listen.port, false, "config.listen");
+    } else if (const auto* secrets = std::get_if<SecretsConfig>(&child.config)) {
+      const bool has_proxy = secrets->vault && secrets->proxy.enabled;
+      if (has_proxy) claim_port(child, secrets->proxy.listen.port, false, "config.proxy.listen");
     }
   }
   for (const Child& child : service_.children) {
@@ -222,10 +260,7 @@ void ServiceCheck::check_child_ports() {
     for (std::size_t i = 0; i < child.ports.size(); ++i) {
       const ChildPort& port = child.ports[i];
       const std::string path = "ports." + std::to_string(i);
-      if (port.port != 0) {
-        claim(port.port, port.protocol == AppProtocol::Udp, table_of(child),
-              at(child, path + ".port"));
-      }
+      claim_port(child, port.port, port.protocol == AppProtocol::Udp, path + ".port");
       if (!port.name.empty() && !names.insert(port.name).second) {
         reader_.error(at(child, path + ".name"), "two ports are named " + tick(port.name));
       }
@@ -286,11 +321,12 @@ void ServiceCheck::check_users() {
 
 void ServiceCheck::check_network() {
   const Network& network = service_.network;
-  // A sidecar by `command` (Envoy, say) may be the proxy too: it listens on the same ports.
-  const bool has_proxy = !service_.with_role(Role::Sidecar).empty();
+  // Any sidecar may be a proxy: users run Envoy too.
+  const bool has_sidecar = !service_.with_role(Role::Sidecar).empty() ||
+                           service_.using_component(Component::Proxy) != nullptr;
   for (const auto& [key, is_on] : {std::pair("inbound", network.intercept.inbound),
                                    std::pair("outbound", network.intercept.outbound)}) {
-    if (!is_on || has_proxy) continue;
+    if (!is_on || has_sidecar) continue;
     reader_.missing(in_network("intercept." + std::string(key)),
                     tick("intercept." + std::string(key)) + " needs a proxy",
                     {"add a sidecar: [sidecar.proxy] with use = \"proxy\""});
