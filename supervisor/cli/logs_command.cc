@@ -1,0 +1,163 @@
+#include "supervisor/cli/logs_command.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "config/parse_units.h"
+#include "runtime/json_text.h"
+#include "supervisor/cli/cli.h"
+#include "supervisor/cli/log_files.h"
+#include "supervisor/cli/log_records.h"
+#include "supervisor/cli/running_services.h"
+#include "supervisor/cli/text_table.h"
+#include "supervisor/host/service_paths.h"
+
+namespace pillion::supervisor::cli {
+
+namespace {
+
+// How long a new line may wait to be shown while following.
+constexpr int kFollowPeriodMs = 100;
+
+// A record that is kept until all of its round can be sorted.
+struct Line {
+  WallTime time;
+  std::size_t child = 0;
+  std::string text;  // the whole record
+  std::uint64_t generation = 0;
+};
+
+class LogView {
+ public:
+  LogView(const LogsOptions& options, std::string directory)
+      : options_(options), directory_(std::move(directory)) {}
+
+  // False when there is nothing to show and never will be.
+  bool open() {
+    children_ = list_logged_children(directory_);
+    if (!options_.child.empty()) {
+      const bool is_there =
+          std::find(children_.begin(), children_.end(), options_.child) != children_.end();
+      if (!is_there && !options_.is_following) return false;
+      children_ = {options_.child};
+    }
+    for (const std::string& child : children_) {
+      followers_.push_back(std::make_unique<LogFollower>(directory_, child));
+    }
+    return options_.is_following || !children_.empty();
+  }
+
+  const std::vector<std::string>& children() const { return children_; }
+
+  void show_round(bool is_first) {
+    std::vector<Line> lines;
+    for (std::size_t child = 0; child < followers_.size(); ++child) {
+      followers_[child]->read([&](std::string_view text) {
+        const auto record = parse_log_record(text);
+        if (!record || (options_.since && record->time < *options_.since)) return;
+        lines.push_back({record->time, child, std::string(text), record->generation});
+      });
+    }
+    if (options_.is_previous) keep_previous_generation(lines);
+    std::stable_sort(lines.begin(), lines.end(),
+                     [](const Line& a, const Line& b) { return a.time < b.time; });
+    std::size_t first = 0;
+    if (is_first && options_.tail && lines.size() > *options_.tail) {
+      first = lines.size() - *options_.tail;
+    }
+    for (std::size_t i = first; i < lines.size(); ++i) print(lines[i]);
+    std::fflush(stdout);
+  }
+
+ private:
+  static void keep_previous_generation(std::vector<Line>& lines) {
+    std::map<std::size_t, std::pair<std::uint64_t, std::uint64_t>> last_two;  // last, before it
+    for (const Line& line : lines) {
+      auto& [last, before] = last_two[line.child];
+      if (line.generation > last) {
+        before = last;
+        last = line.generation;
+      }
+    }
+    std::erase_if(lines, [&](const Line& line) {
+      return line.generation == 0 || line.generation != last_two[line.child].second;
+    });
+  }
+
+  void print(const Line& line) const {
+    const auto record = parse_log_record(line.text);
+    if (!record) return;
+    const std::string& child = children_[line.child];
+    if (options_.is_json) {
+      std::string json = fmt::format(R"({{"time":"{}","child":"{}","stream":"{}","generation":{},)",
+                                     record->time_text, child, record->stream, record->generation);
+      json += R"("text":)";
+      append_json_string(json, record->text);
+      fmt::print("{}{}\n", json, "}");
+      return;
+    }
+    if (children_.size() > 1) {
+      static constexpr Colour kColours[] = {Colour::Cyan, Colour::Green, Colour::Yellow,
+                                            Colour::Bold};
+      fmt::print("{} ",
+                 paint(fmt::format("{:<{}}", child, name_width()),
+                       kColours[line.child % std::size(kColours)], wants_colour(STDOUT_FILENO)));
+    }
+    std::fwrite(record->text.data(), 1, record->text.size(), stdout);
+    if (!record->is_partial || children_.size() > 1) std::fputc('\n', stdout);
+  }
+
+  std::size_t name_width() const {
+    std::size_t width = 0;
+    for (const std::string& child : children_) width = std::max(width, child.size());
+    return width;
+  }
+
+  const LogsOptions& options_;
+  std::string directory_;
+  std::vector<std::string> children_;
+  std::vector<std::unique_ptr<LogFollower>> followers_;
+};
+
+}  // namespace
+
+std::optional<WallTime> parse_since(const std::string& text, WallTime now) {
+  if (const auto ago = config::parse_duration(text)) return now - *ago;
+  return parse_time(text);
+}
+
+int show_logs(const LogsOptions& options) {
+  const std::string service = service_name_of(options.name);
+  const std::string directory = host::service_paths(service).log;
+  LogView view(options, directory);
+  if (!view.open()) {
+    if (view.children().empty()) {
+      fmt::print(stderr, "pillion: no output of \"{}\" in {}; `pillion status` lists what runs\n",
+                 service, directory);
+    } else {
+      std::string names;
+      for (const auto& child : view.children()) names += (names.empty() ? "" : ", ") + child;
+      fmt::print(stderr, "pillion: \"{}\" has no child \"{}\" with output; there are: {}\n",
+                 service, options.child, names);
+    }
+    return kExitFailed;
+  }
+  view.show_round(true);
+  while (options.is_following) {
+    // Ends by a signal, or when nobody reads any more.
+    pollfd reader{STDOUT_FILENO, 0, 0};
+    ::poll(&reader, 1, kFollowPeriodMs);
+    if ((reader.revents & (POLLERR | POLLHUP)) != 0 || std::ferror(stdout)) return kExitOk;
+    view.show_round(false);
+  }
+  return kExitOk;
+}
+
+}  // namespace pillion::supervisor::cli

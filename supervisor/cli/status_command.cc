@@ -1,0 +1,198 @@
+#include "supervisor/cli/status_command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "supervisor/cli/cli.h"
+#include "supervisor/cli/running_services.h"
+#include "supervisor/cli/text_table.h"
+#include "supervisor/control/request.h"
+
+namespace pillion::supervisor::cli {
+
+namespace {
+
+// The supervisor answers within a loop round; a restart of it takes about a second.
+constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
+
+const char* role_word(core::Role role) {
+  switch (role) {
+    case core::Role::Init:
+      return "init";
+    case core::Role::Adapter:
+      return "adapter";
+    case core::Role::Ambassador:
+      return "ambassador";
+    case core::Role::Sidecar:
+      return "sidecar";
+    case core::Role::App:
+      return "app";
+  }
+  return "?";
+}
+
+Colour state_colour(const core::ChildStatus& child) {
+  switch (child.state) {
+    case core::ChildState::Running:
+      return child.is_ready ? Colour::Green : Colour::Yellow;
+    case core::ChildState::Completed:
+    case core::ChildState::Stopped:
+      return Colour::Dim;
+    case core::ChildState::Failed:
+    case core::ChildState::Stuck:
+    case core::ChildState::Backoff:
+      return Colour::Red;
+    default:
+      return Colour::Yellow;
+  }
+}
+
+std::string memory_cell(const control::ChildUsage& usage) {
+  if (!usage.memory_bytes) return "-";
+  std::string text = format_bytes(*usage.memory_bytes);
+  if (usage.memory_limit_bytes) text += "/" + format_bytes(*usage.memory_limit_bytes);
+  return text;
+}
+
+std::string cpu_cell(const control::ChildUsage& usage) {
+  if (!usage.cpu_seconds) return "-";
+  std::string text = fmt::format("{:.2f}s", *usage.cpu_seconds);
+  if (usage.cpu_limit) text += fmt::format("/{:g}", *usage.cpu_limit);
+  return text;
+}
+
+std::string why_cell(const core::ChildStatus& child) {
+  if (!child.why.empty()) return child.why;
+  // What ended the generation before is worth a word while it is fresh.
+  if (child.restarts > 0 && child.last_exit) {
+    return fmt::format("last: {}", child.last_exit->describe());
+  }
+  return child.status_text;
+}
+
+}  // namespace
+
+std::string render_status(const control::StatusReport& report, bool with_colour) {
+  const core::ServiceStatus& service = report.service;
+  std::string out = paint(service.name, Colour::Bold, with_colour) + "  ";
+  out += fmt::format("{}, ", core::to_string(service.state));
+  out += paint(service.is_ready ? "ready" : "not ready",
+               service.is_ready ? Colour::Green : Colour::Yellow, with_colour);
+  out += fmt::format(", up {}", format_duration(service.up_for));
+  if (service.stop_deadline_in) {
+    out += fmt::format(", at most {} left", format_duration(*service.stop_deadline_in));
+  }
+  out += '\n';
+  if (!service.why.empty()) out += fmt::format("  {}\n", service.why);
+
+  std::vector<std::vector<Cell>> rows = {{{"CHILD", Colour::Dim},
+                                          {"ROLE", Colour::Dim},
+                                          {"STATE", Colour::Dim},
+                                          {"READY", Colour::Dim},
+                                          {"RESTARTS", Colour::Dim},
+                                          {"PID", Colour::Dim},
+                                          {"MEMORY", Colour::Dim},
+                                          {"CPU", Colour::Dim},
+                                          {"WHY", Colour::Dim}}};
+  for (std::size_t i = 0; i < service.children.size(); ++i) {
+    const core::ChildStatus& child = service.children[i];
+    const control::ChildUsage usage =
+        i < report.usage.size() ? report.usage[i] : control::ChildUsage{};
+    rows.push_back({{child.name},
+                    {role_word(child.role)},
+                    {std::string(core::to_string(child.state)), state_colour(child)},
+                    {child.role == core::Role::Init ? "-"
+                     : child.is_ready               ? "yes"
+                                                    : "no"},
+                    {std::to_string(child.restarts)},
+                    {child.pid == 0 ? "-" : std::to_string(child.pid)},
+                    {memory_cell(usage)},
+                    {cpu_cell(usage)},
+                    {why_cell(child)}});
+  }
+  out += render_table(rows, "  ", with_colour);
+  for (const std::string& warning : report.warnings) {
+    out += fmt::format("  {} {}\n", paint("note:", Colour::Yellow, with_colour), warning);
+  }
+  return out;
+}
+
+int show_status(const StatusOptions& options) {
+  const bool is_list = options.names.size() != 1;
+  const auto names = options.names.empty() ? list_services() : options.names;
+  if (names.empty() && !options.is_json) {
+    std::puts("no service is running here; start one with `pillion run FILE`");
+    return kExitOk;
+  }
+  int exit_code = kExitOk;
+  std::string json;
+  bool is_first = true;
+  for (const std::string& name : names) {
+    auto client = connect_to(name);
+    // A directory that a crashed service left is no news when all were asked for.
+    if (!client && options.names.empty()) continue;
+    auto answer = client ? client->ask(control::to_json(control::Request{}), kAnswerTimeout)
+                         : Result<std::string>(fail(client.error()));
+    auto report = answer ? control::parse_status_report(*answer)
+                         : Result<control::StatusReport>(fail(answer.error()));
+    if (!report) {
+      fmt::print(stderr, "pillion: {}\n", report.error().message());
+      exit_code = exit_code_of(report.error());
+      continue;
+    }
+    if (options.is_json) {
+      json += (is_first ? "" : ",") + *answer;
+    } else {
+      fmt::print("{}{}", is_first ? "" : "\n", render_status(*report, wants_colour(STDOUT_FILENO)));
+    }
+    is_first = false;
+  }
+  if (options.is_json && (is_list || !json.empty())) {
+    fmt::print("{}{}{}\n", is_list ? "[" : "", json, is_list ? "]" : "");
+  }
+  return exit_code;
+}
+
+namespace {
+
+// {"receipt":{…}} → the object inside; empty for any other reply.
+std::string receipt_of(const std::string& reply) {
+  constexpr std::string_view prefix = R"({"receipt":)";
+  if (reply.compare(0, prefix.size(), prefix) != 0 || reply.back() != '}') return {};
+  return reply.substr(prefix.size(), reply.size() - prefix.size() - 1);
+}
+
+}  // namespace
+
+int stop_service(const StopOptions& options) {
+  const auto complain = [](const Error& error) {
+    fmt::print(stderr, "pillion: {}\n", error.message());
+    return exit_code_of(error);
+  };
+  auto client = connect_to(options.name);
+  if (!client) return complain(client.error());
+  const control::Request request{control::Command::Stop, options.grace};
+  auto reply = client->ask(control::to_json(request), kAnswerTimeout);
+  if (!reply) return complain(reply.error());
+  if (const auto refusal = control::parse_error(*reply)) return complain(Error(*refusal));
+  // A stop has a deadline of its own; ours only guards against a supervisor that hangs.
+  while (receipt_of(*reply).empty()) {
+    reply = client->receive(std::chrono::hours(24));
+    if (!reply) {
+      return complain(Error("the service ended without a receipt: " + reply.error().message()));
+    }
+  }
+  const std::string json = receipt_of(*reply);
+  if (options.is_json) {
+    fmt::print("{}\n", json);
+    return kExitOk;
+  }
+  const auto receipt = control::parse_receipt(json);
+  if (!receipt) return complain(receipt.error());
+  fmt::print("{} {}", service_name_of(options.name), core::describe(*receipt));
+  return kExitOk;
+}
+
+}  // namespace pillion::supervisor::cli
