@@ -7,11 +7,14 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "config/diagnostic.h"
+#include "config/system_lookup.h"
 #include "netns/apply.h"
 #include "netns/inspect.h"
 #include "netns/namespace.h"
 #include "netns/plan.h"
 #include "netns/rules.h"
+#include "netns/wanted_from_service.h"
 
 namespace pillion::netns {
 namespace {
@@ -38,7 +41,17 @@ Result<std::string> read_stdin() {
   }
 }
 
+// Warnings of the file go to stderr; its errors are the result's.
+Result<Wanted> wanted_from_file(const std::string& path) {
+  auto loaded = config::load_service(path, config::system_load_options());
+  const std::string told = config::format_text(loaded.diagnostics);
+  if (!loaded.value) return fail("cannot load " + path + "\n" + told);
+  if (!loaded.diagnostics.empty()) std::fputs(told.c_str(), stderr);
+  return wanted_from_service(*loaded.value);
+}
+
 Result<Wanted> read_wanted(const CommandLine& line) {
+  if (!line.service_file.empty()) return wanted_from_file(line.service_file);
   if (!line.name.empty()) {
     return parse_wanted(fmt::format("{{\"service\": \"{}\"}}", line.name));
   }

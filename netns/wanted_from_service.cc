@@ -159,7 +159,8 @@ Wanted wanted_from_service(const config::Service& service) {
   wanted.mtu = static_cast<int>(network.mtu.value_or(0));
   wanted.intercept = intercept_of(service);
   const config::Child* proxy = service.using_component(config::Component::Proxy);
-  // Only our own proxy is handed the host's sockets; a sidecar by `command` gets translated traffic.
+  // Only our own proxy is handed the host's sockets; a sidecar by `command` gets translated
+  // traffic.
   const bool is_handed_over = network.intercept.inbound && proxy;
   for (const config::Publish& publish : network.publish) {
     add_published(publish, is_handed_over, wanted.publish);
