@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "adapters/logs/encode/timestamp.h"
 #include "runtime/json_text.h"
 
@@ -40,8 +42,15 @@ void Envelope::add(std::string_view key, std::string_view value) {
   rendered += ':';
   append_json_string(rendered, value);
   rendered += ',';
-  tail += rendered;
-  entries.push_back({std::string(key), std::move(rendered)});
+  const auto same = std::find_if(entries.begin(), entries.end(),
+                                 [&](const Entry& entry) { return entry.key == key; });
+  if (same != entries.end()) {
+    same->rendered = std::move(rendered);
+  } else if (entries.size() < kEntriesMax) {
+    entries.push_back({std::string(key), std::move(rendered)});
+  }
+  tail.clear();
+  for (const auto& entry : entries) tail += entry.rendered;
 }
 
 void RecordBuffer::grow(std::size_t bytes) {
@@ -124,6 +133,11 @@ std::uint64_t Encoder::safe_offset(std::uint64_t offset) const {
     if (state_.cri_is_joining[stream]) offset = std::min(offset, state_.cri_joined_offset[stream]);
   }
   return offset;
+}
+
+void Encoder::set_document_id(std::uint64_t identity) {
+  if (state_.envelope.id_base.empty()) return;
+  state_.envelope.id_prefix = fmt::format("{}{:016x}-", state_.envelope.id_base, identity);
 }
 
 std::string Encoder::take_choice() {

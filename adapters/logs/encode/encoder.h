@@ -50,7 +50,8 @@ class Encoder {
 
   Format active_format() const { return state_.active; }
   const EncodeCounters& counters() const { return state_.counters; }
-  void set_document_id_prefix(std::string prefix) { state_.envelope.id_prefix = std::move(prefix); }
+  // The identity of the source in document ids; does nothing when the envelope asks for none.
+  void set_document_id(std::uint64_t identity);
 
  private:
   EncodeState state_;

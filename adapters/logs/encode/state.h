@@ -42,6 +42,16 @@ struct EncodeCounters {
   std::uint64_t truncated = 0;
   std::uint64_t partial = 0;
   std::uint64_t invalid_utf8 = 0;
+
+  EncodeCounters& operator+=(const EncodeCounters& more) {
+    lines += more.lines;
+    records += more.records;
+    parse_failures += more.parse_failures;
+    truncated += more.truncated;
+    partial += more.partial;
+    invalid_utf8 += more.invalid_utf8;
+    return *this;
+  }
 };
 
 // What is written around the fields of every record.
@@ -50,17 +60,20 @@ struct Envelope {
     std::string key;
     std::string rendered;  // "key":value,
   };
-  std::string record_prefix;   // before each record: the action line of a bulk request
-  std::vector<Entry> entries;  // at most 32
-  std::string tail;            // all entries rendered
-  bool has_offset = false;     // log.offset
-  bool has_created = false;    // event.created
-  bool has_original = false;   // event.original
+  std::string record_prefix;  // before each record: the action line of a bulk request
+  static constexpr std::size_t kEntriesMax = 32;
+  std::vector<Entry> entries;
+  std::string tail;           // all entries rendered
+  bool has_offset = false;    // log.offset
+  bool has_created = false;   // event.created
+  bool has_original = false;  // event.original
   // When set, the record prefix is `{"OP":{"_id":"<identity>-<offset>"}}` in place of
   // record_prefix.
-  std::string id_prefix;  // up to and including the opening quote of the id
+  std::string id_base;    // up to and including the opening quote of the id; empty = no ids
+  std::string id_prefix;  // id_base, identity and dash; set by the encoder
   std::string id_suffix;
 
+  // Replaces an entry of the same key; beyond kEntriesMax does nothing.
   void add(std::string_view key, std::string_view value);
 };
 

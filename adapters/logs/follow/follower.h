@@ -1,0 +1,121 @@
+// Follows the files of one input: a path, or a pattern. Finds them, waits for those that are not
+// there yet, and keeps to the lines through every way of rotation.
+//
+// Rename: the old descriptor is read to its end and held until the file has not grown for
+// `rotate_wait` and nobody has it open for writing (as far as the kernel tells us); the successor
+// is opened at once. Copy and truncate: when the file shrank, or the bytes before our position
+// changed, a copy beside it with the same head is read to its end, then the file from its start.
+// Deletion: the descriptor is read to its end.
+//
+// Does no waiting of its own: the owner calls check() about once a second and after directory
+// events.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "adapters/logs/follow/followed_file.h"
+
+namespace pillion::logs {
+
+// How far a batch takes a file; acknowledged when the batch is delivered.
+struct FileMark {
+  std::shared_ptr<FollowedFile> file;  // shared: a batch in flight outlives the follower's interest
+  std::uint64_t offset = 0;
+  std::uint32_t epoch = 0;
+};
+
+struct FollowerOptions {
+  std::string pattern;  // absolute path; may hold * and ?
+  std::vector<std::string> exclude;
+  bool starts_at_end = false;  // of files that are there at the first start
+  Duration rotate_wait = std::chrono::seconds(5);
+  Duration partial_line_timeout = std::chrono::seconds(5);
+  std::size_t line_bytes_max = 1u << 20;
+  std::size_t files_max = 4096;
+  // The encoder of a file that is followed under `path`.
+  std::function<Encoder(const std::string& path)> make_encoder;
+};
+
+class Follower {
+ public:
+  Follower(FollowerOptions options, std::vector<FileCheckpoint> checkpoint);
+
+  // Looks at paths, sizes and timers.
+  void check(MonotonicTime now);
+  // A directory event: something happened to `name` in `directory`.
+  void on_event(const std::string& directory, std::string_view name, bool is_content_only);
+  void mark_all_dirty();
+
+  // Encodes what there is until `records` holds `records_bytes_max`, and adds marks for the files
+  // read. False when everything there is has been read.
+  bool read(ReadBuffer& buffer, RecordBuffer& records, std::size_t records_bytes_max,
+            std::vector<FileMark>& marks, std::int64_t wall_ns);
+  // For the end: unfinished lines become records, too.
+  void flush_partials(ReadBuffer& buffer, RecordBuffer& records, std::vector<FileMark>& marks);
+
+  std::vector<FileCheckpoint> checkpoint() const;
+  // Directories whose events matter.
+  std::vector<std::string> directories() const;
+  // Paths that do not exist yet.
+  std::vector<std::string> awaited_paths() const;
+
+  struct Counts {
+    std::size_t files_open = 0;
+    std::uint64_t bytes_read = 0;
+    std::uint64_t bytes_unread = 0;
+    EncodeCounters encode;
+    std::uint64_t rotations = 0;
+    std::uint64_t truncations = 0;
+  };
+  Counts counts() const;
+
+ private:
+  using FilePtr = std::shared_ptr<FollowedFile>;
+  struct Slot {
+    FilePtr current;
+    bool is_waiting_said = false;
+  };
+  struct Sibling {
+    std::string path;
+    FileFacts facts;
+  };
+
+  void discover();
+  void check_slot(const std::string& path, Slot& slot);
+  void take_up(const std::string& path, Slot& slot);
+  void find_rotated_while_away(const std::string& path);
+  void find_missed_generations(const std::string& path, const FileFacts& older);
+  void drain(FilePtr file);
+  void check_timers(FollowedFile& file);
+  bool is_quiet(const FollowedFile& file) const;
+  void close_drained();
+  void handle_truncation(const FilePtr& file);
+  FilePtr open(const std::string& path, const std::string& named);
+  void resume_from_checkpoint(FollowedFile& file);
+  std::vector<Sibling> rotated_siblings(const std::string& path) const;
+  bool is_known(const FileFacts& facts) const;
+  bool read_file(const FilePtr& file, ReadBuffer& buffer, RecordBuffer& records,
+                 std::size_t records_bytes_max, std::vector<FileMark>& marks);
+  std::vector<FilePtr> all_files() const;
+
+  FollowerOptions options_;
+  bool is_pattern_;
+  bool has_checkpoint_;                    // else this is the first start
+  std::vector<FileCheckpoint> resumable_;  // from the checkpoint, not yet taken up
+  std::vector<FileCheckpoint> finished_;   // read to the end and closed: not to be read again
+  std::map<std::string, Slot> slots_;
+  std::vector<FilePtr> draining_;  // rotated away, oldest first
+  std::string last_read_;          // path whose turn was last
+  bool needs_discovery_ = true;
+  bool is_first_check_ = true;
+  bool is_limit_said_ = false;
+  MonotonicTime now_{};
+  Counts closed_;  // what files that are closed have counted
+};
+
+}  // namespace pillion::logs

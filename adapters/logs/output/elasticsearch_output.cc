@@ -1,0 +1,306 @@
+#include "adapters/logs/output/elasticsearch_output.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "runtime/fd.h"
+#include "runtime/log.h"
+
+namespace pillion::logs {
+namespace {
+
+constexpr std::int64_t kHurriedBackoffMs = 500;
+constexpr unsigned kRetryAfterMax = 300;  // seconds
+
+// gzip at its fastest: the network is rarely worth more.
+std::string compress(std::string_view text) {
+  z_stream stream{};
+  PILLION_ASSERT(deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) ==
+                 Z_OK);
+  std::string out(deflateBound(&stream, text.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  PILLION_ASSERT(deflate(&stream, Z_FINISH) == Z_STREAM_END);
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+std::string base64(std::string_view text) {
+  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); i += 3) {
+    std::uint32_t word = 0;
+    for (std::size_t j = 0; j < 3; ++j) {
+      word = word << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
+    }
+    for (std::size_t j = 0; j < 4; ++j) {
+      out += i + j > text.size() ? '=' : kDigits[word >> (18 - 6 * j) & 63];
+    }
+  }
+  return out;
+}
+
+Result<std::string> read_secret(const std::string& path) {
+  auto text = read_file(path, 64u << 10);
+  if (!text) return text;
+  while (!text->empty() && (text->back() == '\n' || text->back() == '\r')) text->pop_back();
+  return text;
+}
+
+}  // namespace
+
+void set_bulk_action(Envelope& envelope, const ElasticsearchOptions& options) {
+  envelope.record_prefix = "{\"" + options.operation + "\":{}}\n";
+  if (!options.has_own_id) return;
+  envelope.id_base = "{\"" + options.operation + "\":{\"_id\":\"";
+  envelope.id_suffix = "\"}}\n";
+}
+
+ElasticsearchOutput::ElasticsearchOutput(Loop& loop, const Clock& clock,
+                                         ElasticsearchOptions options, OnDone on_done)
+    : loop_(loop),
+      clock_(clock),
+      options_(std::move(options)),
+      on_done_(std::move(on_done)),
+      client_(loop),
+      dead_letters_(options_.dead_letter_path),
+      backoff_(loop),
+      random_(std::random_device{}()),
+      is_alive_(std::make_shared<bool>(true)) {}
+
+ElasticsearchOutput::~ElasticsearchOutput() { *is_alive_ = false; }
+
+void ElasticsearchOutput::deliver(Batch& batch) {
+  Part part{&batch, std::vector<std::uint32_t>(batch.records.record_count())};
+  std::iota(part.records.begin(), part.records.end(), 0u);
+  unsettled_[&batch] = part.records.size();
+  waiting_.push_back(std::move(part));
+  send_waiting();
+}
+
+void ElasticsearchOutput::send_waiting() {
+  if (backoff_.is_active()) return;
+  // After a failure one request feels the way.
+  const std::size_t requests_max = attempt_ > 0 ? 1 : options_.requests_max;
+  while (!waiting_.empty() && in_flight_.size() < requests_max) {
+    Part part = std::move(waiting_.front());
+    waiting_.pop_front();
+    start(std::move(part));
+  }
+}
+
+void ElasticsearchOutput::start(Part part) {
+  std::string body;
+  const RecordBuffer& records = part.batch->records;
+  if (part.records.size() == records.record_count()) {
+    body = records.bytes();
+  } else {
+    for (const std::uint32_t record : part.records) body += records.record(record);
+  }
+  const std::uint64_t id = next_id_++;
+  in_flight_[id].part = std::move(part);
+  if (!options_.compresses) {
+    send(id, std::move(body));
+    return;
+  }
+  auto packed = std::make_shared<std::string>();
+  loop_.queue_work([body = std::make_shared<std::string>(std::move(body)),
+                    packed] { *packed = compress(*body); },
+                   [this, is_alive = is_alive_, id, packed] {
+                     if (*is_alive) send(id, std::move(*packed));
+                   });
+}
+
+Result<HttpClient::Headers> ElasticsearchOutput::headers() const {
+  HttpClient::Headers headers{{"Content-Type", "application/x-ndjson"}};
+  if (options_.compresses) headers.push_back({"Content-Encoding", "gzip"});
+  const auto add_secret = [&](const std::string& path, auto make_value) -> Result<void> {
+    if (path.empty()) return {};
+    auto secret = read_secret(path);  // anew each time: secrets rotate
+    if (!secret) return fail(secret.error());
+    headers.push_back({"Authorization", make_value(*secret)});
+    return {};
+  };
+  auto result = add_secret(options_.password_file, [&](const std::string& secret) {
+    return "Basic " + base64(options_.user + ":" + secret);
+  });
+  if (result) {
+    result = add_secret(options_.api_key_file,
+                        [](const std::string& secret) { return "ApiKey " + secret; });
+  }
+  if (result) {
+    result = add_secret(options_.bearer_file,
+                        [](const std::string& secret) { return "Bearer " + secret; });
+  }
+  if (!result) return fail(result.error());
+  return headers;
+}
+
+void ElasticsearchOutput::send(std::uint64_t id, std::string body) {
+  auto with_headers = headers();
+  if (!with_headers) {
+    const std::string why = with_headers.error().message();
+    loop_.defer([this, is_alive = is_alive_, id, why] {
+      if (*is_alive) on_response(id, fail(why));
+    });
+    return;
+  }
+  HttpClient::Request request;
+  request.method = "POST";
+  request.url = options_.url + "/" + options_.index +
+                "/_bulk?filter_path=errors,items.*.status,items.*.error";
+  if (!options_.pipeline.empty()) request.url += "&pipeline=" + options_.pipeline;
+  request.headers = std::move(*with_headers);
+  request.total_timeout = options_.timeout;
+  request.tls = options_.tls;
+  bytes_sent_ += body.size();
+  request.body = std::move(body);
+  ++requests_;
+  in_flight_[id].exchange = client_.send(
+      std::move(request),
+      [this, id](Result<HttpClient::Response> response) { on_response(id, std::move(response)); });
+}
+
+void ElasticsearchOutput::on_response(std::uint64_t id, Result<HttpClient::Response> response) {
+  const auto entry = in_flight_.find(id);
+  Part part = std::move(entry->second.part);
+  in_flight_.erase(entry);
+  if (!response) {
+    retry(std::move(part), response.error().message());
+  } else if (response->status == 200) {
+    apply_items(std::move(part), *response);
+  } else {
+    const std::string why = "the server answers " + std::to_string(response->status);
+    const std::string* const retry_after = response->find_header("Retry-After");
+    switch (choose_request_verdict(response->status)) {
+      case RequestVerdict::Halve:
+        halve(std::move(part), response->status);
+        break;
+      case RequestVerdict::RetryAll:
+        retry(std::move(part), why, retry_after ? std::string_view(*retry_after) : "");
+        break;
+      case RequestVerdict::Hold:
+        retry(std::move(part),
+              why + " (rights or address: nothing is delivered until it is mended)");
+        break;
+    }
+  }
+  send_waiting();
+}
+
+void ElasticsearchOutput::apply_items(Part part, const HttpClient::Response& response) {
+  const auto verdicts =
+      parse_bulk_response(response.body, part.records.size(), options_.has_own_id);
+  if (!verdicts) {
+    retry(std::move(part), verdicts.error().message());
+    return;
+  }
+  std::uint64_t delivered = 0, dropped = 0;
+  Part again{part.batch, {}};
+  std::string why;
+  for (std::size_t i = 0; i < part.records.size(); ++i) {
+    const ItemVerdict& item = (*verdicts)[i];
+    if (item.verdict == Verdict::Done) {
+      ++delivered;
+    } else if (item.verdict == Verdict::Reject &&
+               bury(part, part.records[i], item.status, item.error)) {
+      ++dropped;
+    } else {
+      again.records.push_back(part.records[i]);
+      if (item.verdict == Verdict::Hold || why.empty()) {
+        why = "records refused with status " + std::to_string(item.status) + " " + item.error;
+      }
+    }
+  }
+  if (again.records.empty()) {
+    attempt_ = 0;
+    trouble_.clear();
+  } else {
+    retry(std::move(again), why);
+  }
+  count_settled(*part.batch, delivered, dropped);
+}
+
+void ElasticsearchOutput::retry(Part part, const std::string& why, std::string_view retry_after) {
+  report_trouble(why);
+  retried_ += part.records.size();
+  waiting_.push_front(std::move(part));
+  if (backoff_.is_active()) return;
+  const double uniform = std::uniform_real_distribution<double>()(random_);
+  const auto max = is_hurried_ ? kHurriedBackoffMs : options_.backoff_max.count();
+  std::int64_t delay = backoff_ms(attempt_++, options_.backoff_base.count(), max, uniform);
+  if (!is_hurried_) {
+    delay = std::max<std::int64_t>(delay, parse_retry_after(retry_after, kRetryAfterMax) * 1000);
+  }
+  backoff_.start(std::chrono::milliseconds(delay), [this] { send_waiting(); });
+}
+
+// The request was too large, or one record broke it: half of it each time, until it is one record.
+void ElasticsearchOutput::halve(Part part, int status) {
+  if (part.records.size() == 1) {
+    if (bury(part, part.records[0], status, {})) {
+      count_settled(*part.batch, 0, 1);
+    } else {
+      retry(std::move(part), "the dead letter file cannot be written");
+    }
+    return;
+  }
+  const auto middle = part.records.begin() + static_cast<std::ptrdiff_t>(part.records.size() / 2);
+  waiting_.push_front({part.batch, {middle, part.records.end()}});
+  waiting_.push_front({part.batch, {part.records.begin(), middle}});
+}
+
+bool ElasticsearchOutput::bury(const Part& part, std::uint32_t record, int status,
+                               std::string_view error) {
+  std::string_view document = part.batch->records.record(record);
+  document.remove_prefix(document.find('\n') + 1);  // the action line
+  const auto written = dead_letters_.append(options_.index, status, error, document,
+                                            clock_.wall_now().time_since_epoch().count());
+  if (!written) {
+    log::error("{}", written.error().message());
+    return false;
+  }
+  if (buried_++ == 0) {
+    log::warn("{}: a record was refused for good (status {} {}); such records go to {}", name(),
+              status, error, dead_letters_.path());
+  }
+  return true;
+}
+
+void ElasticsearchOutput::count_settled(Batch& batch, std::uint64_t delivered,
+                                        std::uint64_t dropped) {
+  batch.delivered += delivered;
+  batch.dropped += dropped;
+  auto& left = unsettled_[&batch];
+  left -= delivered + dropped;
+  if (left > 0) return;
+  unsettled_.erase(&batch);
+  on_done_(batch);
+}
+
+void ElasticsearchOutput::report_trouble(const std::string& why) {
+  if (trouble_ != why) log::warn("{}: {}; trying again", name(), why);
+  trouble_ = why;
+}
+
+void ElasticsearchOutput::hurry() {
+  is_hurried_ = true;
+  if (!backoff_.is_active()) return;
+  backoff_.stop();
+  send_waiting();
+}
+
+std::vector<Output::Stat> ElasticsearchOutput::stats() const {
+  return {{"pillion_logs_bulk_requests_total", "Bulk requests sent.", requests_},
+          {"pillion_logs_bulk_retried_records_total", "Records sent again.", retried_},
+          {"pillion_logs_bulk_sent_bytes_total", "Bytes of request bodies, as sent.", bytes_sent_},
+          {"pillion_logs_dead_letters_total", "Records refused for good, in the dead letter file.",
+           buried_}};
+}
+
+}  // namespace pillion::logs

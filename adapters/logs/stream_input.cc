@@ -1,0 +1,31 @@
+#include "adapters/logs/stream_input.h"
+
+namespace pillion::logs {
+
+bool StreamInput::read(RecordBuffer& records, std::size_t records_bytes_max, std::int64_t wall_ns) {
+  if (!is_dirty_) return false;
+  encoder_.set_observed_time(wall_ns);
+  pending_.reserve(pending_.size() + kScanPadding);
+  const std::string_view left = std::string_view(pending_).substr(consumed_);
+  const std::size_t taken = encoder_.encode(left, offset_, records, records_bytes_max);
+  consumed_ += taken;
+  offset_ += taken;
+  if (records.size() >= records_bytes_max) return true;
+  pending_.erase(0, consumed_);
+  consumed_ = 0;
+  is_dirty_ = false;
+  // A line without end must not hold the stream up: it goes out in pieces.
+  if (is_closed_ || !has_room()) flush_partial(records);
+  return false;
+}
+
+void StreamInput::flush_partial(RecordBuffer& records) {
+  const std::string_view left = std::string_view(pending_).substr(consumed_);
+  if (!left.empty()) encoder_.encode_unfinished(left, offset_, records);
+  offset_ += left.size();
+  pending_.clear();
+  consumed_ = 0;
+  encoder_.flush_joined(records);
+}
+
+}  // namespace pillion::logs

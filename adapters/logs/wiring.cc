@@ -1,0 +1,288 @@
+#include "adapters/logs/wiring.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "adapters/logs/output/elasticsearch_output.h"
+#include "adapters/logs/output/file_output.h"
+#include "adapters/logs/output/stdout_output.h"
+
+namespace pillion::logs {
+namespace {
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::optional<Format> format_of(config::LogFormat format) {
+  switch (format) {
+    case config::LogFormat::Auto:
+      return Format::Auto;
+    case config::LogFormat::Raw:
+      return Format::Raw;
+    case config::LogFormat::Json:
+      return Format::Json;
+    case config::LogFormat::Logfmt:
+      return Format::Logfmt;
+    case config::LogFormat::PrefixedLogfmt:
+      return Format::PrefixedLogfmt;
+    case config::LogFormat::Clf:
+    case config::LogFormat::Combined:
+      return Format::Clf;
+    default:
+      return std::nullopt;
+  }
+}
+
+// Creates `path` when it can be; empty when it cannot be written to.
+bool is_writable_directory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  return ::access(path.c_str(), W_OK | X_OK) == 0;
+}
+
+void choose_state_directory(Surroundings& surroundings) {
+  std::string parent = environment("PILLION_STATE_DIR");
+  if (parent.empty()) parent = "/var/lib/pillion";
+  const std::string service = surroundings.service.empty() ? "default" : surroundings.service;
+  const std::string wanted = parent + "/" + service + "/logs" +
+                             (surroundings.child.empty() ? "" : "/" + surroundings.child);
+  if (is_writable_directory(wanted)) {
+    surroundings.state_directory = wanted;
+    return;
+  }
+  const std::string offered = environment("STATE_DIRECTORY");
+  if (!offered.empty() && is_writable_directory(offered)) {
+    surroundings.state_directory = offered;
+    surroundings.remarks.push_back("cannot write to " + wanted + "; checkpoints go to " + offered +
+                                   " ($STATE_DIRECTORY)");
+    return;
+  }
+  surroundings.remarks.push_back("cannot write to " + wanted +
+                                 ": no checkpoint is kept, so files are read from their start at "
+                                 "the next start and records repeat; set checkpoint.path or "
+                                 "$STATE_DIRECTORY to a writable place");
+}
+
+Envelope envelope_of(const config::LogsConfig& config, const config::LogInput* input,
+                     const Surroundings& surroundings, const std::string& path) {
+  Envelope envelope;
+  if (!surroundings.service.empty()) envelope.add("service.name", surroundings.service);
+  envelope.add("host.name", surroundings.host_name);
+  if (!path.empty()) envelope.add("log.file.path", path);
+  for (const auto& [key, value] : config.fields.add) envelope.add(key, value);
+  for (const auto& [key, value] : input->fields) envelope.add(key, value);
+  envelope.has_original = config.fields.keep_original;
+  return envelope;
+}
+
+EncoderOptions encoder_options(const config::LogsConfig& config, const config::LogInput& input,
+                               const Surroundings& surroundings) {
+  EncoderOptions options;
+  options.format = *format_of(input.format);
+  options.is_cri = input.framing == config::Framing::Cri || input.child.has_value();
+  options.zone = TimeZone::load(input.timezone).value_or(TimeZone::utc());
+  options.line_bytes_max = input.max_line.value;
+  options.envelope = envelope_of(config, &input, surroundings, "");
+  return options;
+}
+
+std::string followed_path(const config::LogInput& input, const Surroundings& surroundings) {
+  return input.file ? *input.file : surroundings.log_directory + "/" + *input.child + ".log";
+}
+
+FollowerOptions follower_options(const config::LogsConfig& config, const config::LogInput& input,
+                                 const Surroundings& surroundings,
+                                 const std::optional<ElasticsearchOptions>& bulk) {
+  FollowerOptions options;
+  options.pattern = followed_path(input, surroundings);
+  options.exclude = input.exclude;
+  options.starts_at_end = input.start_at == config::StartAt::End;
+  options.rotate_wait = input.rotate_wait;
+  options.partial_line_timeout = input.partial_line_timeout;
+  options.line_bytes_max = input.max_line.value;
+  const EncoderOptions base = encoder_options(config, input, surroundings);
+  options.make_encoder = [base, bulk, config, input, surroundings](const std::string& path) {
+    EncoderOptions own = base;
+    own.envelope = envelope_of(config, &input, surroundings, path);
+    if (bulk) set_bulk_action(own.envelope, *bulk);
+    return Encoder(std::move(own));
+  };
+  return options;
+}
+
+ElasticsearchOptions elasticsearch_options(const config::LogOutput& output,
+                                           const std::string& state_prefix) {
+  const config::ElasticsearchOutput& source = *output.elasticsearch;
+  ElasticsearchOptions options;
+  options.url = source.url;
+  while (!options.url.empty() && options.url.back() == '/') options.url.pop_back();
+  options.index = source.index;
+  options.operation = source.operation == config::BulkOperation::Create ? "create" : "index";
+  options.has_own_id = source.document_id;
+  options.pipeline = source.pipeline.value_or("");
+  options.dead_letter_path = source.dead_letter.value_or(state_prefix + ".dead-letter.ndjson");
+  options.tls.ca_file = source.tls.ca_file.value_or("");
+  options.tls.certificate_file = source.tls.certificate_file.value_or("");
+  options.tls.key_file = source.tls.key_file.value_or("");
+  options.tls.is_peer_verified = source.tls.verify;
+  options.user = source.auth.user.value_or("");
+  options.password_file = source.auth.password_file.value_or("");
+  options.api_key_file = source.auth.api_key_file.value_or("");
+  options.bearer_file = source.auth.bearer_file.value_or("");
+  options.compresses = source.compress;
+  options.timeout = source.timeout;
+  options.backoff_base = output.retry.base;
+  options.backoff_max = output.retry.max;
+  options.batch_bytes = output.batch.max_size.value;
+  options.batch_wait = output.batch.max_wait;
+  return options;
+}
+
+// "stdout", "file-2", "elasticsearch-3": names of state files, by kind and place.
+std::string state_name(const config::LogOutput& output, std::size_t index) {
+  const char* const kind = output.file ? "file" : output.elasticsearch ? "elasticsearch" : "stdout";
+  return index == 0 ? kind : fmt::format("{}-{}", kind, index + 1);
+}
+
+std::vector<config::LogOutput> outputs_of(const config::LogsConfig& config) {
+  if (!config.outputs.empty()) return config.outputs;
+  config::LogOutput to_stdout;
+  to_stdout.to_stdout.emplace();
+  return {to_stdout};
+}
+
+std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config::LogOutput& output,
+                                    const std::optional<ElasticsearchOptions>& bulk,
+                                    Output::OnDone on_done) {
+  if (bulk) return std::make_unique<ElasticsearchOutput>(loop, clock, *bulk, std::move(on_done));
+  if (output.file) {
+    FileOutputOptions options;
+    options.path = output.file->path;
+    options.bytes_max = output.file->max_size.value;
+    options.files_max = output.file->max_files;
+    options.mode = output.file->mode.value;
+    return std::make_unique<FileOutput>(loop, std::move(options), std::move(on_done));
+  }
+  return std::make_unique<StdoutOutput>(loop, STDOUT_FILENO, std::move(on_done));
+}
+
+void check_input(const config::LogInput& input, const std::string& name,
+                 std::vector<std::string>& problems) {
+  const auto unsupported = [&](const std::string& what) {
+    problems.push_back(name + ": " + what + " is not supported yet");
+  };
+  if (input.fifo) unsupported("`fifo`");
+  if (input.syslog) unsupported("`syslog`");
+  if (!format_of(input.format)) {
+    unsupported("format \"" + std::string(config::name_of(input.format)) +
+                "\" (legal: auto, raw, json, logfmt, prefixed-logfmt, clf, combined)");
+  }
+  if (input.framing == config::Framing::Docker) unsupported("framing \"docker\"");
+  if (input.encoding != "utf-8") unsupported("encoding \"" + input.encoding + "\"");
+  if (input.multiline.preset != config::Multiline::None) unsupported("`multiline`");
+  if (const auto zone = TimeZone::load(input.timezone); !zone) {
+    problems.push_back(name + ": " + zone.error().message());
+  }
+}
+
+void check_output(const config::LogOutput& output, const std::string& name,
+                  const Surroundings& surroundings, std::vector<std::string>& problems) {
+  if (output.loki || output.otlp || output.syslog || output.http) {
+    problems.push_back(name + ": only stdout, file and elasticsearch are supported yet");
+  }
+  if (output.to_stdout && output.to_stdout->pretty) {
+    problems.push_back(name + ": `pretty` is not supported yet (pipe the output through jq)");
+  }
+  if (output.elasticsearch && !output.elasticsearch->dead_letter &&
+      surroundings.state_directory.empty()) {
+    problems.push_back(name + ": no directory is writable for dead letters; set `dead_letter`");
+  }
+}
+
+}  // namespace
+
+Surroundings Surroundings::of_process(const config::LogsConfig& config) {
+  Surroundings result;
+  result.service = environment("PILLION_SERVICE");
+  if (result.service.empty()) result.service = config.service;
+  result.child = environment("PILLION_CHILD");
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  result.host_name = host;
+  std::string logs = environment("PILLION_LOG_DIR");
+  if (logs.empty()) logs = "/var/log/pillion";
+  result.log_directory = logs + "/" + result.service;
+  choose_state_directory(result);
+  return result;
+}
+
+std::vector<std::string> find_problems(const config::LogsConfig& config,
+                                       const Surroundings& surroundings) {
+  std::vector<std::string> problems;
+  if (config.inputs.empty()) problems.push_back("no [[input]]: say what to read");
+  std::size_t streams = 0;
+  for (std::size_t i = 0; i < config.inputs.size(); ++i) {
+    check_input(config.inputs[i], fmt::format("input {}", i + 1), problems);
+    streams += config.inputs[i].from_stdin;
+  }
+  if (streams > 1) problems.push_back("standard input can be read by one [[input]] only");
+  for (std::size_t i = 0; i < config.outputs.size(); ++i) {
+    check_output(config.outputs[i], fmt::format("output {}", i + 1), surroundings, problems);
+  }
+  const config::FieldRules& fields = config.fields;
+  if (fields.names != config::FieldNames::Ecs || !fields.rename.empty() || !fields.drop.empty() ||
+      !fields.keep.empty() || !fields.redact.empty()) {
+    problems.push_back("fields: only `add` and `keep_original` are supported yet");
+  }
+  return problems;
+}
+
+std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& clock,
+                                                      const config::LogsConfig& config,
+                                                      const Surroundings& surroundings) {
+  std::vector<std::unique_ptr<Pipeline>> pipelines;
+  const auto outputs = outputs_of(config);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const config::LogOutput& output = outputs[i];
+    const std::string name = state_name(output, i);
+    const std::string state_prefix = surroundings.state_directory + "/" + name;
+    std::optional<ElasticsearchOptions> bulk;
+    if (output.elasticsearch) bulk = elasticsearch_options(output, state_prefix);
+
+    PipelineOptions options;
+    options.in_flight_bytes_max = config.buffer.value / outputs.size();
+    options.checkpoint_interval = config.checkpoint.interval;
+    if (config.checkpoint.path) {
+      options.checkpoint_path =
+          i == 0 ? *config.checkpoint.path : *config.checkpoint.path + "." + name;
+    } else if (!surroundings.state_directory.empty()) {
+      options.checkpoint_path = state_prefix + ".checkpoint";
+    }
+    for (const auto& input : config.inputs) {
+      if (input.from_stdin) {
+        EncoderOptions own = encoder_options(config, input, surroundings);
+        if (bulk) set_bulk_action(own.envelope, *bulk);
+        options.make_stream_encoder = [own] { return Encoder(own); };
+      } else {
+        options.followers.push_back(follower_options(config, input, surroundings, bulk));
+      }
+    }
+    pipelines.push_back(
+        std::make_unique<Pipeline>(loop, clock, std::move(options), [&](Output::OnDone on_done) {
+          return make_output(loop, clock, output, bulk, std::move(on_done));
+        }));
+  }
+  return pipelines;
+}
+
+}  // namespace pillion::logs

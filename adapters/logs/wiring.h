@@ -1,0 +1,38 @@
+// From the configuration to pipelines: formats, envelopes, paths of state files, outputs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "adapters/logs/pipeline.h"
+#include "config/logs.h"
+#include "runtime/clock.h"
+#include "runtime/loop.h"
+#include "runtime/result.h"
+
+namespace pillion::logs {
+
+// What the surroundings say, read once.
+struct Surroundings {
+  std::string service;  // PILLION_SERVICE
+  std::string child;    // PILLION_CHILD
+  std::string host_name;
+  std::string log_directory;    // of the supervisor's files for children
+  std::string state_directory;  // where checkpoints and dead letters go; empty = none is writable
+  std::vector<std::string> remarks;  // how the state directory was chosen, when not the default
+
+  static Surroundings of_process(const config::LogsConfig& config);
+};
+
+// What the configuration asks for that this program cannot do, and what cannot work: a sentence
+// each.
+std::vector<std::string> find_problems(const config::LogsConfig& config,
+                                       const Surroundings& surroundings);
+
+// One pipeline per output, not started. Call only when find_problems() has found none.
+std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& clock,
+                                                      const config::LogsConfig& config,
+                                                      const Surroundings& surroundings);
+
+}  // namespace pillion::logs
