@@ -197,6 +197,8 @@ Type Codec<double>::type(const Rules& rules) {
   type.kind = Type::Kind::Number;
   type.name = "number";
   type.legal = range_text("a number", rules, 0, std::numeric_limits<double>::infinity());
+  type.min = rules.min;
+  type.max = rules.max;
   return type;
 }
 

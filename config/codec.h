@@ -165,6 +165,8 @@ struct Codec<T> {
     Type type;
     type.kind = Type::Kind::Integer;
     type.name = std::is_same_v<T, Port> ? "port" : "integer";
+    type.min = std::is_same_v<T, Port> ? 1 : rules.min;
+    type.max = std::is_same_v<T, Port> ? 65535 : rules.max;
     type.legal = std::is_same_v<T, Port>
                      ? "a port from 1 to 65535"
                      : range_text("a whole number", rules, static_cast<double>(low),

@@ -64,6 +64,8 @@ Document parse_document(std::string_view text, const std::string& filename,
 // The lines of a text, without their newlines.
 std::vector<std::string_view> split_lines(std::string_view text);
 
+// One value as it stands after `key = `.
+std::string write_value(const Node& value);
 // TOML text of a table: scalars first, then sub-tables under their headers. Every "${" in a value
 // is written as "$${", so that loading gives the same value.
 std::string write_document(const Node& root);

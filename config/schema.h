@@ -73,8 +73,15 @@ struct Type {
   std::vector<std::string_view> choices;    // of an enumeration
   std::vector<Type> element;                // of List and Map: one
   const TableSchema& (*table)() = nullptr;  // of Table and NamedTables
-  // Of a table whose schema depends on a sibling key: its possible schemas.
-  std::vector<const TableSchema& (*)()> alternatives;
+  // Of a table whose schema depends on the sibling key `use`: by that key's value.
+  struct Alternative {
+    std::string_view use;
+    const TableSchema& (*table)();
+  };
+  std::vector<Alternative> alternatives;
+  // Of numbers; as in Rules.
+  double min = 0;
+  double max = std::numeric_limits<double>::infinity();
 };
 
 struct Field {

@@ -49,9 +49,11 @@ Field config_field() {
               read_config, write_config};
   field.type.kind = Type::Kind::Table;
   field.type.name = "table";
-  field.type.alternatives = {&schema_of<ProxyConfig>, &schema_of<LogsConfig>,
-                             &schema_of<SecretsConfig>, &schema_of<EgressConfig>,
-                             &schema_of<MetricsConfig>};
+  field.type.alternatives = {{name_of(Component::Proxy), &schema_of<ProxyConfig>},
+                             {name_of(Component::Logs), &schema_of<LogsConfig>},
+                             {name_of(Component::Secrets), &schema_of<SecretsConfig>},
+                             {name_of(Component::Egress), &schema_of<EgressConfig>},
+                             {name_of(Component::Metrics), &schema_of<MetricsConfig>}};
   return field;
 }
 

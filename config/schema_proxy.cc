@@ -217,7 +217,7 @@ const TableSchema& schema_of<Identity>() {
 template<>
 const TableSchema& schema_of<ProxyLimits>() {
   static const TableSchema schema =
-      TableBuilder<ProxyLimits>("Limits", "")
+      TableBuilder<ProxyLimits>("Proxy limits", "")
           .field("header_size", &ProxyLimits::header_size, "All headers of a message; 431.",
                  {.min = 1024, .max = 1 << 20})
           .field("header_count", &ProxyLimits::header_count, "Header fields; 431.",
@@ -243,7 +243,7 @@ const TableSchema& schema_of<ProxyLimits>() {
 template<>
 const TableSchema& schema_of<ProxyTimeouts>() {
   static const TableSchema schema =
-      TableBuilder<ProxyTimeouts>("Timeouts", "")
+      TableBuilder<ProxyTimeouts>("Proxy timeouts", "")
           .field("tls_handshake", &ProxyTimeouts::tls_handshake, "Of clients.")
           .field("request_headers", &ProxyTimeouts::request_headers,
                  "From the first byte to the last header; 408.")

@@ -137,6 +137,8 @@ void write_body(const Node& table, const std::string& path, std::string& out) {
 
 }  // namespace
 
+std::string write_value(const Node& value) { return inline_text(value); }
+
 std::string write_section(const Node& table, const std::string& path) {
   std::string out;
   // A table that only holds tables needs no header of its own.
