@@ -6,7 +6,8 @@ import pytest
 
 from support.pillion_testing import (REPOSITORY, http_get, program_directory, requires_root, run)
 
-EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.toml"))
+TEN_MISTAKES = REPOSITORY / "examples" / "ten-mistakes.toml"
+EXAMPLES = sorted(set((REPOSITORY / "examples").rglob("*.toml")) - {TEN_MISTAKES})
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -21,6 +22,15 @@ def test_a_typo_in_it_is_found(file, workspace):
     broken.write_text(file.read_text().replace("[app]\ncommand", "[app]\ncomand"))
     result = run(["pillion", "check", broken])
     assert result.returncode == 78 and "did you mean `command`" in result.stderr
+
+
+def test_ten_mistakes_are_found_in_one_run():
+    result = run(["pillion", "check", TEN_MISTAKES])
+    assert result.returncode == 78
+    assert result.stderr.count(": error: ") == 10, result.stderr
+    assert result.stderr.endswith("ten-mistakes.toml: 10 errors\n")
+    found = json.loads(run(["pillion", "check", "--format", "json", TEN_MISTAKES]).stdout)
+    assert len(found) == 10 and all(problem["line"] > 0 for problem in found)
 
 
 @requires_root

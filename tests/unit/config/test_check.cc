@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "config/check.h"
+#include "runtime/fd.h"
 #include "tests/unit/config/load_for_test.h"
 #include "tests/unit/config/order_processor.h"
 
@@ -64,6 +65,55 @@ TEST_CASE("One bad file of several exits 78 and the others are still told") {
       |            ^~~~~
       = note: it must be a list whose first element is the absolute path of the program
 )" + bad.path() + ": 1 error\n");
+}
+
+TEST_CASE("The ten mistakes of the example are told in one run") {
+  const auto text = pillion::read_file(PILLION_SOURCE_DIRECTORY "/examples/ten-mistakes.toml");
+  REQUIRE(text.has_value());
+  const auto result = parse_service(*text, "ten-mistakes.toml", test_options());
+  CHECK(format_text(result.diagnostics) ==
+        R"(ten-mistakes.toml:4:14: error: `stop_grace` cannot be the integer 30
+    4 | stop_grace = 30                          # 1: a duration needs its unit
+      |              ^~
+      = note: it must be a duration with its unit, such as "500ms", "10s", "5m" or "1h30m"
+ten-mistakes.toml:7:8: error: `mode` cannot be "bridgd"
+    7 | mode = "bridgd"                          # 2: no such mode
+      |        ^~~~~~~~
+      = note: it must be one of `bridged`, `sealed`, `host` and `join`
+      = note: did you mean `bridged`?
+ten-mistakes.toml:8:20: error: port 8080 of the host is used twice
+    8 | publish = ["8080", "8080:9090"]          # 3: one host port twice
+      |                    ^~~~~~~~~~~
+      = note: "8080" has it already
+ten-mistakes.toml:11:8: error: `path` holds the relative path "var/log/app"
+   11 | path = "var/log/app"                     # 4: a relative path
+      |        ^~~~~~~~~~~~~
+      = note: it must be an absolute path, starting with `/`
+ten-mistakes.toml:15:8: error: there is no user `no-such-user`
+   15 | user = "no-such-user"                    # 5: nobody of that name
+      |        ^~~~~~~~~~~~~~
+      = note: create it (useradd --system no-such-user) or give a uid
+ten-mistakes.toml:16:1: error: unknown key `prots` in [app]
+   16 | prots = [{ name = "http", port = 8080 }] # 6: an unknown key
+      | ^~~~~
+      = note: did you mean `ports`?
+ten-mistakes.toml:17:21: error: `readiness_probe` has no `port`
+   17 | readiness_probe = { http = { path = "/healthz" } } # 7: a probe without a port
+      |                     ^~~~
+      = note: give one, or declare the child's `ports`
+ten-mistakes.toml:18:18: error: the environment variable `ORDERS_TOKEN` is not set
+   18 | env = { TOKEN = "${ORDERS_TOKEN}" }      # 8: a variable that is not set
+      |                  ^~~~~~~~~~~~~~~
+      = note: set it, or give a default: `${ORDERS_TOKEN:-value}`
+ten-mistakes.toml:22:1: error: both `use` and `command` are set in [adapter.logs]
+   22 | command = ["/usr/bin/fluent-bit"]        # 9: both `use` and `command`
+      | ^~~~~~~
+      = note: set exactly one of `use` and `command`
+ten-mistakes.toml:23:10: error: a cycle of children that wait for each other
+   23 | after = ["ship"]
+      |          ^~~~~~
+      = note: `logs` waits for `ship`, which waits for `logs`
+)");
 }
 
 TEST_CASE("JSON reports hold the same problems") {
