@@ -1,0 +1,150 @@
+"""kill -9 of the supervisor, and of the keeper: what survives, and what must not."""
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.pillion_testing import http_get, processes_of, requires_root, wait_until
+
+HOST_SERVICE = '''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "trap 'exit 7' TERM; while :; do echo tick; sleep 0.05; done"]
+        [sidecar.helper]
+        command = ["/bin/sleep", "1000"]
+'''
+
+
+def kill_hard(pid):
+    handle = os.pidfd_open(pid)
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+    os.close(handle)
+
+
+def kill_supervisor(service):
+    """SIGKILL to the supervisor; returns when its successor answers."""
+    before = service.status()["supervisor_pid"]
+    kill_hard(before)
+    service.wait_for(lambda: (service.status() or {}).get("supervisor_pid") not in (None, before),
+                     what="the next supervisor")
+
+
+def test_children_status_and_exit_code_survive_the_supervisor(services):
+    service = services(HOST_SERVICE)
+    service.start()
+    pids = {name: service.child(name)["pid"] for name in ("app", "helper")}
+    for _ in range(3):
+        kill_supervisor(service)
+    for name, pid in pids.items():
+        child = service.child(name)
+        assert (child["pid"], child["generation"], child["restarts"]) == (pid, 1, 0)
+        assert child["state"] == "running"
+    assert service.status()["ready"]
+    assert service.stop().returncode == 7
+
+
+def test_no_line_is_lost_while_there_is_no_supervisor(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); sleep 0.005; done; exec sleep 1000"]
+''')
+    service.start()
+    for _ in range(3):
+        kill_supervisor(service)
+    service.wait_for(lambda: "line 299\n" in service.log("app"), what="the last line")
+    lines = [line.split(" ", 3)[3] for line in service.log("app").splitlines()]
+    assert lines == [f"line {number}" for number in range(300)]
+
+
+def test_an_exit_without_a_supervisor_is_seen_by_the_next_one(services):
+    service = services(HOST_SERVICE)
+    service.start()
+    helper = service.child("helper")["pid"]
+    supervisor = service.status()["supervisor_pid"]
+    kill_hard(supervisor)
+    kill_hard(helper)
+    child = service.wait_for(
+        lambda: (found := service.child("helper")) and found["state"] == "running"
+        and found.get("pid") not in (None, helper) and found,
+        what="a new helper")
+    assert child["generation"] == 2
+    assert child["last_exit"]["code"] == 137
+
+
+def test_a_stop_under_way_goes_on_with_the_same_deadline(services):
+    service = services('''
+        [service]
+        stop_grace = "4s"
+        sidecar_reserve = "1s"
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]
+''')
+    service.start()
+    service.process.signal(signal.SIGTERM)
+    service.wait_for(lambda: service.status()["state"] == "draining", what="the stop to begin")
+    kill_supervisor(service)
+    assert service.process.wait() == 137  # killed at its deadline, not after a new one
+
+
+def test_an_edited_file_is_not_picked_up_by_a_restarted_supervisor(services):
+    service = services(HOST_SERVICE)
+    service.start()
+    service.file.write_text("this is not TOML")
+    kill_supervisor(service)
+    kill_hard(service.child("helper")["pid"])
+    service.wait_for(lambda: service.child("helper")["generation"] == 2, what="a new helper")
+    assert service.is_ready()
+
+
+@requires_root
+def test_listeners_and_namespace_survive_in_a_bridged_service(services):
+    service = services('''
+        [network]
+        publish = ["@port:web@:8080"]
+        [volume.scratch]
+        path = "/run/@name@"
+        tmpfs = "1MiB"
+        [app]
+        command = ["/usr/bin/python3", "@support@/http_app.py", "--port", "8080"]
+        user = "nobody"
+        ports = [{ name = "http", port = 8080, protocol = "http" }]
+        mounts = ["scratch:rw"]
+        readiness_probe = { http = { path = "/healthz" }, period = "1s" }
+        [sidecar.proxy]
+        use = "proxy"
+''')
+    service.start()
+    url = f"http://127.0.0.1:{service.port('web')}/echo"
+    assert http_get(url).status == 200
+    kill_supervisor(service)
+    assert http_get(url).status == 200
+    kill_hard(service.child("proxy")["pid"])  # its successor gets the listeners from the keeper
+    service.wait_for(lambda: service.child("proxy")["generation"] == 2, what="a new proxy")
+    assert http_get(url).status == 200
+
+
+def test_nothing_outlives_the_keeper_and_the_next_run_cleans_up(services):
+    service = services(HOST_SERVICE)
+    service.start()
+    # The workload's own sub-processes hold no death signal: only what we started must go at once.
+    pids = [service.child(name)["pid"] for name in ("app", "helper")]
+    pids.append(service.status()["supervisor_pid"])
+    kill_hard(service.process.pid)
+    service.process.wait()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), what="all to die with the keeper")
+    service.start()
+    assert service.stop().returncode == 7
+    wait_until(lambda: not processes_of(service.name), what="no process of the service")
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
