@@ -16,11 +16,11 @@ DEMO = REPOSITORY / "examples" / "order-processor" / "demo"
 def demo():
     """The demo's whole output, and what it left on the machine; run once for all tests below."""
     workspace = make_workspace()
-    suffix = f"-{secrets.token_hex(3)}"
+    suffix = secrets.token_hex(3)
     env = {f"PILLION_{key}_DIR": workspace / key.lower() for key in ("RUNTIME", "STATE", "LOG")}
     result = run([DEMO, "--once", "--bin", program_directory(), "--port", free_port(), "--payments-port",
                   free_port(), "--suffix", suffix], timeout=170, env=env)
-    names = [f"order-processor{suffix}", f"payments{suffix}"]
+    names = [f"order-processor-{suffix}", f"payments-{suffix}"]
     left = [leak for name in names
             for leak in wait_for_no_leaks(lambda name=name: find_leaks(name, workspace / "runtime"))]
     yield result.returncode, result.stdout + result.stderr, left
@@ -94,5 +94,5 @@ def test_nothing_is_left_behind(demo):
 def test_without_programs_it_says_what_to_do(tmp_path):
     if os.geteuid() != 0:
         pytest.skip("needs root: the demo asks sudo first")
-    result = run([DEMO, "--once", "--bin", tmp_path, "--suffix", f"-{secrets.token_hex(3)}"])
+    result = run([DEMO, "--once", "--bin", tmp_path, "--suffix", secrets.token_hex(3)])
     assert result.returncode == 1 and "build it with `make build`" in result.stdout
