@@ -75,7 +75,7 @@ void append_host_entries(std::string& out, std::string_view host_text,
                          const std::vector<std::string>& taken_names) {
   for (const auto& words : lines_of(host_text)) {
     auto address = parse_address(words[0]);
-    if (!address || address->is_loopback() || address->is_link_local()) continue;
+    if (!address || address->is_link_local()) continue;
     std::string names;
     for (auto name = words.begin() + 1; name != words.end(); ++name) {
       const bool is_taken =

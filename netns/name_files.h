@@ -20,7 +20,8 @@ std::string render_resolv_conf(const Dns& dns, std::string_view host_text,
                                std::string_view upstream_text, std::vector<std::string>& warnings);
 
 // The text of the namespace's hosts file: localhost, the service itself, host.pillion.internal (the
-// host's end), the aliases, then the host's own entries except loopback ones and names given above.
+// host's end), the aliases, then the host's own entries without names given above. The host's name,
+// which many distributions put on 127.0.1.1, stays: programs look their own host up.
 // For exempt helpers without the aliases that are virtual addresses of upstreams.
 enum class HostsReader : std::uint8_t { Captured, Exempt };
 std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_view host_text,

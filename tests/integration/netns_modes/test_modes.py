@@ -46,6 +46,15 @@ def test_host_mode_needs_no_privilege_where_nothing_is_captured(machine):
     assert json.loads(machine.netns("create", wanted, prefix=nobody).stdout)["netns_path"] == ""
 
 
+def test_capture_in_host_mode_needs_no_more_than_net_admin(machine):
+    """What an init container is given."""
+    wanted = wanted_in("host")
+    only_net_admin = ["setpriv", "--bounding-set", "-all,+net_admin", "--inh-caps", "-all,+net_admin"]
+    machine.netns("capture", wanted, prefix=only_net_admin)
+    machine.netns("verify", wanted, "--capture")
+    machine.netns("remove", wanted, prefix=only_net_admin)
+
+
 def test_host_mode_on_a_machine_of_its_own_refuses_to_capture_everybody():
     if not os.path.exists("/proc/sys/net/core/dev_weight"):
         pytest.skip("these tests run in a container: its network namespace is not a machine's own")

@@ -55,6 +55,7 @@ TEST_CASE("the hosts file names the service, the host, the upstreams and what th
         "10.213.0.1 host.pillion.internal\n"
         "192.0.2.70 mail\n"
         "240.240.0.1 users users.internal\n"
+        "127.0.1.1 myhost\n"
         "192.0.2.80 db\n");
   // An exempt helper, above all the proxy, must find the real addresses.
   CHECK(render_hosts(wanted, facts, host_text, HostsReader::Exempt) ==
@@ -64,6 +65,7 @@ TEST_CASE("the hosts file names the service, the host, the upstreams and what th
         "10.213.0.2 orders\n"
         "10.213.0.1 host.pillion.internal\n"
         "192.0.2.70 mail\n"
+        "127.0.1.1 myhost\n"
         "192.0.2.80 db users.internal\n");
 }
 
