@@ -39,7 +39,7 @@ def test_the_minimal_example_serves_through_its_proxy(services):
     service = services(text.replace('publish = ["8080"]', 'publish = ["@port:web@:8080"]')).start()
     reply = http_get(f"http://127.0.0.1:{service.port('web')}/")
     assert reply.status == 200 and reply.headers["x-request-id"]
-    assert service.stop().returncode == 0
+    assert service.stop().returncode in (0, 143)  # http.server does not handle SIGTERM
 
 
 @requires_root
@@ -50,6 +50,7 @@ def test_status_and_stop_work_by_name(services):
     assert re.search(r"proxy", json.dumps(status))
     stopped = service.command("stop", service.name)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    assert "requests" in stopped.stdout
     service.process.wait()
 
 

@@ -62,7 +62,7 @@ def test_a_newcomer_gets_the_service_of_the_readme_up_and_down(newcomer):
                            60, "the service to be ready")
             else:
                 output += run(["/bin/bash", "-ec", text], env=env, cwd=workspace, check=0).stdout
-        assert service.wait() == 0
+        assert service.wait() in (0, 143)  # the app's own: http.server does not handle SIGTERM
     finally:
         if service:
             print(service.output)
