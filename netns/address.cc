@@ -53,6 +53,7 @@ Address Address::plus(std::uint64_t offset) const {
 
 Result<Address> parse_address(std::string_view text) {
   const std::string copy(text);
+  if (copy.find('\0') != std::string::npos) return fail("an address cannot contain a zero byte");
   Address address;
   if (inet_pton(AF_INET, copy.c_str(), address.bytes.data()) == 1) return address;
   address = Address{Family::V6, {}};

@@ -224,10 +224,21 @@ void read_publish(ObjectReader& reader, Publish& publish) {
   if (publish.port == 0) reader.complain("port", "is missing");
 }
 
+// What goes into resolv.conf and hosts must not end its line, or start another word.
+void check_words(ObjectReader& reader, const char* key, const std::vector<std::string>& words) {
+  const auto is_plain = [](char c) { return c > ' ' && c < 0x7f && c != '#' && c != ';'; };
+  for (const std::string& word : words) {
+    if (word.empty() || !std::all_of(word.begin(), word.end(), is_plain)) {
+      reader.complain(key, "must be a list of words without blanks");
+    }
+  }
+}
+
 void read_alias(ObjectReader& reader, HostAlias& alias) {
   reader.read("address", alias.address);
   reader.read("names", alias.names);
   if (!parse_address(alias.address)) reader.complain("address", "must be an IP address");
+  check_words(reader, "names", alias.names);
 }
 
 bool is_service_name(std::string_view name) {
@@ -261,6 +272,9 @@ void read_wanted(ObjectReader& reader, Wanted& wanted) {
     members.read("nameservers", wanted.dns.nameservers);
     members.read("search", wanted.dns.search);
     members.read("options", wanted.dns.options);
+    check_words(members, "nameservers", wanted.dns.nameservers);
+    check_words(members, "search", wanted.dns.search);
+    check_words(members, "options", wanted.dns.options);
   });
   if (!is_service_name(wanted.service)) {
     reader.complain("service",

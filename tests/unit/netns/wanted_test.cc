@@ -55,6 +55,12 @@ TEST_CASE("mistakes in a wanted document name the key") {
         "join must name a namespace when the mode is join");
   CHECK(error_of(R"({"service":"a","pool":"10.0.0.0/31"})") ==
         "pool must be an IPv4 range of /30 or larger");
+  CHECK(error_of(R"({"service":"a","aliases":[{"address":"::1","names":["b\n192.0.2.1 c"]}]})") ==
+        "aliases[0].names must be a list of words without blanks");
+  CHECK(
+      error_of(
+          R"({"service":"a","publish":[{"host_address":"::1\u0000 x","host_port":1,"port":1}]})") ==
+      "publish[0].host_address must be an IPv4 or IPv6 address");
   CHECK_FALSE(error_of(R"({"service":"../etc"})").empty());
   CHECK_FALSE(error_of(R"({"service":"a\nb"})").empty());
 }
