@@ -17,7 +17,7 @@ const TableSchema& schema_of<AppRole>() {
                  kRequiredPath)
           .field("mount", &AppRole::mount, "Path of the auth method.", {.non_empty = true})
           .field("wrapped", &AppRole::is_wrapped,
-                 "The secret id file holds a response-wrapping token.", {.planned = true})
+                 "The secret id file holds a response-wrapping token.")
           .done();
   return schema;
 }
@@ -65,8 +65,8 @@ const TableSchema& schema_of<SecretFile>() {
                  "the local file.",
                  {.required = true, .non_empty = true})
           .field("field", &SecretFile::field,
-                 "vault: field of the secret. file: member of a JSON object; the whole file "
-                 "without it.",
+                 "vault: field of the secret. file: member of a JSON object, or KEY of a line "
+                 "KEY=VALUE; the whole file without it.",
                  {.non_empty = true})
           .field("owner", &SecretFile::owner, "Owner of the file.",
                  {.computed_default = "the app's user"})

@@ -379,9 +379,10 @@ Error HttpClient::Exchange::Transfer::make_error(CURLcode code) const {
     return Error::from_errno(what.substr(0, what.size() - 2), error);
   }
   if (code == CURLE_OPERATION_TIMEDOUT) {
-    curl_off_t connect_time = 0;
-    curl_easy_getinfo(easy.get(), CURLINFO_CONNECT_TIME_T, &connect_time);
-    const bool is_connected = connect_time > 0;
+    // Unlike the time to connect, this one is set on a connection that is used again.
+    curl_off_t pretransfer_time = 0;
+    curl_easy_getinfo(easy.get(), CURLINFO_PRETRANSFER_TIME_T, &pretransfer_time);
+    const bool is_connected = pretransfer_time > 0;
     const auto waited = is_connected ? request.total_timeout
                                      : std::min(request.connect_timeout, request.total_timeout);
     return Error(what + (is_connected ? "no complete response" : "no connection") + " within " +

@@ -69,14 +69,11 @@ void FileSource::look_at(const std::string& path, Watch& watch) {
   const bool is_settled = watch.is_new || stamp == watch.seen;
   watch.seen = stamp;
   if (!is_settled) return;
-  const bool is_changed = watch.is_new || stamp != watch.delivered;
-  if (!is_changed) return;
-  if (watch.looks_until_retry > 0) {
-    --watch.looks_until_retry;
-    return;
-  }
-  read(path, watch);
-  watch.is_new = false;
+  if (watch.is_new || stamp != watch.tried) return read(path, watch);
+  // Unchanged, but of no use so far: perhaps the permissions of a folder or the target were at
+  // fault.
+  if (watch.is_delivered || !stamp) return;
+  if (watch.looks_until_retry-- == 0) read(path, watch);
 }
 
 void FileSource::read(const std::string& path, Watch& watch) {
@@ -84,13 +81,11 @@ void FileSource::read(const std::string& path, Watch& watch) {
   auto data = read_secret_file(path, watch.with_fields);
   const bool is_torn = stamp_of(path) != watch.seen;
   if (is_torn) return;  // the next look comes soon
-  if (data && callbacks_.on_data(id, *data)) {
-    watch.delivered = watch.seen;
-    return;
-  }
-  if (!data) callbacks_.on_failure(id, data.error());
-  watch.delivered.reset();
+  watch.is_new = false;
+  watch.tried = watch.seen;
   watch.looks_until_retry = kLooksBetweenRetries;
+  watch.is_delivered = data && callbacks_.on_data(id, *data);
+  if (!data) callbacks_.on_failure(id, data.error());
 }
 
 }  // namespace pillion::secrets

@@ -36,9 +36,10 @@ class FileSource {
  private:
   struct Watch {
     bool with_fields = false;
-    std::optional<FileStamp> seen;       // at the last look
-    std::optional<FileStamp> delivered;  // when its content was last used
+    std::optional<FileStamp> seen;   // at the last look
+    std::optional<FileStamp> tried;  // when it was last read, or found missing
     bool is_new = true;
+    bool is_delivered = false;  // what was read last was used
     unsigned looks_until_retry = 0;
   };
 

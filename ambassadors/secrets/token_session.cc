@@ -282,6 +282,11 @@ void TokenSession::extend_token() {
   renewal_backoff_.reset();
   login_backoff_.reset();
   is_proven_ = true;
+  if (next_.ttl.count() == 0 && token_.ttl.count() > 0) {
+    // Less than a second was granted: not a token without end, but one at its end.
+    next_alarm_.set(Duration::zero(), [this] { handle(TokenEvent::LoginDue); });
+    return;
+  }
   token_.ttl = next_.ttl;
   token_.is_renewable = next_.is_renewable;
   next_ = Token();

@@ -287,6 +287,30 @@ TEST_CASE("a silent server ends in ETIMEDOUT") {
         "cannot GET " + server.url() + ": no complete response within 100 ms");
 }
 
+TEST_CASE("a timeout on a connection that is used again is told from one without a connection") {
+  ThreadServer server([](const std::string& request) {
+    return request.find("/silent") != std::string::npos ? std::string() : ok("x");
+  });
+  Loop loop;
+  {
+    HttpClient client(loop);
+    std::string message;
+    HttpClient::Exchange second;
+    auto first = client.send(get(server.url()), [&](Result<HttpClient::Response>) {
+      auto request = get(server.url("/silent"));
+      request.total_timeout = 100ms;
+      second = client.send(request, [&](Result<HttpClient::Response> result) {
+        message = result ? "answered" : result.error().message();
+        loop.stop();
+      });
+    });
+    loop.run();
+    CHECK(server.connections() == 1);
+    CHECK(message ==
+          "cannot GET " + server.url("/silent") + ": no complete response within 100 ms");
+  }
+}
+
 TEST_CASE("a body larger than allowed is EMSGSIZE") {
   ThreadServer server([](const std::string&) { return ok(std::string(70'000, 'x')); });
   auto request = get(server.url());
