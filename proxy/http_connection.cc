@@ -317,12 +317,10 @@ void HttpConnection::finish_exchange() {
   }
   state_ = State::Head;
   arm(context_.routes->snapshot->config().timeouts.connection_idle);
-  if (!held_.is_empty()) {
-    process_held();
-  } else if (worker_.is_draining_inbound() && context_.direction == Direction::Inbound) {
-    // The response went out before the drain began, so it did not say that it was the last.
-    is_closing_after_response_ = true;
-  }
+  if (is_processing_) return;  // its loop goes on
+  process_held();
+  // What came, or ended, while the exchange was under way left its edge behind.
+  if (state_ == State::Head) read_downstream();
 }
 
 // The client must get to read the last response: with unread bytes in our receive queue, close()

@@ -146,6 +146,12 @@ int Socket::connect_error() const {
   return error;
 }
 
+bool Socket::has_peer() const {
+  sockaddr_storage storage;
+  socklen_t size = sizeof storage;
+  return getpeername(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &size) == 0;
+}
+
 void Socket::shutdown_write() { ::shutdown(fd_.get(), SHUT_WR); }
 
 void Socket::reset_on_close() {

@@ -60,6 +60,7 @@ class Socket {
   // True when a pooled connection is at its end or holds bytes nobody asked for.
   bool is_stale() const;
   int connect_error() const;  // SO_ERROR
+  bool has_peer() const;      // a connection that was begun is there
   void shutdown_write();
   // Makes close() send RST, so that the peer sees a failure and not an end.
   void reset_on_close();

@@ -293,7 +293,7 @@ void TcpRelay::become_http() {
   facts_.stats->active.subtract();
   if (facts_.cluster) --facts_.cluster->active_requests;
   // The connection that the race opened serves the first request.
-  if (upstream_.is_connected && !upstream_.socket.is_hung_up()) {
+  if (upstream_.socket.is_open() && upstream_.socket.has_peer() && !upstream_.socket.is_hung_up()) {
     facts_.endpoint->adopt_idle(std::move(upstream_.socket));
   } else {
     upstream_.socket.close();

@@ -37,7 +37,8 @@ void TimerWheel::arm(Deadline& deadline, Milliseconds when) {
 }
 
 void TimerWheel::link(Deadline& deadline, std::int64_t tick) {
-  const std::int64_t farthest = tick_ + static_cast<std::int64_t>(kSlots) - 1;
+  // One slot less than there are: while a slot runs, what is linked again must not land in it.
+  const std::int64_t farthest = tick_ + static_cast<std::int64_t>(kSlots) - 2;
   deadline.tick_ = std::clamp(tick, tick_, farthest);
   const std::size_t slot = static_cast<std::size_t>(deadline.tick_) % kSlots;
   deadline.previous_ = nullptr;

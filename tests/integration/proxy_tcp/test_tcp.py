@@ -1,0 +1,137 @@
+"""Bytes that are not HTTP: relayed as they are, each direction ending by itself."""
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+
+from support.pillion_testing import http_get, wait_until
+from support.proxy_lab import ProxyLab, RawBackend, answer, free_port, upstream
+
+
+def echo(connection):
+    while data := connection.socket.recv(65536):
+        connection.send(data)
+
+
+def tcp_lab(workspace, port, protocol="tcp"):
+    return ProxyLab(workspace, upstream(port, f'protocol = "{protocol}"'), explicit_protocol=protocol)
+
+
+def test_half_close_passes_each_way_by_itself(workspace):
+    def serve(connection):
+        received = b""
+        while data := connection.socket.recv(65536):
+            received += data
+        connection.send(b"after the end: " + received)  # only now
+
+    with RawBackend(serve) as backend, tcp_lab(workspace, backend.port) as proxy:
+        client = proxy.client().send("question")
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_to_end() == b"after the end: question"
+        record = proxy.log()[0]
+        assert (record["protocol"], record["bytes_received"], record["bytes_sent"]) == ("tcp", 8, 23)
+        assert record["response_flags"] == "" and "method" not in record
+
+
+def test_20_megabytes_go_through_and_back_unchanged_in_flat_memory(workspace):
+    data = bytes(range(251)) * ((20 << 20) // 251)
+    with RawBackend(echo) as backend, tcp_lab(workspace, backend.port) as proxy:
+        before = proxy.memory_kib()
+        client = proxy.client()
+        threading.Thread(target=lambda: (client.socket.sendall(data), client.socket.shutdown(socket.SHUT_WR)),
+                         daemon=True).start()
+        assert client.read_to_end() == data
+        assert proxy.memory_kib() - before < 2048
+
+
+def test_a_server_that_speaks_first_is_heard_at_once(workspace):
+    """MySQL's order: greeting, answer, ok. The client sends nothing before the greeting."""
+    def serve(connection):
+        connection.send(b"\x4a\x00\x00\x00\x0a8.0.0\x00")
+        assert connection.read_exactly(5) == b"login"
+        connection.send(b"welcome")
+
+    with RawBackend(serve) as backend, tcp_lab(workspace, backend.port, "auto") as proxy:
+        client = proxy.client()
+        assert client.read_exactly(11).endswith(b"8.0.0\x00")
+        assert client.send("login").read_exactly(7) == b"welcome"
+        assert proxy.metric("pillion_proxy_detected_tcp_total")[""] == 1
+
+
+def test_a_client_that_speaks_http_first_is_served_as_http(workspace):
+    with RawBackend(answer()) as backend, tcp_lab(workspace, backend.port, "auto") as proxy:
+        client = proxy.client()
+        client.send("G").send("ET / HT").send("TP/1.1\r\nHost: h\r\n\r\n")
+        status, headers, body = client.read_response()
+        assert (status, body) == (200, b"ok") and "x-request-id" in headers
+        assert client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response()[0] == 200
+        assert len(backend.peers) == 1, "the connection of the race serves the first request"
+        assert proxy.metric("pillion_proxy_detected_http_total")[""] == 1
+
+
+def test_other_client_first_protocols_pass_untouched(workspace):
+    hello = bytes.fromhex("16030100050100000100")
+    for first in (hello, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"EHLO host\r\n", b"get key\r\n", b"\x00\x01\x02", b"GET key\r\n"):
+        with RawBackend(echo) as backend, tcp_lab(workspace, backend.port, "auto") as proxy:
+            assert proxy.client().send(first).read_exactly(len(first)) == first
+
+
+def test_an_http_client_of_an_undeclared_port_gets_a_502_when_nobody_listens(workspace):
+    with tcp_lab(workspace, free_port(), "auto") as proxy:
+        reply = http_get(proxy.url())
+        assert reply.status == 502 and b"(UF)" in reply.body
+
+
+def test_a_refused_tcp_connection_is_reset_and_logged(workspace):
+    with tcp_lab(workspace, free_port()) as proxy:
+        try:
+            assert proxy.client().is_closed_by_peer()
+        except ConnectionResetError:
+            pass  # so early that connect() saw it
+        assert proxy.log()[0]["response_flags"] == "UF"
+
+
+def test_a_reset_travels_on(workspace):
+    seen = threading.Event()
+
+    def serve(connection):
+        connection.send(b"x")
+        try:
+            connection.socket.recv(1)
+        except ConnectionResetError:
+            seen.set()
+
+    with RawBackend(serve) as backend, tcp_lab(workspace, backend.port) as proxy:
+        client = proxy.client()
+        client.read_exactly(1)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        assert seen.wait(20)
+
+
+def test_a_redis_server_works_through_an_undeclared_port(workspace):
+    redis = shutil.which("redis-server")
+    assert redis, "redis-server is not installed"
+    port = free_port()
+    server = subprocess.Popen([redis, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+                               "--dir", str(workspace)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: socket.create_connection(("127.0.0.1", port)).close() is None)
+        with tcp_lab(workspace, port, "auto") as proxy:
+            client = proxy.client()
+            assert client.send("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nvalue\r\n").read_until(b"\r\n") == b"+OK\r\n"
+            assert client.send("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n").read_until(b"value\r\n") == b"$5\r\nvalue\r\n"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_an_idle_tcp_connection_is_ended_after_its_limit(workspace):
+    with RawBackend(echo) as backend:
+        config = upstream(backend.port, 'protocol = "tcp"') + '[timeouts]\ntcp_idle = "300ms"\n'
+        with ProxyLab(workspace, config, explicit_protocol="tcp") as proxy:
+            client = proxy.client()
+            assert client.send("a").read_exactly(1) == b"a"
+            assert client.is_closed_by_peer()
+            assert proxy.log()[0]["response_code_details"] == "idle_timeout"
