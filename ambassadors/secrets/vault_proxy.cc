@@ -104,7 +104,8 @@ bool is_path_refused(const std::string& path) {
   std::string plain = decoded_path(path);
   if (!plain.starts_with("/v1/")) return true;
   while (plain.ends_with('/')) plain.pop_back();
-  return plain == "/v1/auth/token/revoke-self";
+  // A namespace may stand before it in the path.
+  return plain.ends_with("/auth/token/revoke-self");
 }
 
 HttpClient::Headers forwarded_headers(const HttpHeaders& headers) {

@@ -21,9 +21,9 @@ namespace pillion::secrets {
 
 inline constexpr std::size_t kProxyBodyBytesMax = 32u << 20;
 
-// Whether the path (percent-encoded or not) is one that would end or reveal our own token:
-// auth/token/revoke-self, auth/token/lookup-self is allowed. Ambiguous paths (dot segments, encoded
-// slashes, control characters) are refused too.
+// Whether the path, percent-encoded or not, is the one that would end our own token
+// (auth/token/revoke-self, in any namespace), or is ambiguous: dot segments, encoded slashes,
+// control characters.
 bool is_path_refused(const std::string& path);
 
 // The headers to send on: end-to-end only, without Host, Content-Length and X-Vault-Token.

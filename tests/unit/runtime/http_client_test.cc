@@ -1,3 +1,4 @@
+// The HTTP client against blocking servers in threads, TLS with a CA made here included.
 #include "runtime/http_client.h"
 
 #include <arpa/inet.h>

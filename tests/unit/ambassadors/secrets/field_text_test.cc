@@ -1,3 +1,4 @@
+// Fields of env files and JSON objects, and the wiping of text.
 #include "ambassadors/secrets/field_text.h"
 
 #include <catch2/catch.hpp>

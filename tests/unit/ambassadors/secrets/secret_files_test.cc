@@ -1,3 +1,4 @@
+// Writing secret files, on real directories: shape, errors that say what to do, what stays.
 #include "ambassadors/secrets/secret_files.h"
 
 #include <dirent.h>

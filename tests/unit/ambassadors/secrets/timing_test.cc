@@ -1,3 +1,4 @@
+// Renewal, refresh, backoff and rate, with a manual clock and seeded randomness.
 #include "ambassadors/secrets/timing.h"
 
 #include <catch2/catch.hpp>

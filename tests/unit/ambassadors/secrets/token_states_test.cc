@@ -1,3 +1,4 @@
+// The table of the token's states: every pair is decided.
 #include "ambassadors/secrets/token_states.h"
 
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// The error table, the parsers of Vault's answers, and what the local Vault address refuses.
 #include "ambassadors/secrets/vault_answer.h"
 
 #include <catch2/catch.hpp>
@@ -140,7 +141,8 @@ TEST_CASE("documents that are no secret are errors, however deep they nest") {
 
 TEST_CASE("the app may not end our token, however it writes the path") {
   for (const char* path :
-       {"/v1/auth/token/revoke-self", "/v1/auth/token/revoke-self/", "/v1//auth/token/revoke-self",
+       {"/v1/auth/token/revoke-self", "/v1/auth/token/revoke-self/",
+        "/v1/team/auth/token/revoke-self", "/v1//auth/token/revoke-self",
         "/v1/auth/token/revoke%2dself", "/v1/auth/token/%72evoke-self",
         "/v1/auth%2ftoken/revoke-self", "/v1/auth/token/x/../revoke-self",
         "/v1/auth/token/./revoke-self", "/v1/auth/token/%2e/x", "/v1/secret/%", "/v1/secret/%zz",
