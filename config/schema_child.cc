@@ -194,8 +194,7 @@ const TableSchema& schema_of<Child>() {
           .field("start_timeout", &Child::start_timeout,
                  "From exec to started; 0 waits for ever. A startup probe has its own limit.")
           .field("watchdog", &Child::watchdog,
-                 "Restart when `WATCHDOG=1` has not come for so long.",
-                 {.min = 100, .planned = true})
+                 "Restart when `WATCHDOG=1` has not come for so long.", {.min = 100})
           .field("post_start", &Child::post_start, "Runs after exec, before the gate.")
           .field("pre_stop", &Child::pre_stop, "Runs at the begin of a stop.")
           .field("stop_signal", &Child::stop_signal, "Asks the child to end.")

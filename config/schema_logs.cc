@@ -69,7 +69,7 @@ const TableSchema& schema_of<LogInput>() {
           .field("framing", &LogInput::framing,
                  "What is around each line: nothing, or a container runtime's envelope.",
                  {.computed_default = "\"lines\"; \"cri\" for `child`"})
-          .field("encoding", &LogInput::encoding, "Of the bytes.", {.non_empty = true})
+          .field("encoding", &LogInput::encoding, "Of the bytes.", {.non_empty = true, .planned = true})
           .field("timezone", &LogInput::timezone,
                  "Of times without a zone: an IANA name, \"local\" or \"utc\".",
                  {.non_empty = true})
@@ -79,7 +79,8 @@ const TableSchema& schema_of<LogInput>() {
           .field("partial_line_timeout", &LogInput::partial_line_timeout,
                  "A line without its newline is taken as it is after so long.")
           .field("discover_interval", &LogInput::discover_interval,
-                 "How often new files are looked for, beside inotify.", {.min = 10})
+                 "How often new files are looked for, beside inotify.",
+                 {.min = 10, .planned = true})
           .field("rotate_wait", &LogInput::rotate_wait,
                  "A renamed file is read on for so long after its last growth.")
           .field("multiline", &LogInput::multiline, "Records of several lines.", {.planned = true})
@@ -224,7 +225,7 @@ const TableSchema& schema_of<Batch>() {
       TableBuilder<Batch>("Batch", "Sent when any of these is reached.")
           .field("max_size", &Batch::max_size, "Before compression.",
                  {.min = 1024, .max = 64 << 20})
-          .field("max_records", &Batch::max_records, "Records.", {.min = 1})
+          .field("max_records", &Batch::max_records, "Records.", {.min = 1, .planned = true})
           .field("max_wait", &Batch::max_wait, "Since the first record.", {.min = 1})
           .done();
   return schema;

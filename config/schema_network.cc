@@ -20,10 +20,11 @@ const TableSchema& schema_of<Intercept>() {
           .field("inbound_method", &Intercept::inbound_method,
                  "How inbound connections are captured; `auto` takes TPROXY where the kernel has "
                  "it.")
-          .field("backend", &Intercept::backend, "What writes the rules.")
+          .field("backend", &Intercept::backend, "What writes the rules.", {.planned = true})
           .field("when_proxy_down", &Intercept::when_proxy_down,
                  "`closed` refuses the app's connections while there is no proxy, `open` lets them "
-                 "out directly.")
+                 "out directly.",
+                 {.planned = true})
           .field("exclude_inbound_ports", &Intercept::exclude_inbound_ports,
                  "Ports of the app that are reached directly.")
           .field("exclude_outbound_ports", &Intercept::exclude_outbound_ports,

@@ -107,16 +107,19 @@ const TableSchema& schema_of<Retry>() {
                           "What may have been processed is repeated only for idempotent methods.")
           .field("attempts", &Retry::attempts, "Further tries after the first.", {.max = 10})
           .field("on", &Retry::on, "What leads to another try.")
-          .field("per_try_timeout", &Retry::per_try_timeout, "Limit of one try.", {.min = 1})
+          .field("per_try_timeout", &Retry::per_try_timeout, "Limit of one try.",
+                 {.min = 1, .planned = true})
           .field("backoff_base", &Retry::backoff_base,
-                 "First wait; doubled each time, fully jittered.")
-          .field("backoff_max", &Retry::backoff_max, "Longest wait.")
+                 "First wait; doubled each time, fully jittered.", {.planned = true})
+          .field("backoff_max", &Retry::backoff_max, "Longest wait.", {.planned = true})
           .field("budget_ratio", &Retry::budget_ratio,
-                 "Retries as a share of active requests, at most.", {.max = 1})
-          .field("budget_per_second", &Retry::budget_per_second, "Retries that are always allowed.")
-          .field("buffer", &Retry::buffer, "Requests with a larger body are not retried.")
+                 "Retries as a share of active requests, at most.", {.max = 1, .planned = true})
+          .field("budget_per_second", &Retry::budget_per_second, "Retries that are always allowed.",
+                 {.planned = true})
+          .field("buffer", &Retry::buffer, "Requests with a larger body are not retried.",
+                 {.planned = true})
           .field("idempotent_post", &Retry::idempotent_post,
-                 "Treat POST and PATCH to this upstream as idempotent.")
+                 "Treat POST and PATCH to this upstream as idempotent.", {.planned = true})
           .done();
   return schema;
 }
@@ -127,7 +130,8 @@ const TableSchema& schema_of<CircuitBreaker>() {
       TableBuilder<CircuitBreaker>("Circuit breaker", "Beyond a limit: 503 that names the limit.")
           .field("max_connections", &CircuitBreaker::max_connections, "Open connections.",
                  {.min = 1})
-          .field("max_pending", &CircuitBreaker::max_pending, "Requests that wait for one.")
+          .field("max_pending", &CircuitBreaker::max_pending, "Requests that wait for one.",
+                 {.planned = true})
           .field("max_requests", &CircuitBreaker::max_requests, "Requests in flight.", {.min = 1})
           .done();
   return schema;
@@ -190,7 +194,8 @@ const TableSchema& schema_of<Upstream>() {
           .field("timeouts", &Upstream::timeouts, "Timeouts.")
           .field("load_balancing", &Upstream::load_balancing, "How an endpoint is chosen.")
           .field("circuit_breaker", &Upstream::circuit_breaker, "Limits.")
-          .field("outlier_detection", &Upstream::outlier_detection, "Passive health.")
+          .field("outlier_detection", &Upstream::outlier_detection, "Passive health.",
+                 {.planned = true})
           .field("health_check", &Upstream::health_check, "Active health.", {.planned = true})
           .finish([](Reader&, const Node& node, Upstream& upstream) {
             if (node.find("hosts") == nullptr) upstream.hosts = {upstream.name};
@@ -225,15 +230,15 @@ const TableSchema& schema_of<ProxyLimits>() {
           .field("body_size", &ProxyLimits::body_size, "Request body; 413.",
                  {.computed_default = "unlimited, since bodies are streamed"})
           .field("inspected_body_size", &ProxyLimits::inspected_body_size,
-                 "Body that is inspected, hence held in memory; 413.")
+                 "Body that is inspected, hence held in memory; 413.", {.planned = true})
           .field("connection_buffer", &ProxyLimits::connection_buffer,
                  "Per connection and direction; reading pauses above it.",
-                 {.min = 4096, .max = 16 << 20})
+                 {.min = 4096, .max = 16 << 20, .planned = true})
           .field("max_connections", &ProxyLimits::max_connections, "From clients.", {.min = 1})
           .field("max_requests_per_connection", &ProxyLimits::max_requests_per_connection,
                  "0 is unlimited.")
           .field("max_streams", &ProxyLimits::max_streams, "HTTP/2 streams of a connection.",
-                 {.min = 1})
+                 {.min = 1, .planned = true})
           .field("max_hops", &ProxyLimits::max_hops,
                  "How often a request may pass this proxy before it is a loop; 508.", {.min = 1})
           .done();
@@ -244,7 +249,7 @@ template<>
 const TableSchema& schema_of<ProxyTimeouts>() {
   static const TableSchema schema =
       TableBuilder<ProxyTimeouts>("Proxy timeouts", "")
-          .field("tls_handshake", &ProxyTimeouts::tls_handshake, "Of clients.")
+          .field("tls_handshake", &ProxyTimeouts::tls_handshake, "Of clients.", {.planned = true})
           .field("request_headers", &ProxyTimeouts::request_headers,
                  "From the first byte to the last header; 408.")
           .field("app_connect", &ProxyTimeouts::app_connect, "Connection to the app; 503.")
@@ -294,8 +299,9 @@ const TableSchema& schema_of<ProxyDrain>() {
   static const TableSchema schema =
       TableBuilder<ProxyDrain>("Drain", "What happens from SIGTERM to exit.")
           .field("minimum", &ProxyDrain::minimum, "Inbound connections are still accepted so long.")
-          .field("maximum", &ProxyDrain::maximum, "Then what is left is closed.")
-          .field("goaway_grace", &ProxyDrain::goaway_grace, "Between the two GOAWAYs of HTTP/2.")
+          .field("maximum", &ProxyDrain::maximum, "Then what is left is closed.", {.planned = true})
+          .field("goaway_grace", &ProxyDrain::goaway_grace, "Between the two GOAWAYs of HTTP/2.",
+                 {.planned = true})
           .done();
   return schema;
 }

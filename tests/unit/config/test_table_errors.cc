@@ -93,6 +93,9 @@ region = []
     4 | [adapter.logs]
       | ^~~~~~~~~~~~~~
       = note: it must be a list of tables
+orders.toml:7:7: warning: the component `egress` is checked but cannot run yet
+    7 | use = "egress"
+      |       ^~~~~~~~
 orders.toml:8:1: error: [ambassador.api.config] needs `listen`
     8 | [ambassador.api.config]
       | ^~~~~~~~~~~~~~~~~~~~~~~
