@@ -78,10 +78,10 @@ void Child::on_event(const Exited& event, Turn& turn) {
   facts_.exit = event.status;
   facts_.has_leftovers = event.has_leftovers;
   turn.is_state_dirty = true;
+  // An end that we asked for is no news to worry about.
+  const bool is_expected = is_success(event.status) || state_ == ChildState::Stopping;
   turn.report(
-      event.status.kind == ExitStatus::Kind::Exited && is_success(event.status)
-          ? Report::Level::Info
-          : Report::Level::Warning,
+      is_expected ? Report::Level::Info : Report::Level::Warning,
       fmt::format("{} {} (generation {})", plan_.name, event.status.describe(), generation_));
   transition(ChildEvent::MainExited, turn);
 }
