@@ -103,7 +103,8 @@ std::unique_ptr<Cgroups> open_v2(const CgroupLayout& layout, const std::string& 
                                  long keeper_pid) {
   const std::string own = cgroup_directory(layout.v2_mount, layout.v2_root, layout.v2_own);
   const auto parent = own.substr(0, own.rfind('/'));
-  if (own.ends_with("/supervisor") && is_delegated(parent)) {  // a restarted supervisor
+  const bool is_ours = is_delegated(parent) || (parent == layout.v2_mount && !is_real_root(parent));
+  if (own.ends_with("/supervisor") && is_ours) {  // a restarted supervisor
     return std::make_unique<CgroupsV2>(parent, enable_controllers(parent), false);
   }
   const bool is_container_root = own == layout.v2_mount && !is_real_root(own);

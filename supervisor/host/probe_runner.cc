@@ -183,7 +183,7 @@ void ProbeRunner::begin_drain(const core::BeginDrain& action) {
   target.port = proxy->admin.listen.port;
   target.is_http = true;
   target.method = "POST";
-  target.path = "/healthcheck/fail";
+  target.path = "/drain_listeners";
   run_net({action.child, Purpose::Drain}, target, kDrainTimeout,
           [name = child.name](NetProbeOutcome outcome, const std::string& detail) {
             if (outcome != NetProbeOutcome::Success) {

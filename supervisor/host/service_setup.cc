@@ -62,7 +62,8 @@ bool ServiceSetup::has_network() const {
 
 void ServiceSetup::create(OnDone on_done) {
   on_created_ = std::move(on_done);
-  remove_old_cgroups();
+  release_descriptors();  // of a supervisor that crashed within this function
+  remove_leaves("of a crashed earlier run");
   volumes_.remove();
   Result<void> prepared = prepare_directories();
   if (prepared && has_network() && !(privileges_.can_mount && privileges_.can_network)) {
@@ -87,12 +88,16 @@ Result<void> ServiceSetup::prepare_directories() {
   if (privileges_.is_root) {
     static_cast<void>(!::chown(paths_.log.c_str(), 0, service_group(service_.name())));
   }
-  return volumes_.prepare();
+  if (auto prepared = volumes_.prepare(); !prepared) return prepared;
+  for (const auto& [path, fd] : volumes_.held()) {
+    if (auto put = keeper_.put_fd("mount:" + path, fd.get()); !put) return put;
+  }
+  return {};
 }
 
-void ServiceSetup::remove_old_cgroups() {
+void ServiceSetup::remove_leaves(const char* whose) {
   for (const std::string& leaf : cgroups_.leaves()) {
-    log::warn("removing cgroup {} of a crashed earlier run", leaf);
+    log::warn("removing cgroup {} {}", leaf, whose);
     cgroups_.kill(leaf);
     cgroups_.remove(leaf);
   }
@@ -214,7 +219,7 @@ void ServiceSetup::enable_capture(OnDone on_done) {
 
 void ServiceSetup::remove(std::function<void()> on_done) {
   release_descriptors();
-  remove_old_cgroups();
+  remove_leaves("that outlived its child");
   if (!has_network() || !privileges_.can_network) {
     remove_files();
     reply_.start(Duration::zero(), std::move(on_done));
@@ -234,7 +239,8 @@ void ServiceSetup::release_descriptors() {
   network_namespace_.reset();
   mount_namespace_.reset();
   for (const std::string& name : keeper_.list_fds()) {
-    if (name.starts_with("listen:") || name == "netns" || name == "mntns") keeper_.remove_fd(name);
+    const bool is_ours = name.starts_with("listen:") || name.starts_with("mount:");
+    if (is_ours || name == "netns" || name == "mntns") keeper_.remove_fd(name);
   }
 }
 

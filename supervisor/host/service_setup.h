@@ -59,7 +59,7 @@ class ServiceSetup {
  private:
   bool has_network() const;
   Result<void> prepare_directories();
-  void remove_old_cgroups();
+  void remove_leaves(const char* whose);
   void remove_old_network(std::function<void()> then);
   void create_network();
   void on_network_created(const CommandResult& result);

@@ -1,6 +1,9 @@
 #include "supervisor/host/volumes.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +15,7 @@
 namespace pillion::supervisor::host {
 namespace {
 
+constexpr char kMadeMark[] = "trusted.pillion";
 constexpr gid_t kGroupBase = 1'400'000'000;
 constexpr gid_t kGroupCount = 100'000'000;
 constexpr unsigned kTmpfsMode = 0711;
@@ -98,19 +102,30 @@ Result<void> Volumes::prepare_directory(const config::Volume& volume, const std:
   return {};
 }
 
-// The path must exist before something can be bound over it. What had to be made is remembered in a
-// file, so that a later supervisor removes it too.
+// The path must exist before something can be bound over it. Other services may use the same path,
+// and removing a directory of the host takes away what they have mounted on it in their namespaces.
+// So directories that Pillion made carry a mark, every user holds a shared lock on them, and who
+// gets the exclusive lock removes them.
 Result<void> Volumes::prepare_mount_point(const config::Volume& volume) {
   std::vector<std::string> made;
   auto result = make_directories(volume.path, 0755, &made);
-  for (const std::string& path : made) remember_made(path);
-  return result;
+  for (const std::string& path : made) ::setxattr(path.c_str(), kMadeMark, "1", 1, 0);
+  if (!result) return result;
+  for (std::size_t end = volume.path.find('/', 1);; end = volume.path.find('/', end + 1)) {
+    hold_mount_point(volume.path.substr(0, end));
+    if (end == std::string::npos) return {};
+  }
 }
 
-void Volumes::remember_made(const std::string& path) {
-  made_directories_.push_back(path);
+void Volumes::hold_mount_point(const std::string& path) {
+  char mark[2];
+  if (::getxattr(path.c_str(), kMadeMark, mark, sizeof mark) != 1) return;
+  auto fd = open_file(path, O_RDONLY | O_DIRECTORY);
+  if (!fd || ::flock(fd->get(), LOCK_SH | LOCK_NB) < 0) return;
+  held_.emplace_back(path, std::move(*fd));
   std::string text;
-  for (const std::string& each : made_directories_) text += each + "\n";
+  for (const auto& [each, held] : held_) text += each + "\n";
+  // For a later supervisor: it removes them too.
   static_cast<void>(write_file_atomically(paths_.runtime + "/mount-points", text, 0600));
 }
 
@@ -134,8 +149,12 @@ void Volumes::remove() {
     std::istringstream lines(*text);
     std::vector<std::string> paths;
     for (std::string line; std::getline(lines, line);) paths.push_back(line);
+    held_.clear();
     // Innermost first; rmdir leaves what others have put something into.
-    for (auto path = paths.rbegin(); path != paths.rend(); ++path) ::rmdir(path->c_str());
+    for (auto path = paths.rbegin(); path != paths.rend(); ++path) {
+      auto fd = open_file(*path, O_RDONLY | O_DIRECTORY);
+      if (fd && ::flock(fd->get(), LOCK_EX | LOCK_NB) == 0) ::rmdir(path->c_str());
+    }
   }
   ::unlink(list.c_str());
   for (const config::Volume& volume : service_.volumes) {

@@ -29,9 +29,13 @@ class Volumes {
   // privilege it stays empty and children use the paths as they are.
   Result<void> prepare();
   const std::vector<TmpfsMount>& tmpfs() const { return tmpfs_; }
+  // Mount points and the locks that keep other services from removing them: held as long as a copy
+  // of the descriptor is open.
+  const std::vector<std::pair<std::string, Fd>>& held() const { return held_; }
   // What `child` sees, to be bound in its own view.
   std::vector<BindMount> mounts_of(const config::Child& child) const;
-  // Removes mount points that prepare() made; directories of volumes stay.
+  // Removes mount points that nobody uses any more; directories of volumes stay. No copy of a held
+  // descriptor may be open elsewhere.
   void remove();
   // What people should know: "volume \"secrets\" is a plain directory: …".
   const std::vector<std::string>& remarks() const { return remarks_; }
@@ -41,14 +45,14 @@ class Volumes {
   Result<void> prepare_mount_point(const config::Volume& volume);
   uid_t owner_of(const config::Volume& volume) const;
   std::string source_of(const config::Volume& volume) const;
-  void remember_made(const std::string& path);
+  void hold_mount_point(const std::string& path);
 
   const config::Service& service_;
   ServicePaths paths_;
   bool is_privileged_;
   gid_t group_;
   std::vector<TmpfsMount> tmpfs_;
-  std::vector<std::string> made_directories_;  // in order of creation
+  std::vector<std::pair<std::string, Fd>> held_;  // mount points with their locks, outermost first
   std::vector<std::string> remarks_;
 };
 

@@ -1,7 +1,8 @@
 """The order of start and stop, and what a stop leaves behind."""
 import signal
+from pathlib import Path
 
-from support.pillion_testing import requires_root
+from support.pillion_testing import requires_root, unique_name
 
 CHILD = ["/bin/sh", "-c",
          "echo start $PILLION_CHILD >> @dir@/order; "
@@ -118,3 +119,28 @@ def test_volumes_are_seen_as_mounted_and_vanish(services):
     service.stop()
     assert not (service.state_dir / "volumes" / "secret").exists()
     assert (service.state_dir / "volumes" / "shared" / "file").read_text() == "d\n"
+
+
+@requires_root
+def test_two_services_have_their_own_volume_at_the_same_path(services):
+    toml = '''
+        [network]
+        mode = "host"
+        [volume.secret]
+        path = "/run/{path}/secret"
+        tmpfs = "1MiB"
+        [app]
+        command = ["/bin/sh", "-c", "echo $PILLION_SERVICE > /run/{path}/secret/file; while :; do cat /run/{path}/secret/file; sleep 0.05; done"]
+        mounts = ["secret:rw"]
+'''
+    path = unique_name("shared")
+    first, second = services(toml.format(path=path)), services(toml.format(path=path))
+    first.start()
+    second.start()
+    first.stop()
+    seen = second.log("app").count("\n")
+    second.wait_for(lambda: second.log("app").count("\n") > seen + 3, what="the second app to go on")
+    lines = {line.split(" ", 2)[2].split(" ", 1)[1] for line in second.log("app").splitlines()}
+    assert lines == {second.name}
+    second.stop()
+    assert not Path("/run", path).exists()

@@ -143,6 +143,52 @@ def test_nothing_outlives_the_keeper_and_the_next_run_cleans_up(services):
     wait_until(lambda: not processes_of(service.name), what="no process of the service")
 
 
+@requires_root
+def test_a_bridged_service_starts_again_after_its_keeper_was_killed(services):
+    service = services('''
+        [volume.scratch]
+        path = "/run/@name@/scratch"
+        tmpfs = "1MiB"
+        [app]
+        command = ["/bin/sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.02; done"]
+        user = "nobody"
+        mounts = ["scratch"]
+''')
+    service.start()
+    supervisor = service.status()["supervisor_pid"]
+    kill_hard(service.process.pid)
+    service.process.wait()
+    wait_until(lambda: not is_running(supervisor), what="the supervisor to die")
+    service.start()
+    assert service.stop().returncode == 7
+
+
+def test_hundreds_of_restarts_leave_no_descriptor_behind(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sleep", "1000"]
+        [sidecar.flapping]
+        command = ["/bin/sh", "-c", "exit 1"]
+        backoff = { base = "1ms", max = "1ms" }
+''')
+    service.start(wait=False)
+
+    def restarts():
+        child = service.child("flapping")
+        return child["restarts"] if child else 0
+
+    def descriptors():
+        supervisor = service.status()["supervisor_pid"]
+        return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (supervisor, service.process.pid)]
+
+    service.wait_for(lambda: restarts() > 20, what="the first restarts")
+    before = descriptors()
+    service.wait_for(lambda: restarts() > 200, timeout=90, what="200 restarts")
+    assert all(now <= was + 6 for was, now in zip(before, descriptors()))
+
+
 def is_running(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
