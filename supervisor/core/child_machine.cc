@@ -1,3 +1,4 @@
+// The transition table of a child, a long one because every row and every reason stands in it once.
 #include "supervisor/core/child_machine.h"
 
 #include <algorithm>

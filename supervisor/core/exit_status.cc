@@ -1,3 +1,4 @@
+// How the end of a process is told: as an exit code and in words.
 #include <csignal>
 
 #include <fmt/format.h>

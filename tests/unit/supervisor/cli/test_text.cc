@@ -1,4 +1,4 @@
-// What people see.
+// Tables, sizes, durations and messages: what people see.
 #include <catch2/catch.hpp>
 
 #include "supervisor/cli/running_services.h"

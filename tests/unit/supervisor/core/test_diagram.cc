@@ -11,7 +11,8 @@ using namespace pillion::supervisor::core;
 namespace {
 
 // Replaces what stands between the markers. Empty when a marker is missing.
-std::string with_section(std::string document, const std::string& name, const std::string& content) {
+std::string with_section(std::string document, const std::string& name,
+                         const std::string& content) {
   const std::string begin = "<!-- BEGIN " + name + " -->\n";
   const std::string end = "<!-- END " + name + " -->";
   const std::size_t from = document.find(begin);
