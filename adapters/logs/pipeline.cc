@@ -23,6 +23,7 @@ Pipeline::Pipeline(Loop& loop, const Clock& clock, PipelineOptions options,
       read_buffer_(kReadBytes),
       pump_timer_(loop),
       batch_timer_(loop),
+      checkpoint_timer_(loop),
       is_alive_(std::make_shared<bool>(true)) {}
 
 Pipeline::~Pipeline() { *is_alive_ = false; }
@@ -47,20 +48,31 @@ void Pipeline::start() {
   if (options_.make_stream_encoder) {
     stream_ = std::make_unique<StreamInput>(options_.make_stream_encoder());
   }
-  tick();
+  look();
+  // Known from the first moment: what is rotated away before the first acknowledgement is found
+  // again.
+  if (is_checkpoint_dirty_) save_checkpoint_now();
+  wake();
+}
+
+void Pipeline::look() {
+  for (const auto& follower : followers_) {
+    follower->check(clock_.now());
+    if (follower->take_has_new_file()) is_checkpoint_dirty_ = true;
+  }
+  save_checkpoint_soon();
 }
 
 void Pipeline::tick() {
-  for (const auto& follower : followers_) follower->check(clock_.now());
-  save_checkpoint_soon();
+  look();
   wake();
 }
 
 void Pipeline::on_event(const std::string& directory, std::string_view name, bool is_content_only) {
   for (const auto& follower : followers_) {
     follower->on_event(directory, name, is_content_only);
-    if (!is_content_only) follower->check(clock_.now());
   }
+  needs_check_ = needs_check_ || !is_content_only;
   wake();
 }
 
@@ -108,6 +120,7 @@ void Pipeline::pump() {
     return;
   }
   const MonotonicTime start = clock_.now();
+  if (std::exchange(needs_check_, false)) look();
   for (;;) {
     is_paused_ = !has_room();
     if (is_paused_) return;  // on_batch_done() wakes us
@@ -181,6 +194,7 @@ void Pipeline::settle() {
       spare_.push_back(std::move(batch));
     }
   }
+  save_checkpoint_soon();
 }
 
 void Pipeline::drain(std::function<void()> on_drained) {
@@ -218,8 +232,15 @@ std::vector<FileCheckpoint> Pipeline::checkpoint() const {
 }
 
 void Pipeline::save_checkpoint_soon() {
-  const bool is_due = clock_.now() - checkpoint_saved_ >= options_.checkpoint_interval;
-  if (!is_checkpoint_dirty_ || is_saving_ || !is_due || options_.checkpoint_path.empty()) return;
+  if (!is_checkpoint_dirty_ || is_saving_ || checkpoint_timer_.is_active() ||
+      options_.checkpoint_path.empty()) {
+    return;
+  }
+  const Duration left = checkpoint_saved_ + options_.checkpoint_interval - clock_.now();
+  if (left > Duration::zero()) {
+    checkpoint_timer_.start(left, [this] { save_checkpoint_soon(); });
+    return;
+  }
   is_saving_ = true;
   is_checkpoint_dirty_ = false;
   auto failure = std::make_shared<std::string>();
@@ -235,6 +256,7 @@ void Pipeline::save_checkpoint_soon() {
         is_saving_ = false;
         checkpoint_saved_ = clock_.now();
         if (on_drained_) wake();
+        if (failure->empty()) save_checkpoint_soon();
         if (failure->empty()) return;
         log::error("cannot save the checkpoint: {}", *failure);
         is_checkpoint_dirty_ = true;
@@ -243,6 +265,8 @@ void Pipeline::save_checkpoint_soon() {
 
 void Pipeline::save_checkpoint_now() {
   if (options_.checkpoint_path.empty()) return;
+  is_checkpoint_dirty_ = false;
+  checkpoint_saved_ = clock_.now();
   auto result = output_->sync();
   if (result) result = save_checkpoint(options_.checkpoint_path, checkpoint());
   if (!result) log::error("cannot save the checkpoint: {}", result.error().message());

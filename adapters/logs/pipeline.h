@@ -69,6 +69,7 @@ class Pipeline {
   std::vector<std::string> awaited_paths() const;
 
  private:
+  void look();
   void pump();
   bool fill_batch();
   void hand_over();
@@ -95,9 +96,11 @@ class Pipeline {
   Ledger ledger_;
   Timer pump_timer_;   // the next slice of reading
   Timer batch_timer_;  // a batch that is not full yet
+  Timer checkpoint_timer_;
   bool is_paused_ = false;
   bool is_draining_ = false;  // reads to the end first
   bool is_reading_ = true;
+  bool needs_check_ = false;  // a directory event since the last look
   bool has_flushed_ = false;
   std::function<void()> on_drained_;
   MonotonicTime checkpoint_saved_{};

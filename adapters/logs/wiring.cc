@@ -275,6 +275,7 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
         options.make_stream_encoder = [own] { return Encoder(own); };
       } else {
         options.followers.push_back(follower_options(config, input, surroundings, bulk));
+        if (i > 0) options.followers.back().event_level = log::Level::Debug;
       }
     }
     pipelines.push_back(

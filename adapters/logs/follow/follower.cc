@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "runtime/log.h"
-
 namespace pillion::logs {
 namespace {
 
 constexpr std::size_t kFinishedMax = 256;
+// How long after a rotation missed generations are looked for.
+constexpr Duration kScanTime = std::chrono::seconds(5);
 // A writer that keeps a rotated file open without writing is waited for at most this long.
 constexpr Duration kIdleWriterMax = std::chrono::minutes(10);
 
@@ -90,7 +90,10 @@ void Follower::check(MonotonicTime now) {
   now_ = now;
   if (is_pattern_) discover();
   needs_discovery_ = false;
-  for (auto& [path, slot] : slots_) check_slot(path, slot);
+  for (auto& [path, slot] : slots_) {
+    check_slot(path, slot);
+    if (now_ < slot.scan_until) find_missed_generations(path, slot.floor_ns);
+  }
   for (const auto& file : all_files()) check_timers(*file);
   close_drained();
   is_first_check_ = false;
@@ -129,7 +132,7 @@ void Follower::check_slot(const std::string& path, Slot& slot) {
   const auto facts = facts_of(path);
   if (!facts) {
     if (!slot.current) {
-      if (!slot.is_waiting_said) log::info("waiting for {} ({})", path, facts.error().message());
+      if (!slot.is_waiting_said) say("waiting for {} ({})", path, facts.error().message());
       slot.is_waiting_said = true;
       if (is_first_check_) find_rotated_while_away(path);
       return;
@@ -145,7 +148,7 @@ void Follower::check_slot(const std::string& path, Slot& slot) {
     const FileFacts older = slot.current->facts();
     drain(std::exchange(slot.current, nullptr));
     take_up(path, slot);
-    find_missed_generations(path, older);
+    scan_for_missed(slot, older);
     return;
   }
   take_up(path, slot);
@@ -155,21 +158,21 @@ void Follower::check_slot(const std::string& path, Slot& slot) {
 void Follower::take_up(const std::string& path, Slot& slot) {
   FilePtr file = open(path, path);
   if (!file) return;
-  if (slot.is_waiting_said) log::info("{} is there now", path);
+  if (slot.is_waiting_said) say("{} is there now", path);
   slot.is_waiting_said = false;
   slot.current = std::move(file);
 }
 
 void Follower::drain(FilePtr file) {
-  log::info("{} was rotated or deleted; reading its rest from byte {}", file->path(),
-            file->offset());
+  say("{} was rotated or deleted; reading its rest from byte {}", file->path(), file->offset());
   file->is_dirty = true;
   file->grown_at = now_;
   ++closed_.rotations;
   draining_.push_back(std::move(file));
 }
 
-Follower::FilePtr Follower::open(const std::string& path, const std::string& named) {
+Follower::FilePtr Follower::open(const std::string& path, const std::string& named,
+                                 const FileFacts* expected) {
   auto fd = open_file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (!fd) {
     log::warn("{}", fd.error().message());
@@ -180,11 +183,13 @@ Follower::FilePtr Follower::open(const std::string& path, const std::string& nam
     log::warn("cannot follow {}: not a regular file", path);
     return nullptr;
   }
+  if (expected != nullptr && !facts->is_same_file(*expected)) return nullptr;
   auto file = std::make_shared<FollowedFile>(std::move(*fd), options_.pattern, named, *facts,
                                              options_.make_encoder(named), options_.line_bytes_max);
   file->grown_at = now_;
   file->size_seen = facts->size;
   resume_from_checkpoint(*file);
+  has_new_file_ = true;
   if (is_first_check_ && !has_checkpoint_ && options_.starts_at_end) file->skip_to(facts->size);
   return file;
 }
@@ -232,45 +237,60 @@ std::vector<Follower::Sibling> Follower::rotated_siblings(const std::string& pat
   return siblings;
 }
 
-// Files of the checkpoint that were rotated while we did not run.
+// Files of the checkpoint that were rotated while we did not run, and the generations after them.
 void Follower::find_rotated_while_away(const std::string& path) {
+  const auto siblings = rotated_siblings(path);
+  const auto sibling_of = [&](const FileCheckpoint& entry) {
+    return std::find_if(siblings.begin(), siblings.end(), [&](const Sibling& sibling) {
+      return sibling.facts.inode == entry.inode && sibling.facts.device == entry.device;
+    });
+  };
   std::vector<FileCheckpoint> wanted;
   for (const auto& entry : resumable_) {
     if (entry.path == path) wanted.push_back(entry);
   }
   for (const auto& entry : wanted) {
+    const auto sibling = sibling_of(entry);
     FilePtr found;
-    for (const auto& sibling : rotated_siblings(path)) {
-      if (sibling.facts.inode != entry.inode || sibling.facts.device != entry.device) continue;
-      found = open(sibling.path, path);
-      break;
-    }
+    if (sibling != siblings.end()) found = open(sibling->path, path, &sibling->facts);
     if (found) {
-      const FileFacts older = found->facts();
+      scan_for_missed(slots_[path], found->facts());
       drain(std::move(found));
-      find_missed_generations(path, older);
     } else if (facts_of(path)) {
       log::warn(
-          "{}: a file that was read up to byte {} has gone while away; what followed cannot "
-          "be read",
+          "{}: a file that was read up to byte {} has gone while away; what followed cannot be "
+          "read",
           path, entry.offset);
       std::erase(resumable_, entry);
     }
   }
+  const FileFacts* newest_finished = nullptr;
+  for (const auto& entry : finished_) {
+    const auto sibling = sibling_of(entry);
+    if (sibling == siblings.end()) continue;
+    if (newest_finished == nullptr || sibling->facts.modified_ns > newest_finished->modified_ns) {
+      newest_finished = &sibling->facts;
+    }
+  }
+  if (wanted.empty() && newest_finished != nullptr) scan_for_missed(slots_[path], *newest_finished);
 }
 
-// Generations between the one we had and the one at the path now: rotated before we looked.
-void Follower::find_missed_generations(const std::string& path, const FileFacts& older) {
+void Follower::scan_for_missed(Slot& slot, const FileFacts& older) {
+  const bool is_scanning = now_ < slot.scan_until;
+  slot.floor_ns = is_scanning ? std::min(slot.floor_ns, older.modified_ns) : older.modified_ns;
+  slot.scan_until = now_ + kScanTime;
+}
+
+// Generations between the ones we had and the one at the path now: rotated before we looked.
+void Follower::find_missed_generations(const std::string& path, std::int64_t floor_ns) {
   for (const auto& sibling : rotated_siblings(path)) {
-    if (sibling.facts.modified_ns < older.modified_ns || is_known(sibling.facts)) continue;
-    const bool is_awaited = std::any_of(
-        resumable_.begin(), resumable_.end(),
-        [&](const FileCheckpoint& entry) { return entry.inode == sibling.facts.inode; });
+    if (sibling.facts.modified_ns < floor_ns || is_known(sibling.facts)) continue;
+    const bool is_awaited =
+        std::any_of(resumable_.begin(), resumable_.end(), [&](const FileCheckpoint& entry) {
+          return entry.inode == sibling.facts.inode && entry.device == sibling.facts.device;
+        });
     if (is_awaited) continue;
-    if (FilePtr file = open(sibling.path, path)) {
-      file->is_dirty = true;
-      drain(std::move(file));
-    }
+    if (FilePtr file = open(sibling.path, path, &sibling.facts)) drain(std::move(file));
   }
 }
 
@@ -319,15 +339,15 @@ void Follower::handle_truncation(const FilePtr& file) {
     if (is_known(sibling.facts)) continue;
     const auto fd = open_file(sibling.path, O_RDONLY | O_NONBLOCK);
     if (!fd || !file->is_continued_by(fd->get(), sibling.facts)) continue;
-    if (FilePtr copy = open(sibling.path, file->path())) {
+    if (FilePtr copy = open(sibling.path, file->path(), &sibling.facts)) {
       copy->skip_to(file->offset());
       drain(std::move(copy));
       has_copy = true;
     }
     break;
   }
-  log::info("{} was truncated after byte {}; {}", file->path(), file->offset(),
-            has_copy ? "reading the rest from its copy" : "reading it from its start");
+  say("{} was truncated after byte {}; {}", file->path(), file->offset(),
+      has_copy ? "reading the rest from its copy" : "reading it from its start");
   file->restart();
   file->size_seen = 0;
 }
@@ -357,7 +377,7 @@ bool Follower::read_file(const FilePtr& file, ReadBuffer& buffer, RecordBuffer& 
   }
   if (file->offset() != before) marks.push_back({file, file->safe_offset(), file->epoch()});
   if (const std::string choice = file->encoder().take_choice(); !choice.empty()) {
-    log::info("{}: format {}", file->path(), choice);
+    say("{}: format {}", file->path(), choice);
   }
   if (outcome == ReadOutcome::Truncated) {
     handle_truncation(file);

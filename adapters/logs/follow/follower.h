@@ -16,9 +16,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "adapters/logs/follow/followed_file.h"
+#include "runtime/log.h"
 
 namespace pillion::logs {
 
@@ -37,6 +39,8 @@ struct FollowerOptions {
   Duration partial_line_timeout = std::chrono::seconds(5);
   std::size_t line_bytes_max = 1u << 20;
   std::size_t files_max = 4096;
+  // Of what happens to files. Several followers see the same: only one should say it aloud.
+  log::Level event_level = log::Level::Info;
   // The encoder of a file that is followed under `path`.
   std::function<Encoder(const std::string& path)> make_encoder;
 };
@@ -59,6 +63,8 @@ class Follower {
   void flush_partials(ReadBuffer& buffer, RecordBuffer& records, std::vector<FileMark>& marks);
 
   std::vector<FileCheckpoint> checkpoint() const;
+  // Whether a file was opened since the last call: the checkpoint should know it soon.
+  bool take_has_new_file() { return std::exchange(has_new_file_, false); }
   // Directories whose events matter.
   std::vector<std::string> directories() const;
   // Paths that do not exist yet.
@@ -79,23 +85,35 @@ class Follower {
   struct Slot {
     FilePtr current;
     bool is_waiting_said = false;
+    // Generations may be renamed while we list them, so we list again until it is quiet: those not
+    // older than `floor` (the first file that was rotated away), until `scan_until`.
+    std::int64_t floor_ns = 0;
+    MonotonicTime scan_until{};
   };
   struct Sibling {
     std::string path;
     FileFacts facts;
   };
 
+  // Says what happened to a file.
+  template<class... Args>
+  void say(fmt::format_string<Args...> format, Args&&... args) const {
+    log::write_formatted(options_.event_level, format, std::forward<Args>(args)...);
+  }
   void discover();
   void check_slot(const std::string& path, Slot& slot);
   void take_up(const std::string& path, Slot& slot);
   void find_rotated_while_away(const std::string& path);
-  void find_missed_generations(const std::string& path, const FileFacts& older);
+  void find_missed_generations(const std::string& path, std::int64_t floor_ns);
+  void scan_for_missed(Slot& slot, const FileFacts& older);
   void drain(FilePtr file);
   void check_timers(FollowedFile& file);
   bool is_quiet(const FollowedFile& file) const;
   void close_drained();
   void handle_truncation(const FilePtr& file);
-  FilePtr open(const std::string& path, const std::string& named);
+  // `expected`: give up when another file has that name by now.
+  FilePtr open(const std::string& path, const std::string& named,
+               const FileFacts* expected = nullptr);
   void resume_from_checkpoint(FollowedFile& file);
   std::vector<Sibling> rotated_siblings(const std::string& path) const;
   bool is_known(const FileFacts& facts) const;
@@ -114,6 +132,7 @@ class Follower {
   bool needs_discovery_ = true;
   bool is_first_check_ = true;
   bool is_limit_said_ = false;
+  bool has_new_file_ = false;
   MonotonicTime now_{};
   Counts closed_;  // what files that are closed have counted
 };

@@ -41,8 +41,10 @@ Result<std::vector<ItemVerdict>> parse_bulk_response(std::string_view body, std:
     const auto& item = (*items)[i];
     if (!item.is_object() || item.size() != 1) return fail("the answer has a malformed item");
     const auto& outcome = *item.begin();
-    const int status = outcome.is_object() ? outcome.value("status", 0) : 0;
-    if (status == 0) return fail("the answer has an item without status");
+    const bool has_status =
+        outcome.is_object() && outcome.contains("status") && outcome["status"].is_number_integer();
+    if (!has_status) return fail("the answer has an item without status");
+    const int status = outcome["status"].get<int>();
     const auto error = outcome.find("error");
     std::string type;
     if (error != outcome.end()) {
