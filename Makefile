@@ -36,7 +36,7 @@ test: ## Build and run every test (ARGS='-L unit' selects by label, ARGS='-R nam
 
 bench: bench-proxy bench-logs ## Measure beside the peers that apt has, and print ratios
 
-bench-proxy: ## Measure the proxy beside haproxy and nginx
+bench-proxy: ## Measure the proxy beside haproxy, nginx and nghttpx
 	@packaging/bootstrap.sh build bench
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
 	@$(CMAKE_BUILD) --target pillion-proxy

@@ -328,8 +328,9 @@ void HttpConnection::attempt() {
   if (!exchange.is_fresh_connection_needed) {
     if (auto idle = endpoint.take_idle(*this)) {
       exchange.upstream = std::move(idle);
-      exchange.was_connection_reused = true;
-      exchange.stats->connections_reused.add();
+      // Not when it was opened for this very connection (see TcpRelay).
+      exchange.was_connection_reused = exchange.upstream->was_reused();
+      if (exchange.was_connection_reused) exchange.stats->connections_reused.add();
       write_upstream();
       return;
     }
