@@ -1,4 +1,5 @@
-// Schema of a child: [app], [init.NAME], [adapter.NAME], [ambassador.NAME], [sidecar.NAME].
+// Schema of a child: [app], [init.NAME], [adapter.NAME], [ambassador.NAME], [sidecar.NAME]. One
+// function is longer than 70 lines because it is one table, a line or two per key.
 #include "config/child.h"
 #include "config/table_builder.h"
 #include "config/validate.h"

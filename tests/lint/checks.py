@@ -117,7 +117,7 @@ def first_comment(tree, path):
 
 def check_first_comments(tree):
     """Every file says first what it is; a .cc may leave that to the header of the same name."""
-    described = {path for path in cpp_files(tree) if len(first_comment(tree, path)) >= 20}
+    described = {path for path in cpp_files(tree) if len(first_comment(tree, path)) >= 10}
     problems = [f"{path}:1: begin with a comment that says what this file is" for path in cpp_files(tree)
                 if path not in described and path.with_suffix(".h") not in described]
     for path in files(tree, ".py"):
@@ -169,6 +169,8 @@ def cpp_functions(lines):
             begins = line.startswith(pad) and len(line) > indent and line[indent] not in " }#/"
             if begins and start is None:
                 candidate = line.strip()
+                if candidate.startswith("template") and candidate.endswith(">"):
+                    continue  # the next line says what it is a template of
                 if not re.match(r"(namespace|class|struct|enum|union|extern|using|public|private)\b", candidate):
                     start = number
             if start is not None and line.rstrip() in (pad + "}", pad + "};"):

@@ -1,3 +1,4 @@
+// Records of the access log as whole texts.
 #include "proxy/access_log.h"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// How a cluster chooses endpoints.
 #include "proxy/cluster.h"
 
 #include <catch2/catch.hpp>

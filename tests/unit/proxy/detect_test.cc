@@ -1,3 +1,4 @@
+// Telling HTTP from other bytes by their beginning.
 #include "proxy/detect.h"
 
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// The pool of idle connections.
 #include "proxy/idle_pool.h"
 
 #include <catch2/catch.hpp>

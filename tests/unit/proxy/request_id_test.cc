@@ -1,3 +1,4 @@
+// Request ids: made, kept, refused.
 #include "proxy/request_id.h"
 
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// Which upstream an exchange goes to.
 #include "proxy/router.h"
 
 #include <catch2/catch.hpp>

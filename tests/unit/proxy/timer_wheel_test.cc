@@ -1,3 +1,4 @@
+// The timer wheel, with time as an argument.
 #include "proxy/timer_wheel.h"
 
 #include <catch2/catch.hpp>

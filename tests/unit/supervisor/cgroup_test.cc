@@ -1,3 +1,4 @@
+// The cgroup backends against directories that imitate v1, v2 and hybrid machines.
 #include <unistd.h>
 
 #include <catch2/catch.hpp>

@@ -1,3 +1,4 @@
+// The parts of the keeper: channel, fd store, ledger.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>

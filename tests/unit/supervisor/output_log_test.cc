@@ -1,3 +1,4 @@
+// The CRI records of captured output, and their rotation.
 #include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
