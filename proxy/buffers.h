@@ -43,7 +43,7 @@ class ByteQueue {
   std::size_t size() const { return bytes_.size() - sent_; }
   std::string_view view() const { return std::string_view(bytes_).substr(sent_); }
   void append(BufferPool& pool, std::string_view more) {
-    if (bytes_.capacity() < 64) bytes_ = pool.take();
+    if (bytes_.empty() && bytes_.capacity() < kSmall) bytes_ = pool.take();
     bytes_.append(more);
   }
   void consume(BufferPool& pool, std::size_t count) {
@@ -57,6 +57,8 @@ class ByteQueue {
   }
 
  private:
+  static constexpr std::size_t kSmall = 64;  // what a string holds without the pool is less
+
   std::string bytes_;
   std::size_t sent_ = 0;
 };
