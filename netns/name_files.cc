@@ -118,8 +118,9 @@ std::string render_hosts(const Wanted& wanted, const Facts& facts, std::string_v
   };
   add(facts.address4, {wanted.service});
   add(facts.address6, {wanted.service});
-  add(facts.gateway4, {"host.pillion.internal"});
-  add(facts.gateway6, {"host.pillion.internal"});
+  // One family only: a captured connection is always accepted, by the proxy, so an app that tries
+  // IPv6 first would never fall back to IPv4, where most services of a host listen.
+  add(facts.gateway4.empty() ? facts.gateway6 : facts.gateway4, {"host.pillion.internal"});
   for (const HostAlias& alias : wanted.aliases) {
     if (reader == HostsReader::Exempt && is_virtual(alias.address)) continue;
     add(alias.address, alias.names);

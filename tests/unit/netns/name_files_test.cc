@@ -69,6 +69,19 @@ TEST_CASE("the hosts file names the service, the host, the upstreams and what th
         "192.0.2.80 db users.internal\n");
 }
 
+TEST_CASE("the host's name has one address, IPv4 where there is one") {
+  Wanted wanted;
+  wanted.service = "orders";
+  Facts facts;
+  facts.gateway4 = "10.213.0.1";
+  facts.gateway6 = "fd00::1";
+  CHECK(render_hosts(wanted, facts, "", HostsReader::Captured).find("fd00::1") ==
+        std::string::npos);
+  facts.gateway4 = "";
+  CHECK(render_hosts(wanted, facts, "", HostsReader::Captured)
+            .find("fd00::1 host.pillion.internal\n") != std::string::npos);
+}
+
 TEST_CASE("names are looked up in files and DNS, users as on the host") {
   CHECK(render_nsswitch_conf(
             "passwd: files sss # users\nhosts: files resolve [!UNAVAIL=return] dns\n") ==
