@@ -51,7 +51,7 @@ void Pipeline::start() {
   look();
   // Known from the first moment: what is rotated away before the first acknowledgement is found
   // again.
-  if (is_checkpoint_dirty_) save_checkpoint_now();
+  save_checkpoint_now();
   wake();
 }
 
@@ -60,11 +60,11 @@ void Pipeline::look() {
     follower->check(clock_.now());
     if (follower->take_has_new_file()) is_checkpoint_dirty_ = true;
   }
-  save_checkpoint_soon();
 }
 
 void Pipeline::tick() {
   look();
+  save_checkpoint_soon();
   wake();
 }
 
@@ -120,7 +120,10 @@ void Pipeline::pump() {
     return;
   }
   const MonotonicTime start = clock_.now();
-  if (std::exchange(needs_check_, false)) look();
+  if (std::exchange(needs_check_, false)) {
+    look();
+    save_checkpoint_soon();
+  }
   for (;;) {
     is_paused_ = !has_room();
     if (is_paused_) return;  // on_batch_done() wakes us

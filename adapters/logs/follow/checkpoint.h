@@ -24,7 +24,7 @@ struct FileCheckpoint {
   std::string input;  // the path or pattern as configured
   std::string path;   // where the file was followed
   std::uint64_t device = 0;
-  std::uint64_t inode = 0;
+  std::uint64_t inode = 0;        // 0: the path did not exist, since born_ns by the wall clock
   std::int64_t born_ns = 0;       // statx btime, 0 when the filesystem has none
   std::uint32_t head_length = 0;  // first bytes of the file, at most 1024, and their hash
   std::uint64_t head_hash = 0;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <glob.h>
+#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -21,6 +22,18 @@ struct PathParts {
   std::string directory;  // without the final slash, "" for the root
   std::string name;
 };
+
+// Not ahead of the kernel's coarse clock, which stamps files.
+std::int64_t wall_ns() {
+  timespec time;
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &time);
+  return time.tv_sec * std::int64_t{1'000'000'000} + time.tv_nsec;
+}
+
+// Generations of a rotated file are ordered by their birth; an old one may still be written to.
+std::int64_t birth_ns(const FileFacts& facts) {
+  return facts.born_ns != 0 ? facts.born_ns : facts.modified_ns;
+}
 
 PathParts split(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -63,6 +76,10 @@ Follower::Follower(FollowerOptions options, std::vector<FileCheckpoint> checkpoi
       is_pattern_(options_.pattern.find_first_of("*?[") != std::string::npos),
       has_checkpoint_(!checkpoint.empty()) {
   for (auto& entry : checkpoint) {
+    if (entry.inode == 0) {  // a path that did not exist
+      if (!is_pattern_) slots_[entry.path].missing_since_ns = entry.born_ns;
+      continue;
+    }
     (entry.is_finished ? finished_ : resumable_).push_back(std::move(entry));
   }
   if (!is_pattern_) slots_[options_.pattern];
@@ -88,6 +105,7 @@ bool Follower::is_known(const FileFacts& facts) const {
 
 void Follower::check(MonotonicTime now) {
   now_ = now;
+  const std::int64_t started_ns = wall_ns();
   if (is_pattern_) discover();
   needs_discovery_ = false;
   for (auto& [path, slot] : slots_) {
@@ -96,6 +114,7 @@ void Follower::check(MonotonicTime now) {
   }
   for (const auto& file : all_files()) check_timers(*file);
   close_drained();
+  checked_ns_ = started_ns;
   is_first_check_ = false;
 }
 
@@ -119,7 +138,8 @@ void Follower::discover() {
         is_limit_said_ = true;
         break;
       }
-      slots_[path];
+      Slot& slot = slots_[path];
+      if (!is_first_check_) slot.missing_since_ns = checked_ns_;
     }
   }
   ::globfree(&found);
@@ -132,6 +152,10 @@ void Follower::check_slot(const std::string& path, Slot& slot) {
   const auto facts = facts_of(path);
   if (!facts) {
     if (!slot.current) {
+      if (slot.missing_since_ns == 0) {
+        slot.missing_since_ns = wall_ns();
+        has_new_file_ = true;
+      }
       if (!slot.is_waiting_said) say("waiting for {} ({})", path, facts.error().message());
       slot.is_waiting_said = true;
       if (is_first_check_) find_rotated_while_away(path);
@@ -148,7 +172,7 @@ void Follower::check_slot(const std::string& path, Slot& slot) {
     const FileFacts older = slot.current->facts();
     drain(std::exchange(slot.current, nullptr));
     take_up(path, slot);
-    scan_for_missed(slot, older);
+    scan_for_missed(slot, birth_ns(older));
     return;
   }
   take_up(path, slot);
@@ -161,6 +185,9 @@ void Follower::take_up(const std::string& path, Slot& slot) {
   if (slot.is_waiting_said) say("{} is there now", path);
   slot.is_waiting_said = false;
   slot.current = std::move(file);
+  if (const std::int64_t since = std::exchange(slot.missing_since_ns, 0); since != 0) {
+    scan_for_missed(slot, since);
+  }
 }
 
 void Follower::drain(FilePtr file) {
@@ -232,7 +259,7 @@ std::vector<Follower::Sibling> Follower::rotated_siblings(const std::string& pat
   }
   ::closedir(directory);
   std::sort(siblings.begin(), siblings.end(), [](const Sibling& a, const Sibling& b) {
-    return a.facts.modified_ns < b.facts.modified_ns;
+    return birth_ns(a.facts) < birth_ns(b.facts);
   });
   return siblings;
 }
@@ -254,7 +281,7 @@ void Follower::find_rotated_while_away(const std::string& path) {
     FilePtr found;
     if (sibling != siblings.end()) found = open(sibling->path, path, &sibling->facts);
     if (found) {
-      scan_for_missed(slots_[path], found->facts());
+      scan_for_missed(slots_[path], birth_ns(found->facts()));
       drain(std::move(found));
     } else if (facts_of(path)) {
       log::warn(
@@ -268,23 +295,23 @@ void Follower::find_rotated_while_away(const std::string& path) {
   for (const auto& entry : finished_) {
     const auto sibling = sibling_of(entry);
     if (sibling == siblings.end()) continue;
-    if (newest_finished == nullptr || sibling->facts.modified_ns > newest_finished->modified_ns) {
+    if (newest_finished == nullptr || birth_ns(sibling->facts) > birth_ns(*newest_finished)) {
       newest_finished = &sibling->facts;
     }
   }
-  if (wanted.empty() && newest_finished != nullptr) scan_for_missed(slots_[path], *newest_finished);
+  if (wanted.empty() && newest_finished != nullptr)
+    scan_for_missed(slots_[path], birth_ns(*newest_finished));
 }
 
-void Follower::scan_for_missed(Slot& slot, const FileFacts& older) {
-  const bool is_scanning = now_ < slot.scan_until;
-  slot.floor_ns = is_scanning ? std::min(slot.floor_ns, older.modified_ns) : older.modified_ns;
+void Follower::scan_for_missed(Slot& slot, std::int64_t floor_ns) {
+  slot.floor_ns = now_ < slot.scan_until ? std::min(slot.floor_ns, floor_ns) : floor_ns;
   slot.scan_until = now_ + kScanTime;
 }
 
 // Generations between the ones we had and the one at the path now: rotated before we looked.
 void Follower::find_missed_generations(const std::string& path, std::int64_t floor_ns) {
   for (const auto& sibling : rotated_siblings(path)) {
-    if (sibling.facts.modified_ns < floor_ns || is_known(sibling.facts)) continue;
+    if (birth_ns(sibling.facts) < floor_ns || is_known(sibling.facts)) continue;
     const bool is_awaited =
         std::any_of(resumable_.begin(), resumable_.end(), [&](const FileCheckpoint& entry) {
           return entry.inode == sibling.facts.inode && entry.device == sibling.facts.device;
@@ -423,6 +450,14 @@ std::vector<FileCheckpoint> Follower::checkpoint() const {
   std::vector<FileCheckpoint> entries = finished_;
   entries.insert(entries.end(), resumable_.begin(), resumable_.end());
   for (const auto& file : all_files()) entries.push_back(file->checkpoint());
+  for (const auto& [path, slot] : slots_) {
+    if (slot.missing_since_ns == 0 || is_pattern_) continue;
+    FileCheckpoint missing;
+    missing.input = options_.pattern;
+    missing.path = path;
+    missing.born_ns = slot.missing_since_ns;
+    entries.push_back(std::move(missing));
+  }
   return entries;
 }
 

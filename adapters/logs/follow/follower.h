@@ -89,6 +89,9 @@ class Follower {
     // older than `floor` (the first file that was rotated away), until `scan_until`.
     std::int64_t floor_ns = 0;
     MonotonicTime scan_until{};
+    // Since when the path is known not to exist (wall clock); what was born since and is rotated
+    // away before we look is ours, too.
+    std::int64_t missing_since_ns = 0;
   };
   struct Sibling {
     std::string path;
@@ -105,7 +108,7 @@ class Follower {
   void take_up(const std::string& path, Slot& slot);
   void find_rotated_while_away(const std::string& path);
   void find_missed_generations(const std::string& path, std::int64_t floor_ns);
-  void scan_for_missed(Slot& slot, const FileFacts& older);
+  void scan_for_missed(Slot& slot, std::int64_t floor_ns);
   void drain(FilePtr file);
   void check_timers(FollowedFile& file);
   bool is_quiet(const FollowedFile& file) const;
@@ -133,6 +136,7 @@ class Follower {
   bool is_first_check_ = true;
   bool is_limit_said_ = false;
   bool has_new_file_ = false;
+  std::int64_t checked_ns_ = 0;  // wall clock of the last look at directories
   MonotonicTime now_{};
   Counts closed_;  // what files that are closed have counted
 };
