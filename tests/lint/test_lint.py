@@ -1,5 +1,7 @@
 """The repository keeps its own rules: borders between folders, names, comments, lengths, format, links."""
 import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,13 @@ def test_the_supervisor_and_the_keeper_link_only_what_they_may():
         pytest.skip("a sanitizer brings libraries of its own")
     problems = checks.check_linking(directory)
     assert not problems, "\n".join(problems)
+
+
+def test_every_scenario_is_known_to_ctest():
+    build = Path(os.environ.get("PILLION_BUILD", REPOSITORY / "build" / "release"))
+    if not (build / "CTestTestfile.cmake").exists():
+        pytest.skip(f"{build} is not configured: build first")
+    listing = subprocess.run(["ctest", "--test-dir", build, "-N"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"integration: (\S+)", listing))
+    there = {path.parent.name for path in (REPOSITORY / "tests" / "integration").glob("*/test_*.py")}
+    assert not there - known, f"register these in tests/integration/CMakeLists.txt: {sorted(there - known)}"
