@@ -1,3 +1,4 @@
+// The buffers of a connection, watermarks included.
 #include "proxy/buffers.h"
 
 #include <catch2/catch.hpp>
