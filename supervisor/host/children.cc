@@ -65,6 +65,17 @@ std::vector<core::Notified> to_events(const NotifyMessage& message) {
   return events;
 }
 
+// An app without a user runs as the supervisor's, which the loader cannot know: secrets without an
+// owner are for that user.
+config::Child with_secret_owners(config::Child child) {
+  if (auto* secrets = std::get_if<config::SecretsConfig>(&child.config)) {
+    for (auto& file : secrets->files) {
+      if (!file.owner) file.owner = config::UserRef{"", ::geteuid(), ::getegid()};
+    }
+  }
+  return child;
+}
+
 }  // namespace
 
 std::string leaf_name(const std::string& child, core::Generation generation) {
@@ -156,7 +167,8 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
 Result<void> Children::write_child_table(const config::Child& child) {
   if (!child.use) return {};
   const std::string path = paths_.child_table(child.name);
-  auto written = write_file_atomically(path, config::render_component(child), 0400);
+  auto written =
+      write_file_atomically(path, config::render_component(with_secret_owners(child)), 0400);
   if (!written) return written;
   const bool has_user = setup_.privileges().is_root && child.user && child.user->uid;
   if (has_user && ::chown(path.c_str(), *child.user->uid, child.user->gid.value_or(0)) < 0) {
