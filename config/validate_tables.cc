@@ -122,25 +122,7 @@ void check_settings(Reader& reader, const Node& node, ServiceSettings& settings)
   }
 }
 
-// What a component is when the file says no more than `use`.
-ComponentConfig default_config(Component component) {
-  switch (component) {
-    case Component::Proxy:
-      return ProxyConfig{};
-    case Component::Logs:
-      return LogsConfig{};
-    case Component::Secrets:
-      return SecretsConfig{};
-    case Component::Egress:
-      return EgressConfig{};
-    case Component::Metrics:
-      return MetricsConfig{};
-  }
-  return std::monostate{};
-}
-
 void check_child(Reader& reader, const Node& node, Child& child) {
-  if (child.use && node.find("config") == nullptr) child.config = default_config(*child.use);
   if (const Entry* config = node.find_entry("config"); config != nullptr && !node.find("use")) {
     reader.missing(config->position, "`config` is only for a component of ours",
                    {"say which with `use`, or pass the program its own file in `command`"});

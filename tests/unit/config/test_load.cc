@@ -134,6 +134,12 @@ TEST_CASE("Components run as their own users, in passwd or not") {
   CHECK(with.value->find("proxy")->user == UserRef{"pillion-proxy", 77u, 78u});
 }
 
+TEST_CASE("A component without a table of its own has the component's defaults") {
+  const Service service = loaded(std::string(kMinimal) + "[sidecar.proxy]\nuse = \"proxy\"\n");
+  REQUIRE(std::holds_alternative<ProxyConfig>(service.find("proxy")->config));
+  CHECK(std::get<ProxyConfig>(service.find("proxy")->config) == ProxyConfig{});
+}
+
 TEST_CASE("A proxy switches interception on where the namespace is ours") {
   const std::string proxy = "[sidecar.proxy]\nuse = \"proxy\"\n";
   CHECK(loaded(kMinimal + proxy).network.intercept.outbound);
