@@ -1,8 +1,9 @@
 // Control groups behind one small interface: a leaf per child and generation, below one group per
-// service. Backends: v2, v1, hybrid (v1 for limits, v2 for tracking and killing) and none. Which one
-// is decided by looking at the machine (cgroup_detect.h), never by configuration.
+// service. Backends: v2, v1, hybrid (v1 for limits, v2 for tracking and killing) and none. Which
+// one is decided by looking at the machine (cgroup_detect.h), never by configuration.
 //
-// A leaf is named "CHILD.GENERATION"; no file of the kernel's ends in a number, so names never meet.
+// A leaf is named "CHILD.GENERATION"; no file of the kernel's ends in a number, so names never
+// meet.
 #pragma once
 
 #include <cstdint>

@@ -34,7 +34,8 @@ std::map<std::string, std::string> parse_memberships(std::string_view proc_cgrou
     const auto first = line.find(':');
     const auto second = line.find(':', first == std::string::npos ? first : first + 1);
     if (second == std::string::npos) continue;
-    for (const auto& name : split(std::string_view(line).substr(first + 1, second - first - 1), ',')) {
+    for (const auto& name :
+         split(std::string_view(line).substr(first + 1, second - first - 1), ',')) {
       own[name] = line.substr(second + 1);
     }
   }
@@ -133,8 +134,8 @@ std::map<std::string, std::string> open_v1(const CgroupLayout& layout, const std
 
 std::unique_ptr<CgroupsV2> open_tracker(const CgroupLayout& layout, const std::string& service) {
   if (layout.v2_mount.empty()) return nullptr;
-  const std::string base = cgroup_directory(layout.v2_mount, layout.v2_root, layout.v2_own) +
-                           "/pillion-" + service;
+  const std::string base =
+      cgroup_directory(layout.v2_mount, layout.v2_root, layout.v2_own) + "/pillion-" + service;
   if (!make_cgroup(base)) return nullptr;
   return std::make_unique<CgroupsV2>(base, std::set<std::string>(), true);
 }

@@ -26,7 +26,8 @@ std::string CgroupsV1::path(const std::string& controller, const std::string& le
 
 // The hierarchy that tells who is in the leaf.
 std::string CgroupsV1::procs_file(const std::string& leaf) const {
-  return (bases_.contains("freezer") ? path("freezer", leaf) : bases_.begin()->second + "/" + leaf) +
+  return (bases_.contains("freezer") ? path("freezer", leaf)
+                                     : bases_.begin()->second + "/" + leaf) +
          "/cgroup.procs";
 }
 

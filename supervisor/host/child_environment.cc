@@ -69,7 +69,8 @@ std::map<std::string, std::string> parse_env_file(std::string_view text) {
     const std::string_view line = trim(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
     const auto equals = line.find('=');
-    if (line.empty() || line.front() == '#' || equals == std::string_view::npos || equals == 0) continue;
+    if (line.empty() || line.front() == '#' || equals == std::string_view::npos || equals == 0)
+      continue;
     std::string_view value = trim(line.substr(equals + 1));
     const bool is_quoted = value.size() >= 2 && (value.front() == '"' || value.front() == '\'') &&
                            value.front() == value.back();
@@ -85,6 +86,7 @@ Result<std::map<std::string, std::string>> environment_of(const ChildContext& co
   env["PATH"] = kDefaultPath;
   env["HOME"] = home_of(uid_of(context));
   if (child.use) {
+    env["STATE_DIRECTORY"] = context.paths.child_state(child.name);
     inherit(env, "PILLION_LOG_FORMAT");
     inherit(env, "PILLION_LOG_LEVEL");
   }

@@ -27,7 +27,7 @@ namespace {
 }
 
 void reset_signals() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = SIG_DFL;
   for (int signo = 1; signo < 65; ++signo) ::sigaction(signo, &action, nullptr);
   sigset_t none;

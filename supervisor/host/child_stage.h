@@ -1,5 +1,5 @@
-// What a cloned child does before exec. Plain pointers into memory that the parent prepared: nothing
-// here allocates, locks or calls into libc beyond system calls.
+// What a cloned child does before exec. Plain pointers into memory that the parent prepared:
+// nothing here allocates, locks or calls into libc beyond system calls.
 #pragma once
 
 #include <sys/types.h>

@@ -32,16 +32,24 @@ core::ExitStatus to_exit_status(int wait_status) {
 
 std::string stage_name(SpawnStage stage) {
   switch (stage) {
-    case SpawnStage::JoinCgroup: return "cgroup";
-    case SpawnStage::EnterNetworkNamespace: return "network namespace";
+    case SpawnStage::JoinCgroup:
+      return "cgroup";
+    case SpawnStage::EnterNetworkNamespace:
+      return "network namespace";
     case SpawnStage::EnterMountNamespace:
-    case SpawnStage::BindVolume: return "volume";
+    case SpawnStage::BindVolume:
+      return "volume";
     case SpawnStage::SetGroups:
-    case SpawnStage::SetUser: return "user";
-    case SpawnStage::SetCapabilities: return "capabilities";
-    case SpawnStage::ChangeDirectory: return "chdir";
-    case SpawnStage::Execute: return "exec";
-    default: return "resources";
+    case SpawnStage::SetUser:
+      return "user";
+    case SpawnStage::SetCapabilities:
+      return "capabilities";
+    case SpawnStage::ChangeDirectory:
+      return "chdir";
+    case SpawnStage::Execute:
+      return "exec";
+    default:
+      return "resources";
   }
 }
 
@@ -140,7 +148,7 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   const Key key{child, number};
   outputs_[child]->drain();
   outputs_[child]->set_generation(number);
-  if (auto written = write_child_table(config); !written) return written;
+  if (auto written = write_child_files(config); !written) return written;
   auto plan = make_spawn_plan({service_, config, paths_, number, setup_.privileges().is_root});
   if (!plan) return fail(plan.error());
   if (auto made = cgroups_.create(generation.leaf, cgroup_limits_of(config)); !made) return made;
@@ -151,7 +159,8 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   plan->listeners = setup_.listeners_of(config.name);
   plan->standard_output = outputs_[child]->standard_output();
   plan->standard_error = outputs_[child]->standard_error();
-  generation.gate = std::make_unique<GateWatch>(loop_, config.gate, [this, key] { on_gate_seen(key); });
+  generation.gate =
+      std::make_unique<GateWatch>(loop_, config.gate, [this, key] { on_gate_seen(key); });
   if (config.gate.notification_fd) {
     plan->notification_fd = {static_cast<int>(*config.gate.notification_fd),
                              generation.gate->notification_fd()};
@@ -164,15 +173,20 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   return {};
 }
 
-Result<void> Children::write_child_table(const config::Child& child) {
+// The table of a component of ours, and its directory for what it must remember.
+Result<void> Children::write_child_files(const config::Child& child) {
   if (!child.use) return {};
   const std::string path = paths_.child_table(child.name);
   auto written =
       write_file_atomically(path, config::render_component(with_secret_owners(child)), 0400);
   if (!written) return written;
-  const bool has_user = setup_.privileges().is_root && child.user && child.user->uid;
-  if (has_user && ::chown(path.c_str(), *child.user->uid, child.user->gid.value_or(0)) < 0) {
-    return fail_errno("cannot chown " + path);
+  const std::string state = paths_.child_state(child.name);
+  if (auto made = make_directories(state, 0700); !made) return made;
+  if (!setup_.privileges().is_root || !child.user || !child.user->uid) return {};
+  for (const std::string& each : {path, state}) {
+    if (::chown(each.c_str(), *child.user->uid, child.user->gid.value_or(0)) < 0) {
+      return fail_errno("cannot chown " + each);
+    }
   }
   return {};
 }
@@ -232,9 +246,10 @@ void Children::on_exit(Key key, int wait_status) {
   event.child = key.first;
   event.generation = key.second;
   event.status = to_exit_status(wait_status);
-  const bool is_kill = event.status.kind == core::ExitStatus::Kind::Signaled &&
-                       event.status.value == SIGKILL;
-  event.status.is_oom_kill = is_kill && !generation.is_killed && cgroups_.oom_kills(generation.leaf) > 0;
+  const bool is_kill =
+      event.status.kind == core::ExitStatus::Kind::Signaled && event.status.value == SIGKILL;
+  event.status.is_oom_kill =
+      is_kill && !generation.is_killed && cgroups_.oom_kills(generation.leaf) > 0;
   event.has_leftovers = has_leftovers(generation);
   if (event.has_leftovers) {
     generation.is_awaiting_empty = true;
@@ -342,7 +357,8 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
   Generation& generation = generations_[key];
   generation.leaf = record.cgroup;
   generation.pid = record.pid;
-  generation.gate = std::make_unique<GateWatch>(loop_, config->gate, [this, key] { on_gate_seen(key); });
+  generation.gate =
+      std::make_unique<GateWatch>(loop_, config->gate, [this, key] { on_gate_seen(key); });
   outputs_[child]->set_generation(record.generation);
   core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};
   generation.process = processes_.adopt(record, events_of(key));

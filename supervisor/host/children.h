@@ -1,6 +1,6 @@
 // The generations of the service's children as processes: spawning with everything a child gets,
-// signals, exits with their reason, what a generation leaves behind. Decides nothing: it carries out
-// the core's actions and tells what happened as events.
+// signals, exits with their reason, what a generation leaves behind. Decides nothing: it carries
+// out the core's actions and tells what happened as events.
 #pragma once
 
 #include <functional>
@@ -70,7 +70,7 @@ class Children {
 
   const config::Child& config_of(core::ChildId child) const { return service_.children[child]; }
   Result<void> start(core::ChildId child, core::Generation number, Generation& generation);
-  Result<void> write_child_table(const config::Child& child);
+  Result<void> write_child_files(const config::Child& child);
   void complete_plan(const config::Child& child, SpawnPlan& plan);
   ProcessEvents events_of(Key key);
   void on_started(Key key, std::optional<SpawnFailure> failure, const std::string& description);

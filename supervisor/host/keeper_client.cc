@@ -113,8 +113,7 @@ void KeeperClient::remove_fd(const std::string& name) {
   static_cast<void>(request(make_request(MessageType::FdRemove, name)));
 }
 
-Result<std::int64_t> KeeperClient::register_child(const std::string& name,
-                                                  std::uint64_t generation,
+Result<std::int64_t> KeeperClient::register_child(const std::string& name, std::uint64_t generation,
                                                   const std::string& cgroup) {
   Message message = make_request(MessageType::ChildRegister, name);
   message.generation = static_cast<std::int64_t>(generation);

@@ -104,7 +104,8 @@ std::string find_listening_inode(const char* file, std::uint16_t port) {
   while (std::getline(lines, line)) {
     std::istringstream words(line);
     std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
-    words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >> inode;
+    words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >>
+        inode;
     const auto colon = local.rfind(':');
     if (state != "0A" || colon == std::string::npos) continue;
     unsigned number = 0;
@@ -143,13 +144,15 @@ Result<Fd> listen(const ListenerPlan& plan) {
   ListenOptions options;
   options.is_ipv6_only = !plan.is_dual_stack;
   auto socket = listen_tcp(plan.address, plan.port, options);
-  const bool has_no_ipv6 = !socket && plan.is_dual_stack && socket.error().errno_value() == EAFNOSUPPORT;
+  const bool has_no_ipv6 =
+      !socket && plan.is_dual_stack && socket.error().errno_value() == EAFNOSUPPORT;
   return has_no_ipv6 ? listen_tcp("0.0.0.0", plan.port) : std::move(socket);
 }
 
 }  // namespace
 
-std::vector<ListenerPlan> plan_listeners(const config::Service& service, const ServicePaths& paths) {
+std::vector<ListenerPlan> plan_listeners(const config::Service& service,
+                                         const ServicePaths& paths) {
   Plans plans;
   for (const config::Child& child : service.children) {
     if (const auto* proxy = std::get_if<config::ProxyConfig>(&child.config)) {
@@ -178,7 +181,8 @@ std::string find_port_holder(std::uint16_t port) {
   std::string holder;
   while (const dirent* item = ::readdir(processes)) {
     const std::string pid = item->d_name;
-    if (pid.find_first_not_of("0123456789") != std::string::npos || !has_socket(pid, inode)) continue;
+    if (pid.find_first_not_of("0123456789") != std::string::npos || !has_socket(pid, inode))
+      continue;
     auto name = read_file("/proc/" + pid + "/comm");
     if (name && !name->empty()) name->pop_back();
     holder = fmt::format("pid {} ({})", pid, name ? *name : "unknown");

@@ -29,8 +29,8 @@ struct ListenerPlan {
 
 std::vector<ListenerPlan> plan_listeners(const config::Service& service, const ServicePaths& paths);
 
-// Opens one. `network_namespace` -1 = our own. The error names address, port and, where /proc tells,
-// who has it: "cannot listen on 0.0.0.0:8080 for proxy: address in use by pid 12 (nginx)".
+// Opens one. `network_namespace` -1 = our own. The error names address, port and, where /proc
+// tells, who has it: "cannot listen on 0.0.0.0:8080 for proxy: address in use by pid 12 (nginx)".
 Result<Fd> open_listener(const ListenerPlan& plan, int network_namespace);
 
 // "pid 12 (nginx)" of whoever listens on that TCP port in our network namespace; empty when /proc

@@ -88,8 +88,8 @@ void NetProbe::start(const NetProbeTarget& target, int network_namespace, Durati
   if (is_http_) request_ = make_probe_request(target);
   auto socket = start_connect(target, network_namespace);
   if (!socket) {
-    const bool is_refusal = socket.error().errno_value() == ECONNREFUSED ||
-                            socket.error().errno_value() == ENETUNREACH;
+    const bool is_refusal =
+        socket.error().errno_value() == ECONNREFUSED || socket.error().errno_value() == ENETUNREACH;
     finish_later(is_refusal ? NetProbeOutcome::Failure : NetProbeOutcome::Error,
                  socket.error().message());
     return;
@@ -136,7 +136,8 @@ void NetProbe::read_answer() {
     return finish(NetProbeOutcome::Failure, count == 0 ? "closed without an answer" : "not HTTP");
   }
   const bool is_good = status >= 200 && status < 400;
-  finish(is_good ? NetProbeOutcome::Success : NetProbeOutcome::Failure, fmt::format("HTTP {}", status));
+  finish(is_good ? NetProbeOutcome::Success : NetProbeOutcome::Failure,
+         fmt::format("HTTP {}", status));
 }
 
 void NetProbe::finish(NetProbeOutcome outcome, std::string detail) {

@@ -1,10 +1,11 @@
-// One HTTP or TCP probe (or HTTP hook): connects inside the service's network namespace to a numeric
-// address, straight to the child. 200–399 succeed; a redirect is not followed, it succeeds as it is.
+// One HTTP or TCP probe (or HTTP hook): connects inside the service's network namespace to a
+// numeric address, straight to the child. 200–399 succeed; a redirect is not followed, it succeeds
+// as it is.
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "config/units.h"

@@ -47,7 +47,8 @@ Result<void> OutputCapture::open(Loop& loop, Stream& stream) {
     if (!pipe) return fail(pipe.error());
     static_cast<void>(::fcntl(pipe->read_end.get(), F_SETPIPE_SZ, kPipeBytes));  // a user's quota
     if (auto put = keeper_.put_fd(stored_name(stream, "r"), pipe->read_end.get()); !put) return put;
-    if (auto put = keeper_.put_fd(stored_name(stream, "w"), pipe->write_end.get()); !put) return put;
+    if (auto put = keeper_.put_fd(stored_name(stream, "w"), pipe->write_end.get()); !put)
+      return put;
     read_end = std::move(pipe->read_end);
     write_end = std::move(pipe->write_end);
   }
@@ -65,10 +66,9 @@ bool OutputCapture::read_some(Stream& stream) {
   const ssize_t count = ::read(stream.read_end.get(), buffer, sizeof buffer);
   if (count < 0 && errno == EINTR) return true;
   if (count <= 0) return false;
-  stream.splitter.feed(std::string_view(buffer, static_cast<std::size_t>(count)),
-                       [&](std::string_view line, bool is_partial) {
-                         write_line(stream, line, is_partial);
-                       });
+  stream.splitter.feed(
+      std::string_view(buffer, static_cast<std::size_t>(count)),
+      [&](std::string_view line, bool is_partial) { write_line(stream, line, is_partial); });
   return true;
 }
 
@@ -81,9 +81,8 @@ void OutputCapture::drain() {
   for (Stream& stream : streams_) {
     for (int reads = 0; reads < kReadsPerDrainMax && read_some(stream); ++reads) {
     }
-    stream.splitter.finish([&](std::string_view line, bool is_partial) {
-      write_line(stream, line, is_partial);
-    });
+    stream.splitter.finish(
+        [&](std::string_view line, bool is_partial) { write_line(stream, line, is_partial); });
   }
 }
 

@@ -32,7 +32,7 @@ OutputLog::OutputLog(std::string path, OutputLogLimits limits)
 bool OutputLog::open() {
   auto file = open_file(path_, O_WRONLY | O_APPEND | O_CREAT, 0640);
   if (!file) return false;
-  struct stat status{};
+  struct stat status {};
   if (::fstat(file->get(), &status) == 0) size_ = static_cast<std::uint64_t>(status.st_size);
   file_ = std::move(*file);
   return true;
@@ -56,8 +56,9 @@ void OutputLog::write(std::string_view record) {
   if (file_ && size_ > 0 && size_ + record.size() > limits_.file_bytes_max) rotate();
   std::string marker;
   if (dropped_ > 0) {
-    marker = frame_record(SystemClock().wall_now(), OutputStream::Stderr, false, 0,
-                          fmt::format("[pillion: {} records dropped, the disk refused them]", dropped_));
+    marker =
+        frame_record(SystemClock().wall_now(), OutputStream::Stderr, false, 0,
+                     fmt::format("[pillion: {} records dropped, the disk refused them]", dropped_));
   }
   const std::string bytes = marker + std::string(record);
   const bool is_open = file_ || open();

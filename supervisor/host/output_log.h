@@ -1,6 +1,6 @@
 // The output of one child on disk: records in the CRI log format, in a file that is rotated by
-// rename. Never blocks and never fails its caller: what cannot be written is dropped and counted, and
-// a marker tells how much, once writing works again.
+// rename. Never blocks and never fails its caller: what cannot be written is dropped and counted,
+// and a marker tells how much, once writing works again.
 //
 //   2024-01-15T14:32:01.123456789Z stdout F:g3 the line
 #pragma once

@@ -29,10 +29,14 @@ NetProbeTarget target_of(const config::HttpAction& http) {
 
 core::ProbeResult to_result(NetProbeOutcome outcome) {
   switch (outcome) {
-    case NetProbeOutcome::Success: return core::ProbeResult::Success;
-    case NetProbeOutcome::Failure: return core::ProbeResult::Failure;
-    case NetProbeOutcome::Timeout: return core::ProbeResult::Timeout;
-    case NetProbeOutcome::Error: break;
+    case NetProbeOutcome::Success:
+      return core::ProbeResult::Success;
+    case NetProbeOutcome::Failure:
+      return core::ProbeResult::Failure;
+    case NetProbeOutcome::Timeout:
+      return core::ProbeResult::Timeout;
+    case NetProbeOutcome::Error:
+      break;
   }
   return core::ProbeResult::ProberError;
 }
@@ -111,17 +115,17 @@ void ProbeRunner::run_command(Key key, core::Generation generation, const config
                      });
 }
 
-void ProbeRunner::answer_later(Key key, Duration delay, NetProbeOutcome outcome,
-                               std::string detail, OnOutcome on_outcome) {
+void ProbeRunner::answer_later(Key key, Duration delay, NetProbeOutcome outcome, std::string detail,
+                               OnOutcome on_outcome) {
   Run& run = begin(key);
   run.timer = std::make_unique<Timer>(loop_);
-  run.timer->start(delay, [this, key, outcome, detail = std::move(detail),
-                           on_outcome = std::move(on_outcome)] {
-    const OnOutcome answer = on_outcome;  // finish() lets go of this closure
-    const std::string text = detail;
-    finish(key);
-    answer(outcome, text);
-  });
+  run.timer->start(
+      delay, [this, key, outcome, detail = std::move(detail), on_outcome = std::move(on_outcome)] {
+        const OnOutcome answer = on_outcome;  // finish() lets go of this closure
+        const std::string text = detail;
+        finish(key);
+        answer(outcome, text);
+      });
 }
 
 void ProbeRunner::run(const core::RunProbe& action) {

@@ -1,5 +1,6 @@
-// Carries out the probes and hooks that the core asks for, each at most once at a time per child and
-// kind. Exec ones run beside the child: its user, namespaces and environment, a cgroup of their own.
+// Carries out the probes and hooks that the core asks for, each at most once at a time per child
+// and kind. Exec ones run beside the child: its user, namespaces and environment, a cgroup of their
+// own.
 #pragma once
 
 #include <map>

@@ -82,7 +82,8 @@ pid_t ProcessHost::pid_of(ProcessId id) const {
 bool ProcessHost::send_signal(ProcessId id, int signal_number) {
   const auto found = processes_.find(id);
   if (found == processes_.end() || !found->second.pidfd) return false;
-  return ::syscall(SYS_pidfd_send_signal, found->second.pidfd.get(), signal_number, nullptr, 0) == 0;
+  return ::syscall(SYS_pidfd_send_signal, found->second.pidfd.get(), signal_number, nullptr, 0) ==
+         0;
 }
 
 bool ProcessHost::send_group_signal(ProcessId id, int signal_number) {

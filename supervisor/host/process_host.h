@@ -1,5 +1,6 @@
-// Processes of the service: children, exec probes, hooks, and short-lived programs of our own. Joins
-// spawn() with the keeper's ledger: registered before the clone, exit reported from the keeper.
+// Processes of the service: children, exec probes, hooks, and short-lived programs of our own.
+// Joins spawn() with the keeper's ledger: registered before the clone, exit reported from the
+// keeper.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,8 @@ class ProcessHost {
  public:
   ProcessHost(Loop& loop, KeeperClient& keeper) : loop_(loop), keeper_(keeper) {}
 
-  // `name` and `generation` go to the ledger. An error means that no process was made. Callbacks run
-  // from the loop, never within this call.
+  // `name` and `generation` go to the ledger. An error means that no process was made. Callbacks
+  // run from the loop, never within this call.
   Result<ProcessId> start(const SpawnPlan& plan, const std::string& name, std::uint64_t generation,
                           const std::string& leaf, ProcessEvents events);
   // A process of an earlier supervisor, alive or with its exit recorded.

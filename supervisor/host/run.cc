@@ -68,7 +68,9 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
       report.config_file = options.config_file;
       return report;
     };
-    handlers.on_stop = [&](std::optional<Duration> grace) { supervisor.stop(grace, "pillion stop"); };
+    handlers.on_stop = [&](std::optional<Duration> grace) {
+      supervisor.stop(grace, "pillion stop");
+    };
     server.emplace(loop, listener->get(), std::move(handlers));
   }
   supervisor.on_finish([&](const core::Finish& finish) {
@@ -85,8 +87,9 @@ Error exec_keeper(const std::string& service, const RunOptions& options) {
   const std::string keeper = program_directory() + "/pillion-keeper";
   const std::string self = program_directory() + "/pillion";
   ::setenv("PILLION_ACCEPTED", (paths.accepted_directory() + "/" + service + ".toml").c_str(), 1);
-  std::vector<std::string> words = {keeper, "--name", service,     "--runtime-dir", paths.runtime,
-                                    "--",   self,     "supervise", options.config_file};
+  std::vector<std::string> words = {
+      keeper, "--name", service,     "--runtime-dir",    paths.runtime,
+      "--",   self,     "supervise", options.config_file};
   if (options.echoes_output) words.emplace_back("--echo");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

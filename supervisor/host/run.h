@@ -10,7 +10,7 @@
 namespace pillion::supervisor::host {
 
 struct RunOptions {
-  std::string config_file;  // the service's TOML file
+  std::string config_file;     // the service's TOML file
   bool echoes_output = false;  // children's lines also on our stderr, prefixed with their name
 };
 

@@ -15,11 +15,15 @@ struct ServicePaths {
   std::string notify_socket() const { return runtime + "/notify"; }
   std::string state_file() const { return runtime + "/state.json"; }
   std::string accepted_directory() const { return runtime + "/accepted"; }
-  std::string child_table(const std::string& child) const { return runtime + "/" + child + ".toml"; }
+  std::string child_table(const std::string& child) const {
+    return runtime + "/" + child + ".toml";
+  }
   std::string admin_socket(const std::string& child) const {
     return runtime + "/" + child + ".admin.sock";
   }
   std::string volume(const std::string& name) const { return state + "/volumes/" + name; }
+  // A component's own place for what it must remember (a log adapter's checkpoint).
+  std::string child_state(const std::string& child) const { return state + "/children/" + child; }
   std::string staging() const { return runtime + "/volumes"; }
 };
 

@@ -19,7 +19,8 @@ namespace {
 
 constexpr auto kNetnsTimeout = std::chrono::seconds(30);
 constexpr char kNoPrivilege[] =
-    "creating a network namespace needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN); start it as root or "
+    "creating a network namespace needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN); start it as root "
+    "or "
     "as pillion@NAME.service, or set mode = \"host\" in [network]: then the service shares this "
     "network, traffic is not captured, and everything else works";
 
@@ -82,9 +83,9 @@ void ServiceSetup::create(OnDone on_done) {
 }
 
 Result<void> ServiceSetup::prepare_directories() {
-  for (const std::string& path : {paths_.state, paths_.log}) {
-    if (auto made = make_directories(path, 0750); !made) return made;
-  }
+  // Children pass through the state directory to their own places below it.
+  if (auto made = make_directories(paths_.state, 0711); !made) return made;
+  if (auto made = make_directories(paths_.log, 0750); !made) return made;
   if (privileges_.is_root) {
     static_cast<void>(!::chown(paths_.log.c_str(), 0, service_group(service_.name())));
   }
@@ -124,7 +125,8 @@ void ServiceSetup::run_netns(const std::string& command, const std::string& name
   plan.env = {{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}, {"PILLION_SERVICE", service_.name()}};
   plan.drops_privileges = false;
   plan.no_new_privileges = false;
-  const std::string input = name.empty() ? netns::wanted_to_json(netns::wanted_from_service(service_)) : "";
+  const std::string input =
+      name.empty() ? netns::wanted_to_json(netns::wanted_from_service(service_)) : "";
   command_ = std::make_unique<CommandRun>(loop_, processes_, cgroups_, "netns/" + command,
                                           fmt::format("netns.{}", ++command_count_));
   command_->start(std::move(plan), input, kNetnsTimeout,
@@ -154,8 +156,8 @@ Result<void> ServiceSetup::open_network(const std::string& facts_json) {
   return write_name_files(*facts);
 }
 
-// resolv.conf and nsswitch.conf are the same for all children and bound once; the hosts files differ
-// between captured children and exempt helpers, so each child's own view binds one.
+// resolv.conf and nsswitch.conf are the same for all children and bound once; the hosts files
+// differ between captured children and exempt helpers, so each child's own view binds one.
 Result<void> ServiceSetup::write_name_files(const netns::Facts& facts) {
   if (auto made = make_directories(paths_.runtime + "/etc", 0755); !made) return made;
   const std::pair<const char*, const std::string*> files[] = {
@@ -170,7 +172,8 @@ Result<void> ServiceSetup::write_name_files(const netns::Facts& facts) {
     if (auto written = write_file_atomically(source, *text, 0644); !written) return written;
     const std::string target = std::string("/etc/") + name;
     const bool is_per_child = std::string_view(name).ends_with("hosts");
-    if (!is_per_child && ::access(target.c_str(), F_OK) == 0) name_files_.push_back({source, target});
+    if (!is_per_child && ::access(target.c_str(), F_OK) == 0)
+      name_files_.push_back({source, target});
   }
   return {};
 }
@@ -207,7 +210,8 @@ void ServiceSetup::adopt() {
   if (auto fd = keeper_.get_fd("netns")) network_namespace_ = std::move(*fd);
   if (auto fd = keeper_.get_fd("mntns")) mount_namespace_ = std::move(*fd);
   for (const ListenerPlan& plan : listener_plans_) {
-    if (auto fd = keeper_.get_fd(plan.stored_name())) listeners_[plan.stored_name()] = std::move(*fd);
+    if (auto fd = keeper_.get_fd(plan.stored_name()))
+      listeners_[plan.stored_name()] = std::move(*fd);
   }
 }
 
@@ -227,11 +231,13 @@ void ServiceSetup::remove(std::function<void()> on_done) {
   }
   const bool is_host = service_.network.mode == config::NetworkMode::Host;
   const std::string command = is_host ? "uncapture" : "remove";
-  run_netns(command, service_.name(), [this, on_done = std::move(on_done)](const CommandResult& result) {
-    if (!result.is_success()) log::error("cannot remove the network: {}", problem_of(result));
-    remove_files();
-    on_done();
-  });
+  run_netns(command, service_.name(),
+            [this, on_done = std::move(on_done)](const CommandResult& result) {
+              if (!result.is_success())
+                log::error("cannot remove the network: {}", problem_of(result));
+              remove_files();
+              on_done();
+            });
 }
 
 void ServiceSetup::release_descriptors() {
@@ -259,7 +265,8 @@ void ServiceSetup::remove_files() {
 std::vector<BindMount> ServiceSetup::mounts_of(const config::Child& child) const {
   if (!mount_namespace_) return {};
   auto mounts = volumes_.mounts_of(child);
-  const bool is_captured = child.role == config::Role::App || child.role == config::Role::Init || child.capture;
+  const bool is_captured =
+      child.role == config::Role::App || child.role == config::Role::Init || child.capture;
   const std::string hosts = paths_.runtime + (is_captured ? "/etc/hosts" : "/etc/helper_hosts");
   if (::access(hosts.c_str(), F_OK) == 0 && ::access("/etc/hosts", F_OK) == 0) {
     mounts.push_back({hosts, "/etc/hosts", true});
@@ -267,7 +274,8 @@ std::vector<BindMount> ServiceSetup::mounts_of(const config::Child& child) const
   return mounts;
 }
 
-std::vector<std::pair<std::string, int>> ServiceSetup::listeners_of(const std::string& child) const {
+std::vector<std::pair<std::string, int>> ServiceSetup::listeners_of(
+    const std::string& child) const {
   std::vector<std::pair<std::string, int>> result;
   for (const ListenerPlan& plan : listener_plans_) {
     const auto found = listeners_.find(plan.stored_name());

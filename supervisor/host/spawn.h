@@ -1,10 +1,10 @@
-// Starting one process as a sibling: clone3 with CLONE_PARENT makes it the keeper's child from birth,
-// CLONE_PIDFD names it without a race, CLONE_INTO_CGROUP puts it in its group. Fallbacks where the
-// kernel or a seccomp profile refuses: plain clone, and joining the group before exec.
+// Starting one process as a sibling: clone3 with CLONE_PARENT makes it the keeper's child from
+// birth, CLONE_PIDFD names it without a race, CLONE_INTO_CGROUP puts it in its group. Fallbacks
+// where the kernel or a seccomp profile refuses: plain clone, and joining the group before exec.
 //
 // Everything the child needs is prepared before the clone; between clone and exec only
-// async-signal-safe system calls run (child_stage.cc). A failure comes back as {stage, errno} over a
-// close-on-exec pipe, so that the error names what failed: chdir("/opt/x"): no such file or
+// async-signal-safe system calls run (child_stage.cc). A failure comes back as {stage, errno} over
+// a close-on-exec pipe, so that the error names what failed: chdir("/opt/x"): no such file or
 // directory.
 #pragma once
 
@@ -42,7 +42,7 @@ struct ResourceLimit {
 
 // What to start and how. Descriptors are borrowed until spawn() returns.
 struct SpawnPlan {
-  std::vector<std::string> argv;         // [0] is the program, absolute
+  std::vector<std::string> argv;           // [0] is the program, absolute
   std::map<std::string, std::string> env;  // all of it; nothing is inherited
   std::string working_directory = "/";
 

@@ -57,7 +57,9 @@ struct Supervisor::Carrier {
     self.setup_.remove([this_ = &self] { this_->post(core::NetworkRemoved{}); });
   }
   void operator()(const core::WriteState&) { self.write_state(); }
-  void operator()(const core::Spawn& action) { self.children_.spawn(action.child, action.generation); }
+  void operator()(const core::Spawn& action) {
+    self.children_.spawn(action.child, action.generation);
+  }
   void operator()(const core::WatchGate& action) {
     self.children_.watch_gate(action.child, action.generation);
   }
@@ -109,9 +111,8 @@ Result<void> Supervisor::start() {
   auto socket = keeper_.get_fd("notify");
   if (!socket) return fail("cannot get the notify socket from the keeper");
   notify_socket_ = std::move(*socket);
-  notify_receiver_.emplace(loop_, notify_socket_.get(), [this](NotifyMessage message) {
-    children_.on_notify(message);
-  });
+  notify_receiver_.emplace(loop_, notify_socket_.get(),
+                           [this](NotifyMessage message) { children_.on_notify(message); });
   log::info("{}", cgroups_->describe());
   restore_or_create();
   carry_out(core_->start(now()));
@@ -136,8 +137,8 @@ void Supervisor::restore_or_create() {
   for (const ChildRecord& record : keeper_.list_children()) {
     if (auto survivor = children_.adopt(record)) survivors.push_back(std::move(*survivor));
   }
-  core_ = std::make_unique<core::Core>(core::Core::restore(
-      plan_of(service_), seed, *snapshot, survivors, now(), clock_.boot_time()));
+  core_ = std::make_unique<core::Core>(core::Core::restore(plan_of(service_), seed, *snapshot,
+                                                           survivors, now(), clock_.boot_time()));
 }
 
 std::optional<core::Snapshot> Supervisor::read_snapshot() const {
@@ -156,7 +157,8 @@ void Supervisor::write_state() {
   core::Snapshot snapshot = core_->snapshot(now(), clock_.boot_time());
   snapshot.boot_id = boot_id_;
   auto written = write_file_atomically(paths_.state_file(), core::to_json(snapshot), 0600);
-  if (!written) log::error("a restart of the supervisor would lose state: {}", written.error().message());
+  if (!written)
+    log::error("a restart of the supervisor would lose state: {}", written.error().message());
 }
 
 void Supervisor::post(core::Event event) {
@@ -260,14 +262,16 @@ void Supervisor::tell_parent() {
   if (status.stop_deadline_in && !has_told_stopping_) {
     has_told_stopping_ = true;
     const auto extension = *status.stop_deadline_in + std::chrono::seconds(10);
-    parent_.send(fmt::format("STOPPING=1\nEXTEND_TIMEOUT_USEC={}",
-                             std::chrono::duration_cast<std::chrono::microseconds>(extension).count()));
+    parent_.send(
+        fmt::format("STOPPING=1\nEXTEND_TIMEOUT_USEC={}",
+                    std::chrono::duration_cast<std::chrono::microseconds>(extension).count()));
   }
 }
 
 void Supervisor::finish(const core::Finish& action) {
   children_.close();
-  if (!cgroups_->remove_base()) log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());
+  if (!cgroups_->remove_base())
+    log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());
   const std::string receipt = control::to_json(action.receipt) + "\n";
   auto written = write_file_atomically(paths_.state + "/last-stop.json", receipt, 0640);
   if (!written) log::warn("cannot keep the receipt: {}", written.error().message());

@@ -64,9 +64,9 @@ uid_t Volumes::owner_of(const config::Volume& volume) const {
   if (volume.owner && volume.owner->uid) return *volume.owner->uid;
   const config::Child* writer = nullptr;
   for (const config::Child& child : service_.children) {
-    const bool writes = std::any_of(child.mounts.begin(), child.mounts.end(), [&](const auto& mount) {
-      return mount.volume == volume.name && !mount.is_read_only;
-    });
+    const bool writes = std::any_of(
+        child.mounts.begin(), child.mounts.end(),
+        [&](const auto& mount) { return mount.volume == volume.name && !mount.is_read_only; });
     const bool fetches_secrets = child.use == config::Component::Secrets;
     if (writes && (writer == nullptr || fetches_secrets)) writer = &child;
   }
@@ -78,8 +78,8 @@ Result<void> Volumes::prepare() {
     if (!is_privileged_) {
       auto made = make_directories(volume.path, 0700);
       if (!made) return fail(made.error().wrap(fmt::format("volume \"{}\"", volume.name)));
-      remarks_.push_back(fmt::format(
-          "volume \"{}\" is the plain directory {}: mounting needs root", volume.name, volume.path));
+      remarks_.push_back(fmt::format("volume \"{}\" is the plain directory {}: mounting needs root",
+                                     volume.name, volume.path));
       continue;
     }
     Result<void> prepared = prepare_mount_point(volume);
@@ -87,9 +87,9 @@ Result<void> Volumes::prepare() {
     if (prepared && !volume.tmpfs) prepared = prepare_directory(volume, source_of(volume));
     if (!prepared) return fail(prepared.error().wrap(fmt::format("volume \"{}\"", volume.name)));
     if (volume.tmpfs) {
-      tmpfs_.push_back({source_of(volume), fmt::format("size={},mode={:04o},uid={},gid={}",
-                                                       volume.tmpfs->value, mode_of(volume),
-                                                       owner_of(volume), group_)});
+      tmpfs_.push_back(
+          {source_of(volume), fmt::format("size={},mode={:04o},uid={},gid={}", volume.tmpfs->value,
+                                          mode_of(volume), owner_of(volume), group_)});
     }
   }
   return {};
@@ -97,7 +97,8 @@ Result<void> Volumes::prepare() {
 
 Result<void> Volumes::prepare_directory(const config::Volume& volume, const std::string& path) {
   if (auto made = make_directories(path, 0700); !made) return made;
-  if (::chown(path.c_str(), owner_of(volume), group_) < 0) return fail_errno("cannot chown " + path);
+  if (::chown(path.c_str(), owner_of(volume), group_) < 0)
+    return fail_errno("cannot chown " + path);
   if (::chmod(path.c_str(), mode_of(volume)) < 0) return fail_errno("cannot chmod " + path);
   return {};
 }

@@ -1,5 +1,6 @@
-// Volumes of a service: directories that stay, tmpfs that lives in the service's own mount namespace
-// and dies with it. Without the privilege to mount, the volume's path itself is a directory.
+// Volumes of a service: directories that stay, tmpfs that lives in the service's own mount
+// namespace and dies with it. Without the privilege to mount, the volume's path itself is a
+// directory.
 #pragma once
 
 #include <sys/types.h>

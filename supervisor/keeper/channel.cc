@@ -44,7 +44,8 @@ int receive_message(int socket, Message* message, int* fd) {
     count = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return errno;
-  for (cmsghdr* part_of = CMSG_FIRSTHDR(&header); part_of; part_of = CMSG_NXTHDR(&header, part_of)) {
+  for (cmsghdr* part_of = CMSG_FIRSTHDR(&header); part_of;
+       part_of = CMSG_NXTHDR(&header, part_of)) {
     if (part_of->cmsg_level == SOL_SOCKET && part_of->cmsg_type == SCM_RIGHTS) {
       std::memcpy(fd, CMSG_DATA(part_of), sizeof *fd);
     }

@@ -140,7 +140,8 @@ int Keeper::loop() {
     }
     if (!is_finishing_ && supervisor_ == 0) {
       if (crashes_ >= kCrashesMax) {
-        std::fprintf(stderr, "pillion: the supervisor of \"%s\" crashed %d times in a row; giving up\n",
+        std::fprintf(stderr,
+                     "pillion: the supervisor of \"%s\" crashed %d times in a row; giving up\n",
                      options_.service, crashes_);
         return kExitGaveUp;
       }
@@ -195,7 +196,8 @@ void Keeper::on_supervisor_exit(int wait_status) {
   backoff_ms_ = crashes_ == 1 ? kBackoffMinMs : backoff_ms_ * 2;
   if (backoff_ms_ > kBackoffMaxMs) backoff_ms_ = kBackoffMaxMs;
   respawn_at_ns_ = now + backoff_ms_ * 1'000'000;
-  std::fprintf(stderr, "pillion: the supervisor of \"%s\" ended unexpectedly (%s %d); starting it again\n",
+  std::fprintf(stderr,
+               "pillion: the supervisor of \"%s\" ended unexpectedly (%s %d); starting it again\n",
                options_.service, WIFSIGNALED(wait_status) ? "signal" : "exit code",
                WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
 }

@@ -57,8 +57,8 @@ class Keeper {
   std::uint64_t supervisor_started_ns_ = 0;
   std::uint64_t respawn_at_ns_ = 0;  // 0 = not waiting
   std::uint64_t backoff_ms_ = 0;
-  int crashes_ = 0;         // in a row
-  int restarts_ = 0;        // in total, reported by Hello
+  int crashes_ = 0;   // in a row
+  int restarts_ = 0;  // in total, reported by Hello
   bool has_said_hello_ = false;
   unsigned pending_signals_ = 0;  // bit per signal number, until the supervisor got it
   bool is_finishing_ = false;

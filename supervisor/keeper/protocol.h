@@ -25,14 +25,14 @@ inline constexpr int kChildrenMax = 256;
 inline constexpr char kSocketVariable[] = "PILLION_KEEPER_FD";
 
 enum class MessageType : std::uint16_t {
-  Hello = 1,         // → version; ← value = times the supervisor was restarted, pid = keeper's pid
-  FdPut,             // → name, fd; replaces a stored fd of that name
-  FdGet,             // → name; ← fd, or ENOENT
-  FdList,            // → value = index; ← name, or ENOENT past the end
-  FdRemove,          // → name
-  ChildRegister,     // → name, generation, cgroup; before clone. ← value = record id
-  ChildSpawned,      // → value = record id, pid, start_time; after clone
-  ChildList,         // → value = index; ← one record, or ENOENT past the end
+  Hello = 1,      // → version; ← value = times the supervisor was restarted, pid = keeper's pid
+  FdPut,          // → name, fd; replaces a stored fd of that name
+  FdGet,          // → name; ← fd, or ENOENT
+  FdList,         // → value = index; ← name, or ENOENT past the end
+  FdRemove,       // → name
+  ChildRegister,  // → name, generation, cgroup; before clone. ← value = record id
+  ChildSpawned,   // → value = record id, pid, start_time; after clone
+  ChildList,      // → value = index; ← one record, or ENOENT past the end
   ChildAcknowledge,  // → value = record id: forget this record
   Finish,            // → value = exit code; the keeper exits with it once the supervisor is gone
   ChildExited,       // unasked: value = record id, pid, wait_status

@@ -61,8 +61,8 @@ bool take_lock(const char* path, const char* service, int* lock) {
       ::close(fd);
       return false;
     }
-    struct stat named{};
-    struct stat held{};
+    struct stat named {};
+    struct stat held {};
     if (::stat(path, &named) == 0 && ::fstat(fd, &held) == 0 && named.st_ino == held.st_ino) {
       char pid[16];
       const int size = std::snprintf(pid, sizeof pid, "%d\n", static_cast<int>(::getpid()));
@@ -107,8 +107,7 @@ bool open_runtime_directory(const char* path, const char* service, RuntimeDirect
   directory->path = path;
   if (!make_directories(path)) return false;
   if (!join(file, path, "lock") || !take_lock(file, service, &directory->lock)) return false;
-  if (!join(file, path, "control") ||
-      !bind_socket(file, SOCK_STREAM, 0600, &directory->control)) {
+  if (!join(file, path, "control") || !bind_socket(file, SOCK_STREAM, 0600, &directory->control)) {
     return false;
   }
   if (::listen(directory->control, 64) < 0) return complain("listen on", file);

@@ -99,7 +99,7 @@ def test_an_edited_file_is_not_picked_up_by_a_restarted_supervisor(services):
     kill_supervisor(service)
     kill_hard(service.child("helper")["pid"])
     service.wait_for(lambda: service.child("helper")["generation"] == 2, what="a new helper")
-    assert service.is_ready()
+    service.wait_ready()
 
 
 @requires_root

@@ -11,9 +11,9 @@
 using namespace pillion::supervisor::host;
 
 TEST_CASE("a pure v2 machine is recognised") {
-  const auto layout = parse_cgroup_layout(
-      "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
-      "0::/system.slice/pillion@orders.service\n");
+  const auto layout =
+      parse_cgroup_layout("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+                          "0::/system.slice/pillion@orders.service\n");
   CHECK(layout.v1_bases.empty());
   CHECK(layout.v2_mount == "/sys/fs/cgroup");
   CHECK(cgroup_directory(layout.v2_mount, layout.v2_root, layout.v2_own) ==

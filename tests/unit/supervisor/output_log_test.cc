@@ -60,7 +60,8 @@ TEST_CASE("the log rotates by rename and keeps a bounded number of files") {
   const std::string path = std::string(directory) + "/app.log";
   {
     OutputLog log(path, {.file_bytes_max = 10, .rotated_files = 2});
-    for (const char* record : {"1234567\n", "abcdefg\n", "ABCDEFG\n", "last...\n"}) log.write(record);
+    for (const char* record : {"1234567\n", "abcdefg\n", "ABCDEFG\n", "last...\n"})
+      log.write(record);
     CHECK(log.dropped_records() == 0);
   }
   CHECK(*read_file(path) == "last...\n");

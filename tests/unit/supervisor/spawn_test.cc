@@ -15,7 +15,7 @@ using namespace pillion::supervisor::host;
 namespace {
 
 struct Outcome {
-  std::string failure;     // as describe_failure says; empty = exec succeeded
+  std::string failure;  // as describe_failure says; empty = exec succeeded
   int failure_code = 0;
   std::string output;
   int wait_status = -1;
@@ -91,7 +91,9 @@ TEST_CASE("nothing is inherited but what the plan lists") {
 TEST_CASE("listeners come from descriptor 3 on with the child's own pid") {
   auto null_fd = open_file("/dev/null", 0);
   auto zero_fd = open_file("/dev/zero", 0);
-  auto plan = shell("[ $LISTEN_PID = $$ ] && echo $LISTEN_FDS $LISTEN_FDNAMES; readlink /proc/$$/fd/3 /proc/$$/fd/4");
+  auto plan = shell(
+      "[ $LISTEN_PID = $$ ] && echo $LISTEN_FDS $LISTEN_FDNAMES; readlink /proc/$$/fd/3 "
+      "/proc/$$/fd/4");
   plan.env = {{"PATH", "/usr/bin:/bin"}};
   plan.listeners = {{"inbound", zero_fd->get()}, {"admin", null_fd->get()}};
   CHECK(run(std::move(plan)).output == "2 inbound:admin\n/dev/zero\n/dev/null\n");
