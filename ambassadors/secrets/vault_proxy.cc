@@ -200,10 +200,15 @@ void VaultProxy::on_done(std::uint64_t number, const SecretText& token,
   exchanges_.erase(found);
   std::erase_if(shared_, [&](const auto& entry) { return entry.second == number; });
   if (!result) {
-    log::warn("cannot forward the app's request: {}", result.error().message());
+    const int kind = result.error().errno_value();
+    if (kind != last_failure_) {  // said once, not for every request of an outage
+      log::warn("cannot forward the app's request: {}", result.error().message());
+    }
+    last_failure_ = kind;
     const int status = status_for(result.error());
     return answer(exchange, HttpServerResponse::json(status, error_body(result.error().message())));
   }
+  last_failure_ = 0;
   // Perhaps the token was revoked; found out once, and replaced for the next request.
   if (result->status == 403) static_cast<void>(source_->session().doubt(token));
   HttpServerResponse response;

@@ -59,6 +59,7 @@ class VaultProxy {
   std::uint64_t next_number_ = 0;
   std::map<std::uint64_t, Exchange> exchanges_;
   std::map<std::string, std::uint64_t> shared_;  // what is asked → the exchange that will tell
+  int last_failure_ = 0;  // errno of the last request that had no answer; 0 after one that had
   Counter& coalesced_;
 };
 

@@ -161,7 +161,7 @@ def test_hangup_reloads_the_configuration_or_keeps_the_old_one(workspace, out):
         ambassador.write_config(first + "\n[nonsense]\n")
         ambassador.program.signal(signal.SIGHUP)
         ambassador.wait_log("the new configuration is not valid: keeping the old one")
-        assert "unknown key `nonsense`" in ambassador.log
+        assert "nonsense" in ambassador.log  # every problem is shown
         ambassador.write_config(first + """
         [[file]]
         path = "@dir@/out/b"
