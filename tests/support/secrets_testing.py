@@ -42,6 +42,8 @@ class SecretsProgram:
     def write_config(self, toml):
         toml = toml.replace("@dir@", str(self.directory))
         toml = re.sub(r"@port:([\w-]+)@", lambda match: str(self.port(match.group(1))), toml)
+        if "[vault]" in toml and "[proxy]" not in toml:  # never 8200 itself: tests run beside each other
+            toml += f'\n[proxy]\nlisten = "127.0.0.1:{self.port("vault")}"\n'
         self.config_path.write_text(f'{toml}\n[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n')
 
     def _read(self):
