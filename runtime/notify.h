@@ -62,9 +62,11 @@ class NotifyReceiver {
  public:
   NotifyReceiver(Loop& loop, int socket, std::function<void(NotifyMessage)> on_message);
 
- private:
+  // Reads what has arrived without waiting for the loop: the last words of a process come before
+  // the news of its end. `on_message` runs before this returns.
   void read_all();
 
+ private:
   int socket_;
   std::function<void(NotifyMessage)> on_message_;
   Poll poll_;
