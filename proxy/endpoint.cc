@@ -78,10 +78,11 @@ Endpoint::Endpoint(Reactor& reactor, WorkerStats& stats, const Address& address,
 
 Endpoint::~Endpoint() { close_idle(); }
 
-std::unique_ptr<UpstreamConnection> Endpoint::take_idle(UpstreamUser& user) {
+std::unique_ptr<UpstreamConnection> Endpoint::take_idle(UpstreamUser& user, bool is_checked) {
   while (auto connection = pool_.take()) {
     stats_.upstream_idle.subtract();
-    if (connection->socket().is_stale()) {
+    Socket& socket = connection->socket();
+    if (is_checked ? socket.is_stale() : socket.is_hung_up()) {
       connection->socket().close();
       reactor_.bury(std::move(connection));
       continue;

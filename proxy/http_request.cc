@@ -326,7 +326,8 @@ void HttpConnection::attempt() {
   }
   Endpoint& endpoint = *exchange.endpoint;
   if (!exchange.is_fresh_connection_needed) {
-    if (auto idle = endpoint.take_idle(*this)) {
+    const bool can_repeat = exchange.is_idempotent && exchange.is_request_complete;
+    if (auto idle = endpoint.take_idle(*this, !can_repeat)) {
       exchange.upstream = std::move(idle);
       // Not when it was opened for this very connection (see TcpRelay).
       exchange.was_connection_reused = exchange.upstream->was_reused();

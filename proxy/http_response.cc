@@ -17,6 +17,8 @@ using http1::HeadWriter;
 using http1::ResponseHead;
 
 constexpr int kReadsPerTurn = 16;
+// A body this small is copied behind its head.
+constexpr std::size_t kCopiedBytesMax = 2048;
 
 // The length that a response without a body declares (to HEAD, or 304).
 std::optional<std::uint64_t> declared_length(const http1::Fields& fields) {
@@ -303,6 +305,13 @@ void HttpConnection::forward_body(std::string_view head, std::string_view bytes)
       if (data_bytes > 0) parts[count++] = {const_cast<char*>(bytes.data()), data_bytes};
     }
     exchange.bytes_sent += data_bytes;
+    if (!head.empty() && kind == BodyKind::Length && data_bytes > 0 &&
+        data_bytes <= kCopiedBytesMax) {
+      // One buffer and send() cost less than two parts and sendmsg().
+      worker_.scratch().append(bytes.data(), data_bytes);
+      head = worker_.scratch();
+      count = 2;
+    }
     char size_line[http1::kChunkSizeLineMax];
     char crlf[] = "\r\n";
     std::string tail;

@@ -77,12 +77,14 @@ struct Resolver::Core : std::enable_shared_from_this<Resolver::Core> {
   void start(std::size_t index) {
     // Copies for the pool's thread; `self` keeps the receiver alive until `done` has run.
     auto outcome = std::make_shared<Outcome>();
+    ++jobs;
     loop.queue_work(
         [outcome, pinned = snapshot, index] { *outcome = resolve(pinned->upstreams()[index]); },
         [self = shared_from_this(), outcome, index] { self->finish(index, *outcome); });
   }
 
   void finish(std::size_t index, const Outcome& outcome) {
+    --jobs;
     if (is_stopped) return;
     const config::Upstream& upstream = snapshot->upstreams()[index];
     if (outcome.problem != problems[index]) {
@@ -116,6 +118,7 @@ struct Resolver::Core : std::enable_shared_from_this<Resolver::Core> {
   std::vector<Timer> timers;
   std::vector<std::size_t> tried;
   std::size_t pending;
+  std::size_t jobs = 0;
   bool is_stopped = false;
 };
 
@@ -143,6 +146,8 @@ Resolver::~Resolver() {
   core_->is_stopped = true;
   core_->timers.clear();
 }
+
+bool Resolver::is_busy() const { return core_->jobs > 0; }
 
 const std::vector<std::vector<Address>>& Resolver::addresses() const { return core_->addresses; }
 

@@ -24,6 +24,9 @@ class Resolver {
            std::function<void()> on_first_round);
   ~Resolver();
 
+  // Whether a look-up is under way on the thread pool; it cannot be cancelled.
+  bool is_busy() const;
+
   // By upstream index; empty for what has not resolved.
   const std::vector<std::vector<Address>>& addresses() const;
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -34,10 +36,19 @@ std::string make_via_token() {
   return fmt::format("({:08x})", static_cast<std::uint32_t>(random.next_u64()));
 }
 
+// As many descriptors as we may have: each exchange needs two.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(config::ProxyConfig config,
                                                InheritedListeners inherited, Reload reload) {
+  raise_descriptor_limit();
   std::unique_ptr<Server> server(new Server(std::move(config), std::move(reload)));
   if (auto opened = server->open_listeners(inherited); !opened) return fail(opened.error());
   if (server->snapshot_->config().access_log.enabled) {
@@ -224,6 +235,8 @@ int Server::run() {
   for (auto& worker : workers_) worker->stop();
   send_receipt();
   access_log_.reset();
+  // A look-up can take half a minute and cannot be cancelled: nothing is left that it could change.
+  if (resolver_ && resolver_->is_busy()) _exit(0);
   resolver_.reset();
   watchdog_.reset();
   drain_minimum_.reset();

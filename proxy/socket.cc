@@ -91,6 +91,7 @@ IoResult Socket::read(char* buffer, std::size_t size) {
 }
 
 IoResult Socket::write(const iovec* parts, std::size_t count) {
+  if (count == 1) return write(static_cast<const char*>(parts->iov_base), parts->iov_len);
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = count < kPartsMax ? count : kPartsMax;

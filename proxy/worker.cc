@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <cerrno>
+#include <cstring>
 #include <future>
 
 #include "runtime/log.h"
@@ -14,8 +15,9 @@ namespace {
 // Connections taken per wake-up, so that a burst of them does not starve the others.
 constexpr int kAcceptsPerTurn = 32;
 constexpr std::size_t kFreeExchangesMax = 256;
-constexpr std::size_t kLogLinesFlushed = 32 * 1024;
+constexpr std::size_t kLogLinesFlushed = 64 * 1024;
 constexpr Milliseconds kSweepInterval = 10'000;
+constexpr Milliseconds kAcceptPause = 100;
 
 std::int64_t wall_clock_offset_ns() {
   timespec wall;
@@ -45,11 +47,18 @@ bool speaks_http1(config::ProxyProtocol protocol) {
 
 }  // namespace
 
-class Worker::AcceptWatcher final : public Watcher {
+class Worker::AcceptWatcher final : public Watcher, public Deadline {
  public:
   AcceptWatcher(Worker& worker, int listening_fd, ListenerInfo listener)
       : fd(listening_fd), info(std::move(listener)), worker_(worker) {}
   void on_events(std::uint32_t) override { worker_.accept_some(*this); }
+
+  // Out of descriptors: polling on would only burn CPU until some are free.
+  void pause() {
+    worker_.reactor_.remove(fd);
+    worker_.reactor_.timers().arm(*this, worker_.reactor_.now() + kAcceptPause);
+  }
+  void on_deadline(Milliseconds) override { worker_.reactor_.add_listener(fd, *this); }
 
   const int fd;  // the server's; shared by the workers
   const ListenerInfo info;
@@ -137,13 +146,27 @@ void Worker::set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& res
         if (old->config() == snapshot->upstreams()[i]) cluster = old;
       }
     }
-    if (!cluster) cluster = std::make_shared<Cluster>(snapshot, i);
+    if (!cluster) {
+      cluster = std::make_shared<Cluster>(snapshot, i);
+      keep_endpoints(*cluster);
+    }
     table->clusters.push_back(std::move(cluster));
   }
   flush_interval_ = snapshot->config().access_log.flush_interval.count();
   routes_ = table;
   for (std::size_t i = 0; i < resolved.size() && i < table->clusters.size(); ++i) {
-    set_resolved(i, resolved[i]);
+    if (!resolved[i].empty()) set_resolved(i, resolved[i]);
+  }
+}
+
+// An upstream that changed in other respects need not wait for its names to resolve again.
+void Worker::keep_endpoints(Cluster& cluster) {
+  if (!routes_) return;
+  for (const auto& old : routes_->clusters) {
+    if (old->config().name == cluster.config().name &&
+        old->config().address == cluster.config().address) {
+      cluster.set_endpoints(old->endpoints());
+    }
   }
 }
 
@@ -188,14 +211,17 @@ void Worker::remove_listeners(bool inbound_only) {
   });
 }
 
-void Worker::accept_some(const AcceptWatcher& watcher) {
+void Worker::accept_some(AcceptWatcher& watcher) {
   for (int i = 0; i < kAcceptsPerTurn; ++i) {
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     auto* address = reinterpret_cast<sockaddr*>(&storage);
     Fd fd(accept4(watcher.fd, address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) {
-      if (errno == EMFILE || errno == ENFILE) log::error("cannot accept: out of descriptors");
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+        log::error("cannot accept a connection: {}", std::strerror(errno));
+        watcher.pause();
+      }
       return;
     }
     accepted(watcher.info, std::move(fd), Address::from_sockaddr(address));

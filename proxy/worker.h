@@ -93,7 +93,8 @@ class Worker final {
 
   void run();
   void run_posted();
-  void accept_some(const AcceptWatcher& watcher);
+  void keep_endpoints(Cluster& cluster);
+  void accept_some(AcceptWatcher& watcher);
   void accepted(const ListenerInfo& info, Fd fd, const Address& peer);
   void begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Fd fd);
   void refuse(const Address& peer, std::string_view why);

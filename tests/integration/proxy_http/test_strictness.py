@@ -2,7 +2,7 @@
 reaches the upstream."""
 import pytest
 
-from support.proxy_lab import ProxyLab, RawBackend, answer, upstream
+from support.proxy_lab import ProxyLab, RawBackend, upstream
 
 SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -131,7 +131,10 @@ def test_bytes_after_a_response_do_not_poison_the_next(tmp_path):
 
 
 def test_a_body_limit_is_a_413(tmp_path):
-    with RawBackend(answer()) as backend, \
+    def serve(connection):
+        connection.read_until(b"0\r\n\r\n")  # never comes
+
+    with RawBackend(serve) as backend, \
             ProxyLab(tmp_path, upstream(backend.port) + '[limits]\nbody_size = "1KiB"\n') as proxy:
         assert proxy.client().send(post("Content-Length: 2000")).read_response()[0] == 413
         chunk = "400\r\n" + "x" * 1024 + "\r\n"

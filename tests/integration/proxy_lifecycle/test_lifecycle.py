@@ -53,6 +53,8 @@ def test_metrics_count_what_happened(workspace):
     with ProxyLab(workspace, upstream(app.port)) as proxy:
         for path in ("/echo", "/echo", "/status/404", "/status/500"):
             http_get(proxy.url(path=path))
+        # Counted once the response is on its way, so perhaps after it arrived.
+        wait_until(lambda: sum(proxy.metric("pillion_proxy_requests_total").values()) == 4)
         requests = proxy.metric("pillion_proxy_requests_total")
         label = '{direction="outbound",upstream="b",code_class="%s"}'
         assert [requests.get(label % name) for name in ("2xx", "4xx", "5xx")] == [2, 1, 1]
