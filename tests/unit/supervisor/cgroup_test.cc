@@ -1,8 +1,11 @@
 // The cgroup backends against directories that imitate v1, v2 and hybrid machines.
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 
+#include "runtime/fd.h"
 #include "supervisor/host/cgroup_detect.h"
 #include "supervisor/host/cgroup_files.h"
 #include "supervisor/host/cgroup_v1.h"
@@ -87,4 +90,44 @@ TEST_CASE("the machine's own backend makes, limits and removes a leaf", "[root]"
   CHECK(cgroups->entry("app.1"));
   CHECK(cgroups->remove("app.1"));
   CHECK(cgroups->remove_base());
+}
+
+TEST_CASE("without v2, a v1 group is frozen, killed and thawed", "[root]") {
+  const auto mountinfo = pillion::read_file("/proc/self/mountinfo");
+  const auto membership = pillion::read_file("/proc/self/cgroup");
+  REQUIRE(mountinfo);
+  REQUIRE(membership);
+  auto layout = parse_cgroup_layout(*mountinfo, *membership);
+  if (::geteuid() != 0 || !layout.v1_bases.contains("freezer")) {
+    WARN("skipped: needs root and a v1 freezer");
+    return;
+  }
+  std::map<std::string, std::string> bases;
+  for (const char* controller : {"freezer", "memory"}) {
+    if (!layout.v1_bases.contains(controller)) continue;
+    bases[controller] =
+        layout.v1_bases[controller] + "/pillion-unit-v1-" + std::to_string(::getpid());
+  }
+  CgroupsV1 cgroups(bases, nullptr);
+  REQUIRE(cgroups.create("app.1", {}));
+  const auto entry = cgroups.entry("app.1");
+  REQUIRE(entry);
+  CHECK_FALSE(entry->v2_directory);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (;;) ::pause();
+  }
+  for (const auto& file : entry->join_files) {
+    REQUIRE(write_cgroup_file(file, std::to_string(child)));
+  }
+  CHECK(cgroups.contains("app.1", child));
+  CHECK_FALSE(cgroups.is_empty("app.1"));
+  CHECK_FALSE(cgroups.remove("app.1"));
+  cgroups.kill("app.1");
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WTERMSIG(status) == SIGKILL);
+  CHECK(cgroups.is_empty("app.1"));
+  CHECK(cgroups.remove("app.1"));
+  CHECK(cgroups.remove_base());
 }
