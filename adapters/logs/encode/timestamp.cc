@@ -54,7 +54,7 @@ bool fill_cache(EncodeState& state, MinuteCache& cache, const CivilTime& civil,
   render_seconds(answer.unix_seconds, rendered);
   std::memcpy(cache.utc, rendered, sizeof cache.utc);
   std::memcpy(cache.key, key.data(), key.size());
-  std::memcpy(cache.zone, zone.data(), zone.size());
+  zone.copy(cache.zone, sizeof cache.zone);
   cache.zone_length = static_cast<std::uint8_t>(zone.size());
   cache.unix_minute = answer.unix_seconds;
   state.last_unix_minute = answer.unix_seconds;
