@@ -16,6 +16,7 @@ stop_grace = "20s"
 publish = ["8080"]
 [app]
 command = ["/usr/bin/python3", "/payload/guest/guest_app.py"]
+user = "nobody"
 ports = [{ name = "http", port = 8080, protocol = "http" }]
 readiness_probe = { http = { path = "/healthz" }, period = "1s", timeout = "5s" }
 limits = { cpu = "500m", memory = "128MiB", pids = 64 }
