@@ -21,7 +21,8 @@ void append_number(std::string& out, std::uint64_t value) {
 
 // Milliseconds with three decimals.
 void append_milliseconds(std::string& out, std::int64_t nanoseconds) {
-  const auto microseconds = static_cast<std::uint64_t>(std::max<std::int64_t>(nanoseconds, 0)) / 1000;
+  const auto microseconds =
+      static_cast<std::uint64_t>(std::max<std::int64_t>(nanoseconds, 0)) / 1000;
   append_number(out, microseconds / 1000);
   const auto rest = static_cast<unsigned>(microseconds % 1000);
   const char decimals[] = {'.', static_cast<char>('0' + rest / 100),
@@ -212,9 +213,8 @@ void AccessLog::run() {
     for (std::string& lines : batch) {
       written += lines.size();
       if (!write_fully(file_.get(), lines)) {
-        dropped_.fetch_add(
-            static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n')),
-            std::memory_order_relaxed);
+        dropped_.fetch_add(static_cast<std::uint64_t>(std::count(lines.begin(), lines.end(), '\n')),
+                           std::memory_order_relaxed);
       }
       lines.clear();
     }

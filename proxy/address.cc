@@ -72,9 +72,7 @@ Address Address::with_port(std::uint16_t port) const {
   return result;
 }
 
-std::uint32_t Address::v4_bits() const {
-  return is_v6() ? 0 : ntohl(storage_.v4.sin_addr.s_addr);
-}
+std::uint32_t Address::v4_bits() const { return is_v6() ? 0 : ntohl(storage_.v4.sin_addr.s_addr); }
 
 void Address::append_to(std::string& out) const {
   char text[INET6_ADDRSTRLEN + 1];

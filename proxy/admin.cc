@@ -28,16 +28,17 @@ HttpServerResponse readiness(const ServerStatus& status) {
 
 std::string server_info(const Server& server) {
   const SnapshotPointer snapshot = server.snapshot();
-  const auto uptime = std::chrono::duration_cast<std::chrono::seconds>(SystemClock().now() -
-                                                                       server.started_at());
-  std::string out = fmt::format("{{\"state\":\"{}\",\"version\":\"{}\",\"service\":",
-                                state_name(server.status()), PILLION_VERSION);
+  const auto uptime =
+      std::chrono::duration_cast<std::chrono::seconds>(SystemClock().now() - server.started_at());
+  std::string out =
+      fmt::format("{{\"state\":\"{}\",\"version\":\"{}\",\"service\":", state_name(server.status()),
+                  PILLION_VERSION);
   append_json_string(out, snapshot->config().service);
-  out += fmt::format(",\"uptime_seconds\":{},\"workers\":{},\"reloads_accepted\":{},"
-                     "\"reloads_rejected\":{},\"listeners\":[",
-                     uptime.count(), server.workers().size(),
-                     server.status().reloads_accepted.load(),
-                     server.status().reloads_rejected.load());
+  out += fmt::format(
+      ",\"uptime_seconds\":{},\"workers\":{},\"reloads_accepted\":{},"
+      "\"reloads_rejected\":{},\"listeners\":[",
+      uptime.count(), server.workers().size(), server.status().reloads_accepted.load(),
+      server.status().reloads_rejected.load());
   bool is_first = true;
   for (const std::string& name : server.listener_names()) {
     if (!is_first) out += ',';
@@ -142,9 +143,8 @@ void Admin::run(std::optional<Fd> health, std::optional<Fd> prometheus, std::opt
       return HttpServerResponse::text(200, "OK\n");
     });
     for (const char* path : {"/stats/prometheus", "/metrics"}) {
-      servers.prometheus.route("GET", path, [this](const HttpServerRequest&) {
-        return metrics_response(server_);
-      });
+      servers.prometheus.route(
+          "GET", path, [this](const HttpServerRequest&) { return metrics_response(server_); });
     }
     add_readiness(servers.admin, "/ready");
     add_views(servers.admin);
@@ -158,8 +158,7 @@ void Admin::run(std::optional<Fd> health, std::optional<Fd> prometheus, std::opt
 }
 
 void Admin::add_readiness(HttpServer& http, const char* path) {
-  http.route("GET", path,
-             [this](const HttpServerRequest&) { return readiness(server_.status()); });
+  http.route("GET", path, [this](const HttpServerRequest&) { return readiness(server_.status()); });
 }
 
 void Admin::add_views(HttpServer& http) {
@@ -167,8 +166,7 @@ void Admin::add_views(HttpServer& http) {
     return HttpServerResponse::json(200, server_info(server_));
   });
   for (const char* path : {"/stats/prometheus", "/stats", "/metrics"}) {
-    http.route("GET", path,
-               [this](const HttpServerRequest&) { return metrics_response(server_); });
+    http.route("GET", path, [this](const HttpServerRequest&) { return metrics_response(server_); });
   }
   http.route("GET", "/clusters", [this](const HttpServerRequest&) {
     return HttpServerResponse::text(200, clusters(server_));

@@ -23,7 +23,8 @@ inline constexpr std::size_t kNoEndpoint = static_cast<std::size_t>(-1);
 
 class Cluster {
  public:
-  Cluster(SnapshotPointer snapshot, std::size_t index) : snapshot_(std::move(snapshot)), index_(index) {}
+  Cluster(SnapshotPointer snapshot, std::size_t index)
+      : snapshot_(std::move(snapshot)), index_(index) {}
 
   const config::Upstream& config() const { return snapshot_->upstreams()[index_]; }
   void set_endpoints(std::vector<std::shared_ptr<Endpoint>> endpoints);

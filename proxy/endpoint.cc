@@ -12,8 +12,8 @@ UpstreamConnection::~UpstreamConnection() = default;
 
 Result<void> UpstreamConnection::connect(Reactor& reactor, const SocketOptions& options) {
   const auto& source = endpoint_.options().source;
-  auto socket = Socket::connect(reactor, *this, endpoint_.address(), source ? &*source : nullptr,
-                                options);
+  auto socket =
+      Socket::connect(reactor, *this, endpoint_.address(), source ? &*source : nullptr, options);
   if (!socket) return fail(socket.error());
   socket_ = std::move(*socket);
   reactor.timers().arm(*this, reactor.now() + endpoint_.options().connect_timeout);

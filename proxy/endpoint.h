@@ -36,8 +36,8 @@ class Endpoint final : public Deadline {
   std::size_t active() const { return active_; }  // connections in use
   std::size_t idle() const { return pool_.size(); }
 
-  // An idle connection that still looks alive, lent to `user`; empty when there is none. `is_checked`
-  // asks the kernel again just before (a system call), for what cannot be sent twice.
+  // An idle connection that still looks alive, lent to `user`; empty when there is none.
+  // `is_checked` asks the kernel again just before (a system call), for what cannot be sent twice.
   std::unique_ptr<UpstreamConnection> take_idle(UpstreamUser& user, bool is_checked);
   Result<std::unique_ptr<UpstreamConnection>> connect(UpstreamUser& user);
   // Takes a healthy connection back, or ends one.
@@ -63,8 +63,8 @@ class Endpoint final : public Deadline {
   IdlePool<UpstreamConnection> pool_;
 };
 
-// The endpoints of one worker by address. An endpoint that nobody leads to is freed once its pool is
-// empty.
+// The endpoints of one worker by address. An endpoint that nobody leads to is freed once its pool
+// is empty.
 class EndpointTable {
  public:
   EndpointTable(Reactor& reactor, WorkerStats& stats) : reactor_(reactor), stats_(stats) {}

@@ -265,9 +265,8 @@ void HttpConnection::record_exchange() {
   const std::int64_t now = Reactor::precise_now_ns();
   const std::int64_t duration = now - exchange.started_ns;
   const auto direction = static_cast<std::size_t>(context_.direction);
-  RouteStats& stats = exchange.stats != nullptr
-                          ? *exchange.stats
-                          : worker_.stats().route(context_.direction, "none");
+  RouteStats& stats = exchange.stats != nullptr ? *exchange.stats
+                                                : worker_.stats().route(context_.direction, "none");
   stats.responses[static_cast<std::size_t>(std::clamp(exchange.status / 100, 0, 5))].add();
   stats.observe_duration(duration);
   stats.bytes_received.add(exchange.bytes_received);
@@ -275,7 +274,8 @@ void HttpConnection::record_exchange() {
   stats.flags[static_cast<std::size_t>(exchange.flag)].add();
   if (exchange.stats != nullptr) stats.active.subtract();
   if (exchange.cluster) --exchange.cluster->active_requests;
-  const bool is_aborted = exchange.flag == Flag::Drained || exchange.flag == Flag::UpstreamTermination;
+  const bool is_aborted =
+      exchange.flag == Flag::Drained || exchange.flag == Flag::UpstreamTermination;
   (is_aborted ? worker_.stats().exchanges_aborted : worker_.stats().exchanges_finished)[direction]
       .add();
   if (!worker_.is_log_enabled()) return;

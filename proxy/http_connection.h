@@ -1,6 +1,6 @@
-// A downstream HTTP/1 connection: reads requests one after the other, gives each to an exchange, and
-// streams bodies both ways with back-pressure. It reads from one side only while the other side has
-// taken everything, so an exchange holds at most one read of memory per direction.
+// A downstream HTTP/1 connection: reads requests one after the other, gives each to an exchange,
+// and streams bodies both ways with back-pressure. It reads from one side only while the other side
+// has taken everything, so an exchange holds at most one read of memory per direction.
 //
 // The code is split by subject: http_connection.cc (life of the connection, reading, closing),
 // http_request.cc (from a head to an attempt), http_response.cc (from the upstream to the client),
@@ -33,10 +33,10 @@ struct DownstreamContext {
   ListenerKind kind = ListenerKind::Outbound;
   Direction direction = Direction::Outbound;
   Address peer;
-  Address destination;                        // where it goes unless it is routed elsewhere
-  std::shared_ptr<Endpoint> endpoint;         // of `destination`; shared, see EndpointTable
-  std::optional<std::size_t> upstream;        // of an explicit listener
-  std::shared_ptr<const RouteTable> routes;   // shared, see RouteTable
+  Address destination;                       // where it goes unless it is routed elsewhere
+  std::shared_ptr<Endpoint> endpoint;        // of `destination`; shared, see EndpointTable
+  std::optional<std::size_t> upstream;       // of an explicit listener
+  std::shared_ptr<const RouteTable> routes;  // shared, see RouteTable
 };
 
 class HttpConnection final : public Watcher, public Deadline, private UpstreamUser {
@@ -60,11 +60,11 @@ class HttpConnection final : public Watcher, public Deadline, private UpstreamUs
 
  private:
   enum class State : std::uint8_t {
-    Head,      // between requests, or inside a head
-    Exchange,  // request and response under way
-    Flushing,  // the response is complete but not yet written
-    Closing,   // a last response is being written, then Lingering
-    Lingering, // our side is shut; reading on so that the client gets to see the response
+    Head,       // between requests, or inside a head
+    Exchange,   // request and response under way
+    Flushing,   // the response is complete but not yet written
+    Closing,    // a last response is being written, then Lingering
+    Lingering,  // our side is shut; reading on so that the client gets to see the response
     Closed,
   };
 

@@ -301,8 +301,8 @@ bool HttpConnection::forward_request_parts(const iovec* parts, std::size_t count
     const std::size_t skipped = std::min(written, parts[i].iov_len);
     written -= skipped;
     exchange.upstream_out.append(
-        worker_.buffers(), {static_cast<const char*>(parts[i].iov_base) + skipped,
-                            parts[i].iov_len - skipped});
+        worker_.buffers(),
+        {static_cast<const char*>(parts[i].iov_base) + skipped, parts[i].iov_len - skipped});
   }
   return true;
 }

@@ -48,8 +48,8 @@ void HttpConnection::on_upstream_ready() {
   if (!exchange_ || !exchange_->upstream) return;
   const std::uint64_t id = exchange_id_;
   const unsigned attempt_number = exchange_->attempts;
-  const bool has_unsent = exchange_->request_sent < exchange_->request.size() ||
-                          !exchange_->upstream_out.is_empty();
+  const bool has_unsent =
+      exchange_->request_sent < exchange_->request.size() || !exchange_->upstream_out.is_empty();
   if (has_unsent && exchange_->upstream->socket().is_writable()) write_upstream();
   if (id != exchange_id_ || is_closed() || attempt_number != exchange_->attempts) return;
   if (!exchange_->upstream || !exchange_->upstream->is_connected()) return;
@@ -114,9 +114,9 @@ void HttpConnection::on_response_bytes(std::string_view bytes) {
     }
     exchange.response_progress = {};
     if (result.status == http1::ParseStatus::Failed) {
-      fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
-                    std::string("the upstream's response is malformed: ")
-                        .append(result.error.reason));
+      fail_upstream(
+          502, Flag::UpstreamProtocolError, "upstream_protocol_error",
+          std::string("the upstream's response is malformed: ").append(result.error.reason));
       return;
     }
     view.remove_prefix(result.head_bytes);
@@ -162,8 +162,9 @@ bool HttpConnection::begin_response(ResponseHead& head, std::string& out) {
   Exchange& exchange = *exchange_;
   const http1::FramingResult framing = http1::response_framing(head, exchange.is_head);
   if (!framing.is_ok()) {
-    fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
-                  std::string("the upstream's response is ambiguous: ").append(framing.error.reason));
+    fail_upstream(
+        502, Flag::UpstreamProtocolError, "upstream_protocol_error",
+        std::string("the upstream's response is ambiguous: ").append(framing.error.reason));
     return false;
   }
   exchange.response_state = Exchange::ResponseState::Body;
@@ -268,7 +269,8 @@ void HttpConnection::switch_protocols(ResponseHead& head, std::string_view rest)
 
 // ---- The body -----------------------------------------------------------------------------------
 
-// Sends `head` (perhaps empty) and what of `bytes` belongs to the body in as few writes as possible.
+// Sends `head` (perhaps empty) and what of `bytes` belongs to the body in as few writes as
+// possible.
 void HttpConnection::forward_body(std::string_view head, std::string_view bytes) {
   constexpr std::size_t kSpansMax = 60;
   Exchange& exchange = *exchange_;

@@ -1,6 +1,6 @@
 // Idle connections of one endpoint, most recently used first: the fewest stay warm, and the others
-// reach their idle limit and go. Pure: time is an argument, nothing is closed here but by handing it
-// back.
+// reach their idle limit and go. Pure: time is an argument, nothing is closed here but by handing
+// it back.
 #pragma once
 
 #include <cstddef>

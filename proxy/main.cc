@@ -51,8 +51,8 @@ std::optional<pillion::config::ProxyConfig> load(const Arguments& arguments) {
   using pillion::config::ProxyConfig;
   const auto options = pillion::config::system_load_options();
   auto result = arguments.config.empty()
-                    ? pillion::config::load_child_component<ProxyConfig>(
-                          arguments.service, arguments.child, options)
+                    ? pillion::config::load_child_component<ProxyConfig>(arguments.service,
+                                                                         arguments.child, options)
                     : pillion::config::load_component<ProxyConfig>(arguments.config, options);
   if (!result.diagnostics.empty()) {
     std::fputs(pillion::config::format_text(result.diagnostics).c_str(), stderr);
@@ -79,9 +79,9 @@ int main(int argc, char** argv) {
   auto config = load(arguments);
   if (!config) return kExitBadConfig;
   if (arguments.is_check) return 0;
-  auto server = pillion::proxy::Server::create(
-      std::move(*config), pillion::InheritedListeners::from_environment(),
-      [arguments] { return load(arguments); });
+  auto server = pillion::proxy::Server::create(std::move(*config),
+                                               pillion::InheritedListeners::from_environment(),
+                                               [arguments] { return load(arguments); });
   if (!server) {
     log::error("{}", server.error().message());
     return kExitCannotStart;

@@ -99,8 +99,8 @@ void write_by_direction(MetricsWriter& writer, const Server& server, std::string
   for (std::size_t direction = 0; direction < 2; ++direction) {
     std::uint64_t sum = 0;
     for (const auto& worker : server.workers()) sum += (worker->stats().*member)[direction].value();
-    writer.sample(
-        {{"direction", std::string(direction_name(static_cast<Direction>(direction)))}}, sum);
+    writer.sample({{"direction", std::string(direction_name(static_cast<Direction>(direction)))}},
+                  sum);
   }
 }
 

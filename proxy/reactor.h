@@ -1,7 +1,7 @@
 // The socket side of a worker's loop: edge-triggered epoll with libuv's loop embedded in it (for
-// wakeups, coarse timers and the thread pool). Sockets bypass uv_poll because libuv 1.44 re-registers
-// a descriptor (two epoll_ctl calls) whenever the interest changes; here a socket is registered once
-// for its whole life, and pausing a reader is not reading.
+// wakeups, coarse timers and the thread pool). Sockets bypass uv_poll because libuv 1.44
+// re-registers a descriptor (two epoll_ctl calls) whenever the interest changes; here a socket is
+// registered once for its whole life, and pausing a reader is not reading.
 //
 // One reactor per thread. Watchers are told of edges; a watcher that ends its own life hands itself
 // to `bury`, so that events of the same batch never meet a freed object.

@@ -1,6 +1,6 @@
 // Addresses of the upstreams: numeric ones at once, names through getaddrinfo on the thread pool,
-// again and again. Runs on the server's loop; a result that differs is passed on, a failure keeps the
-// last good addresses.
+// again and again. Runs on the server's loop; a result that differs is passed on, a failure keeps
+// the last good addresses.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ class Resolver {
  public:
   using OnAddresses = std::function<void(std::size_t upstream, const std::vector<Address>&)>;
 
-  // `on_addresses` is called for every upstream whose addresses changed. `on_first_round` once, when
-  // every upstream was tried; never before this constructor returned.
+  // `on_addresses` is called for every upstream whose addresses changed. `on_first_round` once,
+  // when every upstream was tried; never before this constructor returned.
   Resolver(Loop& loop, SnapshotPointer snapshot, OnAddresses on_addresses,
            std::function<void()> on_first_round);
   ~Resolver();

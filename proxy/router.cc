@@ -3,9 +3,7 @@
 namespace pillion::proxy {
 namespace {
 
-RouteAnswer to_upstream(std::size_t index) {
-  return {RouteAnswer::Kind::Upstream, index};
-}
+RouteAnswer to_upstream(std::size_t index) { return {RouteAnswer::Kind::Upstream, index}; }
 
 // By name first, then by the virtual address that stood for a name when the app resolved it.
 RouteAnswer choose_outbound(const Snapshot& snapshot, const RouteQuestion& question) {

@@ -1,4 +1,5 @@
-// Where a request goes: a pure decision from the snapshot, the listener and the request's authority.
+// Where a request goes: a pure decision from the snapshot, the listener and the request's
+// authority.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,7 @@ enum class ListenerKind : std::uint8_t { Inbound, Publish, Outbound, Explicit };
 struct RouteQuestion {
   ListenerKind kind = ListenerKind::Outbound;
   std::string_view authority;
-  Address destination;                // original destination of a captured connection
+  Address destination;                  // original destination of a captured connection
   std::optional<std::size_t> upstream;  // the one an explicit listener is bound to
 };
 

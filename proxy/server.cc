@@ -138,7 +138,8 @@ Result<void> Server::open_listeners(InheritedListeners& inherited) {
 
 Result<void> Server::open_own_listeners() {
   const config::ProxyConfig& config = snapshot_->config();
-  const auto open = [this](const config::SocketAddress& address, ListenerInfo info) -> Result<void> {
+  const auto open = [this](const config::SocketAddress& address,
+                           ListenerInfo info) -> Result<void> {
     auto fd = listen_on(address);
     if (!fd) return fail(fd.error());
     add_listener(std::move(*fd), std::move(info));
@@ -297,8 +298,8 @@ void Server::begin_inbound_drain() {
   for (auto& worker : workers_) {
     worker->post([one = worker.get()] { one->begin_drain(); });
   }
-  const auto minimum = std::min<Duration>(snapshot_->config().drain.minimum,
-                                          drain_timeout_from_environment());
+  const auto minimum =
+      std::min<Duration>(snapshot_->config().drain.minimum, drain_timeout_from_environment());
   drain_minimum_ = std::make_unique<Timer>(loop_);
   drain_minimum_->start(minimum, [this] { close_inbound(); });
 }

@@ -27,7 +27,7 @@ class Admin;
 
 // What the admin thread may see at any time.
 struct ServerStatus {
-  std::atomic<bool> is_started{false};        // listeners up, first resolution tried
+  std::atomic<bool> is_started{false};  // listeners up, first resolution tried
   std::atomic<bool> is_draining{false};
   std::atomic<bool> is_health_failed{false};  // /healthcheck/fail
   std::atomic<std::uint64_t> reloads_accepted{0};

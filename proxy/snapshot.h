@@ -1,5 +1,5 @@
-// The accepted configuration, immutable, with the look-ups that routing needs. A connection keeps the
-// snapshot it began with, so a reload never changes the rules under a live connection.
+// The accepted configuration, immutable, with the look-ups that routing needs. A connection keeps
+// the snapshot it began with, so a reload never changes the rules under a live connection.
 #pragma once
 
 #include <cstddef>
@@ -50,7 +50,8 @@ using SnapshotPointer = std::shared_ptr<const Snapshot>;
 // Whether 240.240.0.0/16 holds the address: nothing real listens there.
 bool is_virtual_address(const Address& address);
 
-// Protocols whose server speaks first (or is not HTTP for other reasons): never wait for the client.
+// Protocols whose server speaks first (or is not HTTP for other reasons): never wait for the
+// client.
 bool is_server_first_port(std::uint16_t port);
 
 }  // namespace pillion::proxy

@@ -1,5 +1,5 @@
-// A connected (or connecting) TCP socket registered with a reactor, with the readiness that its edges
-// left behind. Owns the descriptor; knows nothing of protocols.
+// A connected (or connecting) TCP socket registered with a reactor, with the readiness that its
+// edges left behind. Owns the descriptor; knows nothing of protocols.
 #pragma once
 
 #include <sys/uio.h>

@@ -68,8 +68,8 @@ void TcpRelay::connect_upstream() {
       finish(Flag::NoEndpoint, "no_healthy_upstream");
       return;
     }
-    facts_.endpoint = facts_.cluster->choose(
-        worker_.random(), facts_.attempts > 1 ? facts_.endpoint.get() : nullptr);
+    facts_.endpoint = facts_.cluster->choose(worker_.random(),
+                                             facts_.attempts > 1 ? facts_.endpoint.get() : nullptr);
   }
   const EndpointOptions& options = facts_.endpoint->options();
   auto socket = Socket::connect(worker_.reactor(), upstream_, facts_.endpoint->address(),

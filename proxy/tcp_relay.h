@@ -1,8 +1,9 @@
 // Two sockets joined: plain TCP, an upgraded WebSocket, or a connection whose protocol is not known
 // yet. Bytes flow with back-pressure, each direction ends by itself (half-close).
 //
-// Detection is a race, never a timeout: the upstream is connected at once; if the server speaks first
-// it is TCP, if the client's first bytes are HTTP/1 the connection goes on as an HttpConnection.
+// Detection is a race, never a timeout: the upstream is connected at once; if the server speaks
+// first it is TCP, if the client's first bytes are HTTP/1 the connection goes on as an
+// HttpConnection.
 #pragma once
 
 #include <memory>
@@ -66,7 +67,7 @@ class TcpRelay final : public Deadline {
 
     TcpRelay& relay;
     Socket socket;
-    ByteQueue out;               // waiting to be written to this side
+    ByteQueue out;  // waiting to be written to this side
     std::uint64_t bytes_read = 0;
     bool is_connected = false;
     bool is_read_ended = false;  // it will send nothing more

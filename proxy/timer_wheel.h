@@ -1,6 +1,6 @@
 // Deadlines of thousands of connections for next to nothing: moving one later is a store, moving it
-// earlier relinks a list node. Resolution is one tick (50 ms), always late, never early. Time comes in
-// as an argument; nothing here asks a clock.
+// earlier relinks a list node. Resolution is one tick (50 ms), always late, never early. Time comes
+// in as an argument; nothing here asks a clock.
 #pragma once
 
 #include <array>

@@ -259,9 +259,9 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
       }
       const auto* port = routes_->snapshot->inbound_port(original.port());
       if (port != nullptr) protocol = port->protocol;
-      context.destination =
-          original.is_v6() ? Address(*config::IpAddress::parse("::1"), original.port())
-                           : Address(config.inbound.app_address, original.port());
+      context.destination = original.is_v6()
+                                ? Address(*config::IpAddress::parse("::1"), original.port())
+                                : Address(config.inbound.app_address, original.port());
       context.endpoint = endpoint_of(*routes_, context.destination, true);
       break;
     }

@@ -11,7 +11,7 @@ namespace pillion::http1 {
 
 enum class BodyKind : std::uint8_t {
   None,
-  Length,      // Content-Length bytes
+  Length,  // Content-Length bytes
   Chunked,
   UntilClose,  // responses only
 };

@@ -35,21 +35,36 @@ constexpr KnownName kLength17[] = {{"transfer-encoding", FieldId::TransferEncodi
 
 std::span<const KnownName> names_of_length(std::size_t length) {
   switch (length) {
-    case 2: return kLength2;
-    case 3: return kLength3;
-    case 4: return kLength4;
-    case 6: return kLength6;
-    case 7: return kLength7;
-    case 9: return kLength9;
-    case 10: return kLength10;
-    case 11: return kLength11;
-    case 12: return kLength12;
-    case 13: return kLength13;
-    case 14: return kLength14;
-    case 15: return kLength15;
-    case 16: return kLength16;
-    case 17: return kLength17;
-    default: return {};
+    case 2:
+      return kLength2;
+    case 3:
+      return kLength3;
+    case 4:
+      return kLength4;
+    case 6:
+      return kLength6;
+    case 7:
+      return kLength7;
+    case 9:
+      return kLength9;
+    case 10:
+      return kLength10;
+    case 11:
+      return kLength11;
+    case 12:
+      return kLength12;
+    case 13:
+      return kLength13;
+    case 14:
+      return kLength14;
+    case 15:
+      return kLength15;
+    case 16:
+      return kLength16;
+    case 17:
+      return kLength17;
+    default:
+      return {};
   }
 }
 
@@ -106,8 +121,8 @@ bool Fields::has_list_element(FieldId id, std::string_view lower) const {
 void RequestHead::rebase(const char* base) {
   const char* from = fields.base();
   // "/" of an absolute-form target without a path is a constant, not part of the bytes.
-  const bool is_path_inside = path.data() >= target.data() &&
-                              path.data() < target.data() + target.size();
+  const bool is_path_inside =
+      path.data() >= target.data() && path.data() < target.data() + target.size();
   method = moved(method, from, base);
   if (is_path_inside) path = moved(path, from, base);
   target = moved(target, from, base);

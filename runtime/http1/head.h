@@ -1,6 +1,6 @@
-// The parsed model of an HTTP/1 message head: start line and fields as offsets into the bytes it was
-// parsed from, in their order and letter case. Nothing is copied and nothing allocated: a head is
-// valid as long as those bytes are, and `rebase` follows them when they move.
+// The parsed model of an HTTP/1 message head: start line and fields as offsets into the bytes it
+// was parsed from, in their order and letter case. Nothing is copied and nothing allocated: a head
+// is valid as long as those bytes are, and `rebase` follows them when they move.
 //
 // One head object is meant to be reused for many messages (it is about 1 KiB; a worker has one).
 #pragma once
@@ -37,10 +37,10 @@ enum class FieldId : std::uint8_t {
   ProxyConnection,
   Expect,
   Via,
-  RequestId,      // X-Request-ID
+  RequestId,  // X-Request-ID
   Authorization,
-  Forwarded,      // Forwarded and X-Forwarded-*
-  Trace,          // traceparent, tracestate, baggage
+  Forwarded,  // Forwarded and X-Forwarded-*
+  Trace,      // traceparent, tracestate, baggage
   Date,
   Server,
   ContentType,
@@ -112,10 +112,11 @@ struct RequestHead {
   Fields fields;
   Version version = Version::Http11;
   TargetForm form = TargetForm::Origin;
-  std::string_view method;     // a token, case kept
-  std::string_view target;     // as sent
-  std::string_view authority;  // of the target when it is absolute, else of Host; may be empty in 1.0
-  std::string_view path;       // path and query to send on: always starts with '/', or is "*"
+  std::string_view method;  // a token, case kept
+  std::string_view target;  // as sent
+  std::string_view
+      authority;          // of the target when it is absolute, else of Host; may be empty in 1.0
+  std::string_view path;  // path and query to send on: always starts with '/', or is "*"
 
   void rebase(const char* base);
   bool is_head() const { return method == "HEAD"; }

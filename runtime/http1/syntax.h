@@ -1,5 +1,6 @@
 // Character classes and small grammar rules that HTTP/1 shares: RFC 9110 §5.6 and RFC 9112 §2.2.
-// Pure functions over views; nothing here allocates, and nothing accepts more than the grammar does.
+// Pure functions over views; nothing here allocates, and nothing accepts more than the grammar
+// does.
 #pragma once
 
 #include <array>

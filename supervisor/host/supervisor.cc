@@ -117,7 +117,8 @@ Result<void> Supervisor::start() {
   restore_or_create();
   carry_out(core_->start(now()));
   keeper_.start(
-      loop_, [this](const ChildRecord& record) {
+      loop_,
+      [this](const ChildRecord& record) {
         notify_receiver_->read_all();  // a receipt is sent just before the exit
         processes_.on_exit(record);
       },

@@ -1,5 +1,5 @@
-// Whatever a service file holds, loading ends with a value or with problems; a value renders to text
-// that loads to the same value.
+// Whatever a service file holds, loading ends with a value or with problems; a value renders to
+// text that loads to the same value.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,6 +1,6 @@
-// The request parser, its framing decision and the serialiser: whatever is accepted must be accepted
-// again, with the same meaning, after it was written anew. That is the property that makes request
-// smuggling through a re-serialising proxy impossible.
+// The request parser, its framing decision and the serialiser: whatever is accepted must be
+// accepted again, with the same meaning, after it was written anew. That is the property that makes
+// request smuggling through a re-serialising proxy impossible.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

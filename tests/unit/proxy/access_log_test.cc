@@ -41,13 +41,14 @@ TEST_CASE("an exchange is one line of JSON") {
   AccessFormatter formatter(config::AccessLogFormat::Json);
   std::string out;
   formatter.append(out, make_record());
-  CHECK(out ==
-        "{\"timestamp\":\"2024-01-15T14:32:01.045Z\",\"direction\":\"inbound\",\"method\":\"GET\","
-        "\"path\":\"/a?b=\\\"c\\\"\",\"authority\":\"shop\",\"status\":200,\"protocol\":\"HTTP/1.1\","
-        "\"bytes_received\":0,\"bytes_sent\":120,\"duration_ms\":2.345,\"upstream_ms\":2.000,"
-        "\"proxy_ms\":0.345,\"upstream\":\"app\",\"upstream_address\":\"127.0.0.1:8080\","
-        "\"downstream_address\":\"10.0.0.9:41000\",\"request_id\":\"id-1\",\"response_flags\":\"\","
-        "\"response_code_details\":\"via_upstream\",\"attempts\":1,\"reused_connection\":true}\n");
+  CHECK(
+      out ==
+      "{\"timestamp\":\"2024-01-15T14:32:01.045Z\",\"direction\":\"inbound\",\"method\":\"GET\","
+      "\"path\":\"/a?b=\\\"c\\\"\",\"authority\":\"shop\",\"status\":200,\"protocol\":\"HTTP/1.1\","
+      "\"bytes_received\":0,\"bytes_sent\":120,\"duration_ms\":2.345,\"upstream_ms\":2.000,"
+      "\"proxy_ms\":0.345,\"upstream\":\"app\",\"upstream_address\":\"127.0.0.1:8080\","
+      "\"downstream_address\":\"10.0.0.9:41000\",\"request_id\":\"id-1\",\"response_flags\":\"\","
+      "\"response_code_details\":\"via_upstream\",\"attempts\":1,\"reused_connection\":true}\n");
 }
 
 TEST_CASE("bytes that are no UTF-8 still make valid JSON, and a TCP line has no request") {

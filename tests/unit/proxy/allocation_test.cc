@@ -55,7 +55,8 @@ void serve(int listener) {
     received.append(buffer, static_cast<std::size_t>(count));
     if (received.find("\r\n\r\n") == std::string::npos) continue;
     received.clear();
-    if (!write_all(connection.get(), "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer: x\r\n\r\nhello")) {
+    if (!write_all(connection.get(),
+                   "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer: x\r\n\r\nhello")) {
       return;
     }
   }
@@ -71,8 +72,9 @@ Fd connect_to(std::uint16_t port) {
 void exchange(int fd, int times) {
   char buffer[4096];
   for (int i = 0; i < times; ++i) {
-    REQUIRE(write_all(fd, "GET /path?query=1 HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\n"
-                          "User-Agent: test\r\n\r\n"));
+    REQUIRE(write_all(fd,
+                      "GET /path?query=1 HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\n"
+                      "User-Agent: test\r\n\r\n"));
     std::string reply;
     while (reply.find("hello") == std::string::npos) {
       const ssize_t count = read(fd, buffer, sizeof buffer);

@@ -17,8 +17,9 @@ TEST_CASE("a whole request line is HTTP, a part of one is undecided") {
 }
 
 TEST_CASE("what only resembles HTTP is not") {
-  for (const char* first : {"GET key\r\n", "get /key HTTP/1.1\r\n", "EHLO host\r\n", "*1\r\n$4\r\nPING\r\n",
-                            "SSH-2.0-x\r\n", "\x01\x02", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "P\x01"}) {
+  for (const char* first :
+       {"GET key\r\n", "get /key HTTP/1.1\r\n", "EHLO host\r\n", "*1\r\n$4\r\nPING\r\n",
+        "SSH-2.0-x\r\n", "\x01\x02", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "P\x01"}) {
     CAPTURE(first);
     CHECK(detect_protocol(first) == Detected::Other);
   }

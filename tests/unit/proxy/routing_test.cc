@@ -8,7 +8,8 @@ namespace config = pillion::config;
 
 namespace {
 
-Snapshot make_snapshot(config::UnknownDestination unknown = config::UnknownDestination::Passthrough) {
+Snapshot make_snapshot(
+    config::UnknownDestination unknown = config::UnknownDestination::Passthrough) {
   config::ProxyConfig proxy;
   config::Upstream payments;
   payments.name = "payments";
@@ -17,7 +18,8 @@ Snapshot make_snapshot(config::UnknownDestination unknown = config::UnknownDesti
   users.name = "users";
   proxy.upstreams = {payments, users};
   proxy.outbound.unknown = unknown;
-  proxy.inbound.ports = {{.name = "http", .port = 8080, .protocol = config::ProxyProtocol::Http, .mutual_tls = {}}};
+  proxy.inbound.ports = {
+      {.name = "http", .port = 8080, .protocol = config::ProxyProtocol::Http, .mutual_tls = {}}};
   return Snapshot(std::move(proxy));
 }
 
@@ -35,7 +37,8 @@ RouteAnswer ask(const Snapshot& snapshot, ListenerKind kind, std::string_view au
 
 TEST_CASE("a captured request goes to the upstream that its Host names") {
   const Snapshot snapshot = make_snapshot();
-  for (const char* host : {"payments", "PAYMENTS", "payments:8080", "pay.internal", "pay.internal:1"}) {
+  for (const char* host :
+       {"payments", "PAYMENTS", "payments:8080", "pay.internal", "pay.internal:1"}) {
     CAPTURE(host);
     const RouteAnswer answer = ask(snapshot, ListenerKind::Outbound, host);
     CHECK(answer.kind == RouteAnswer::Kind::Upstream);
@@ -47,8 +50,9 @@ TEST_CASE("a captured request goes to the upstream that its Host names") {
 TEST_CASE("an unknown Host goes where the connection was going, or nowhere") {
   CHECK(ask(make_snapshot(), ListenerKind::Outbound, "example.com").kind ==
         RouteAnswer::Kind::Destination);
-  CHECK(ask(make_snapshot(config::UnknownDestination::Refuse), ListenerKind::Outbound, "example.com")
-            .kind == RouteAnswer::Kind::Refused);
+  CHECK(
+      ask(make_snapshot(config::UnknownDestination::Refuse), ListenerKind::Outbound, "example.com")
+          .kind == RouteAnswer::Kind::Refused);
 }
 
 TEST_CASE("a virtual address stands for its upstream") {

@@ -60,7 +60,8 @@ TEST_CASE("oddly written Transfer-Encodings are refused") {
   CHECK(error_of("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n") == 400);
   CHECK(error_of("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n") == 400);
   CHECK(error_of("Transfer-Encoding: chunked;x\r\n") == 400);
-  CHECK(error_of("Transfer-Encoding: \xc2\xa0" "chunked\r\n") == 400);
+  CHECK(error_of("Transfer-Encoding: \xc2\xa0"
+                 "chunked\r\n") == 400);
   CHECK(error_of("Transfer-Encoding: \"chunked\"\r\n") == 400);
   CHECK(error_of("Transfer-Encoding:\r\n") == 400);
 }
@@ -73,8 +74,9 @@ TEST_CASE("identical Content-Lengths are one, anything else is refused") {
   CHECK(framing_of("Content-Length: 5\r\nContent-Length: 5\r\n").framing.length == 5);
   CHECK(error_of("Content-Length: 5\r\nContent-Length: 6\r\n") == 400);
   CHECK(error_of("Content-Length: 5\r\nContent-Length: 05\r\n") == 400);
-  for (const char* value : {"", "+5", "-5", "0x5", "5_0", "5 0", "5,5", "5;", "18446744073709551616",
-                            "9223372036854775808", "99999999999999999999", "5.0", "abc"}) {
+  for (const char* value :
+       {"", "+5", "-5", "0x5", "5_0", "5 0", "5,5", "5;", "18446744073709551616",
+        "9223372036854775808", "99999999999999999999", "5.0", "abc"}) {
     CAPTURE(value);
     CHECK(error_of("Content-Length: " + std::string(value) + "\r\n") == 400);
   }

@@ -45,8 +45,7 @@ TEST_CASE("protected fields cannot be nominated away") {
   std::size_t ignored = 0;
   CHECK(forwarded("Connection: Host, Authorization, X-Forwarded-For, traceparent, x-request-id\r\n"
                   "Authorization: b\r\nX-Forwarded-For: 1\r\n",
-                  false, &ignored) ==
-        "Host: a\r\nAuthorization: b\r\nX-Forwarded-For: 1\r\n");
+                  false, &ignored) == "Host: a\r\nAuthorization: b\r\nX-Forwarded-For: 1\r\n");
   CHECK(ignored == 5);
 }
 
