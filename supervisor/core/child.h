@@ -133,6 +133,7 @@ class Child {
     bool has_announced_stop = false;  // STOPPING=1, or RELOADING=1 until READY=1
     bool is_main_gone = false;
     bool has_leftovers = false;
+    bool is_cgroup_empty = false;
     std::optional<ExitStatus> exit;
     std::optional<MonotonicTime> watchdog_at;
     // Why we ended it ourselves; empty when we did not.

@@ -76,7 +76,7 @@ void Child::on_event(const Exited& event, Turn& turn) {
   if (!is_current(event.generation) || facts_.is_main_gone) return;
   facts_.is_main_gone = true;
   facts_.exit = event.status;
-  facts_.has_leftovers = event.has_leftovers;
+  facts_.has_leftovers = event.has_leftovers && !facts_.is_cgroup_empty;
   turn.is_state_dirty = true;
   // An end that we asked for is no news to worry about.
   const bool is_expected = is_success(event.status) || state_ == ChildState::Stopping;
@@ -87,8 +87,10 @@ void Child::on_event(const Exited& event, Turn& turn) {
 }
 
 void Child::on_event(const CgroupEmpty& event, Turn& turn) {
-  if (!is_current(event.generation) || !facts_.is_main_gone) return;
-  if (!facts_.has_leftovers) return;
+  if (!is_current(event.generation)) return;
+  // May overtake the news of the exit; then it is kept in mind.
+  facts_.is_cgroup_empty = true;
+  if (!facts_.is_main_gone || !facts_.has_leftovers) return;
   facts_.has_leftovers = false;
   turn.is_state_dirty = true;
 }

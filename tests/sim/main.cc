@@ -16,7 +16,7 @@ using pillion::supervisor::core::SimWorld;
 
 // Worlds in which a bug of the core or of the simulation was found once; they run first, every
 // time.
-constexpr std::uint64_t kKeptSeeds[] = {1655, 1074, 1000250, 1000179, 1004973, 1028465};
+constexpr std::uint64_t kKeptSeeds[] = {1655, 1074, 1000250, 1000179, 1004973, 1028465, 2031530};
 
 std::map<std::string, std::uint64_t> all_seen;
 

@@ -167,7 +167,8 @@ bool SimWorld::step() {
   if (odd_probability_ > 0 && chance(odd_probability_) && !past_.empty()) {
     // An old event once more, from whatever generation.
     ++seen_["repeated events"];
-    deliver(past_[random_.below(past_.size())]);
+    const Event again = past_[random_.below(past_.size())];
+    deliver(again);
     return failure_.empty() && !is_finished_;
   }
   const auto wakeup = core_->next_wakeup();

@@ -189,6 +189,15 @@ TEST_CASE("what the app leaves behind is terminated, then killed, before helpers
   CHECK(driver.was_signalled(kProxy, 15));
 }
 
+TEST_CASE("news of an empty cgroup may overtake the news of the exit") {
+  CoreDriver driver(lone_app_plan());
+  driver.spawned(0);
+  driver.send(StopRequested{std::nullopt, true, "SIGTERM"});
+  driver.send(CgroupEmpty{0, 1});
+  driver.send(Exited{0, 1, exited(0), true});
+  CHECK(driver.find<Finish>());
+}
+
 TEST_CASE("at the deadline who was not signalled gets a last SIGTERM and two seconds") {
   ServicePlan plan = classic_plan();
   plan.sidecar_reserve = Duration::zero();
