@@ -19,16 +19,11 @@ std::string number_text(double value) {
 
 std::string shown(const Node& node) {
   switch (node.kind) {
-    case Node::Kind::String:
-      return "\"" + node.text + "\"";
-    case Node::Kind::Integer:
-      return std::to_string(node.integer);
-    case Node::Kind::Number:
-      return number_text(node.number);
-    case Node::Kind::Boolean:
-      return node.boolean ? "true" : "false";
-    default:
-      return std::string(describe(node.kind));
+    case Node::Kind::String: return "\"" + node.text + "\"";
+    case Node::Kind::Integer: return std::to_string(node.integer);
+    case Node::Kind::Number: return number_text(node.number);
+    case Node::Kind::Boolean: return node.boolean ? "true" : "false";
+    default: return std::string(describe(node.kind));
   }
 }
 
@@ -148,14 +143,9 @@ Type Codec<std::string>::type(const Rules& rules) {
       type.name = "URL";
       type.pattern = "^(https?://|\\$\\{)";
       break;
-    case Form::HostName:
-      type.name = "host name";
-      break;
-    case Form::Regex:
-      type.name = "regular expression";
-      break;
-    default:
-      break;
+    case Form::HostName: type.name = "host name"; break;
+    case Form::Regex: type.name = "regular expression"; break;
+    default: break;
   }
   return type;
 }

@@ -98,19 +98,13 @@ void complete_child(Reader& reader, const Node& node, const Service& service, Ch
 
 ProxyProtocol proxy_protocol(AppProtocol protocol) {
   switch (protocol) {
-    case AppProtocol::Http:
-      return ProxyProtocol::Http;
-    case AppProtocol::Http2:
-      return ProxyProtocol::Http2;
-    case AppProtocol::Grpc:
-      return ProxyProtocol::Grpc;
-    case AppProtocol::Tcp:
-      return ProxyProtocol::Tcp;
-    case AppProtocol::Tls:
-      return ProxyProtocol::Tls;
+    case AppProtocol::Http: return ProxyProtocol::Http;
+    case AppProtocol::Http2: return ProxyProtocol::Http2;
+    case AppProtocol::Grpc: return ProxyProtocol::Grpc;
+    case AppProtocol::Tcp: return ProxyProtocol::Tcp;
+    case AppProtocol::Tls: return ProxyProtocol::Tls;
     case AppProtocol::Auto:
-    case AppProtocol::Udp:
-      break;
+    case AppProtocol::Udp: break;
   }
   return ProxyProtocol::Auto;
 }

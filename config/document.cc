@@ -130,20 +130,13 @@ void Node::add(std::string_view key, Node value) {
 
 std::string_view describe(Node::Kind kind) {
   switch (kind) {
-    case Node::Kind::String:
-      return "a string";
-    case Node::Kind::Integer:
-      return "an integer";
-    case Node::Kind::Number:
-      return "a number";
-    case Node::Kind::Boolean:
-      return "a boolean";
-    case Node::Kind::Time:
-      return "a date or time";
-    case Node::Kind::Array:
-      return "an array";
-    case Node::Kind::Table:
-      return "a table";
+    case Node::Kind::String: return "a string";
+    case Node::Kind::Integer: return "an integer";
+    case Node::Kind::Number: return "a number";
+    case Node::Kind::Boolean: return "a boolean";
+    case Node::Kind::Time: return "a date or time";
+    case Node::Kind::Array: return "an array";
+    case Node::Kind::Table: return "a table";
   }
   return "a value";
 }

@@ -51,15 +51,12 @@ std::string string_schema(const Type& type) {
 
 std::string value_schema(const Type& type) {
   switch (type.kind) {
-    case Type::Kind::String:
-      return string_schema(type);
+    case Type::Kind::String: return string_schema(type);
     case Type::Kind::Integer:
-    case Type::Kind::Number:
-      return number_schema(type);
+    case Type::Kind::Number: return number_schema(type);
     case Type::Kind::Boolean:
       return R"({"anyOf": [{"type": "boolean"}, )" + std::string(kVariable) + "]}";
-    case Type::Kind::IntegerOrString:
-      return R"({"type": ["integer", "string"]})";
+    case Type::Kind::IntegerOrString: return R"({"type": ["integer", "string"]})";
     case Type::Kind::List:
       return R"({"type": "array", "items": )" + value_schema(type.element.front()) + "}";
     case Type::Kind::Map:
@@ -69,8 +66,7 @@ std::string value_schema(const Type& type) {
       return R"({"type": "object", "propertyNames": {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}, )"
              R"("additionalProperties": )" +
              reference_to(type.table()) + "}";
-    case Type::Kind::Table:
-      break;
+    case Type::Kind::Table: break;
   }
   return type.table != nullptr ? reference_to(type.table()) : R"({"type": "object"})";
 }

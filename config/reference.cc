@@ -70,16 +70,11 @@ std::string type_text(const Type& type) {
     return text;
   }
   switch (type.kind) {
-    case Type::Kind::Table:
-      return link_to(type.table());
-    case Type::Kind::NamedTables:
-      return "tables by name: " + link_to(type.table());
-    case Type::Kind::List:
-      return "list of " + type_text(type.element.front());
-    case Type::Kind::Map:
-      return "table, name to " + type_text(type.element.front());
-    default:
-      return type.name;
+    case Type::Kind::Table: return link_to(type.table());
+    case Type::Kind::NamedTables: return "tables by name: " + link_to(type.table());
+    case Type::Kind::List: return "list of " + type_text(type.element.front());
+    case Type::Kind::Map: return "table, name to " + type_text(type.element.front());
+    default: return type.name;
   }
 }
 

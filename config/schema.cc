@@ -127,28 +127,18 @@ bool is_spiffe_id(std::string_view text) {
 
 bool fits(Form form, std::string_view text) {
   switch (form) {
-    case Form::Any:
-      return true;
+    case Form::Any: return true;
     case Form::AbsolutePath:
     case Form::Glob:
-    case Form::Command:
-      return is_absolute(text);
-    case Form::HostName:
-      return is_host_name(text);
-    case Form::HttpUrl:
-      return is_http_url(text);
-    case Form::Name:
-      return is_child_name(text);
-    case Form::VariableName:
-      return is_variable_name(text);
-    case Form::Capability:
-      return is_capability(text);
-    case Form::Regex:
-      return !text.empty();
-    case Form::SpiffeId:
-      return is_spiffe_id(text);
-    case Form::LogTarget:
-      return text == "stdout" || text == "stderr" || is_absolute(text);
+    case Form::Command: return is_absolute(text);
+    case Form::HostName: return is_host_name(text);
+    case Form::HttpUrl: return is_http_url(text);
+    case Form::Name: return is_child_name(text);
+    case Form::VariableName: return is_variable_name(text);
+    case Form::Capability: return is_capability(text);
+    case Form::Regex: return !text.empty();
+    case Form::SpiffeId: return is_spiffe_id(text);
+    case Form::LogTarget: return text == "stdout" || text == "stderr" || is_absolute(text);
   }
   return true;
 }
@@ -214,30 +204,18 @@ void check_table_name(Reader& reader, const Entry& entry, std::string_view key) 
 
 std::string_view legal_form(Form form) {
   switch (form) {
-    case Form::Any:
-      return "";
-    case Form::AbsolutePath:
-      return "an absolute path, starting with `/`";
-    case Form::Glob:
-      return "an absolute path, where `*` and `?` match within one component";
-    case Form::Command:
-      return "a list whose first element is the absolute path of the program";
-    case Form::HostName:
-      return "a DNS name or numeric address";
-    case Form::HttpUrl:
-      return "a URL starting with http:// or https://";
-    case Form::Name:
-      return "lower-case letters, digits and `-`, at most 63, no `-` at the ends";
-    case Form::VariableName:
-      return "letters, digits and `_`, not starting with a digit";
-    case Form::Capability:
-      return "a Linux capability such as \"CAP_NET_BIND_SERVICE\"";
-    case Form::Regex:
-      return "a regular expression, not empty";
-    case Form::SpiffeId:
-      return "\"spiffe://trust-domain\" or \"spiffe://trust-domain/path\"";
-    case Form::LogTarget:
-      return "\"stdout\", \"stderr\" or an absolute path";
+    case Form::Any: return "";
+    case Form::AbsolutePath: return "an absolute path, starting with `/`";
+    case Form::Glob: return "an absolute path, where `*` and `?` match within one component";
+    case Form::Command: return "a list whose first element is the absolute path of the program";
+    case Form::HostName: return "a DNS name or numeric address";
+    case Form::HttpUrl: return "a URL starting with http:// or https://";
+    case Form::Name: return "lower-case letters, digits and `-`, at most 63, no `-` at the ends";
+    case Form::VariableName: return "letters, digits and `_`, not starting with a digit";
+    case Form::Capability: return "a Linux capability such as \"CAP_NET_BIND_SERVICE\"";
+    case Form::Regex: return "a regular expression, not empty";
+    case Form::SpiffeId: return "\"spiffe://trust-domain\" or \"spiffe://trust-domain/path\"";
+    case Form::LogTarget: return "\"stdout\", \"stderr\" or an absolute path";
   }
   return "";
 }

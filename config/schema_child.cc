@@ -19,16 +19,11 @@ void read_config(Reader& reader, const Node& node, void* object) {
   Child& child = *static_cast<Child*>(object);
   if (!child.use) return;  // reported by check_child
   switch (*child.use) {
-    case Component::Proxy:
-      return read_component<ProxyConfig>(reader, node, child);
-    case Component::Logs:
-      return read_component<LogsConfig>(reader, node, child);
-    case Component::Secrets:
-      return read_component<SecretsConfig>(reader, node, child);
-    case Component::Egress:
-      return read_component<EgressConfig>(reader, node, child);
-    case Component::Metrics:
-      return read_component<MetricsConfig>(reader, node, child);
+    case Component::Proxy: return read_component<ProxyConfig>(reader, node, child);
+    case Component::Logs: return read_component<LogsConfig>(reader, node, child);
+    case Component::Secrets: return read_component<SecretsConfig>(reader, node, child);
+    case Component::Egress: return read_component<EgressConfig>(reader, node, child);
+    case Component::Metrics: return read_component<MetricsConfig>(reader, node, child);
   }
 }
 

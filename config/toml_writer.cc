@@ -76,20 +76,13 @@ std::string array_text(const Node& node, std::size_t indent) {
 
 std::string inline_text(const Node& node) {
   switch (node.kind) {
-    case Node::Kind::String:
-      return quoted(node.text);
-    case Node::Kind::Integer:
-      return std::to_string(node.integer);
-    case Node::Kind::Number:
-      return number_text(node.number);
-    case Node::Kind::Boolean:
-      return node.boolean ? "true" : "false";
-    case Node::Kind::Time:
-      return node.text;
-    case Node::Kind::Array:
-      return array_text(node, 0);
-    case Node::Kind::Table:
-      break;
+    case Node::Kind::String: return quoted(node.text);
+    case Node::Kind::Integer: return std::to_string(node.integer);
+    case Node::Kind::Number: return number_text(node.number);
+    case Node::Kind::Boolean: return node.boolean ? "true" : "false";
+    case Node::Kind::Time: return node.text;
+    case Node::Kind::Array: return array_text(node, 0);
+    case Node::Kind::Table: break;
   }
   std::string text = "{";
   for (const Entry& entry : node.entries) {

@@ -103,13 +103,10 @@ void ServiceCheck::check_names() {
 Role usual_role(Component component) {
   switch (component) {
     case Component::Logs:
-    case Component::Metrics:
-      return Role::Adapter;
+    case Component::Metrics: return Role::Adapter;
     case Component::Secrets:
-    case Component::Egress:
-      return Role::Ambassador;
-    case Component::Proxy:
-      break;
+    case Component::Egress: return Role::Ambassador;
+    case Component::Proxy: break;
   }
   return Role::Sidecar;
 }

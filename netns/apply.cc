@@ -26,10 +26,8 @@ std::string_view remedy_of(int errno_value) {
     case EOPNOTSUPP:
       return "; the kernel lacks the feature (CONFIG_VETH, CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, "
              "CONFIG_NFT_TPROXY)";
-    case EROFS:
-      return "; the setting is read-only here, set it outside the container";
-    default:
-      return "";
+    case EROFS: return "; the setting is read-only here, set it outside the container";
+    default: return "";
   }
 }
 
@@ -303,11 +301,9 @@ Result<void> remove_capture_in(const Fd& inside, const Wanted& wanted) {
 
 Result<Facts> create_network(const Wanted& wanted) {
   switch (wanted.mode) {
-    case Mode::Bridged:
-      return create_bridged(wanted);
+    case Mode::Bridged: return create_bridged(wanted);
     case Mode::Host:
-    case Mode::Join:
-      return adopt_namespace(wanted);
+    case Mode::Join: return adopt_namespace(wanted);
     case Mode::Sealed: {
       auto plan = plan_create(wanted, {});
       return fail(plan.error());

@@ -43,14 +43,10 @@ std::string capture_table_of(const Wanted& wanted) {
 
 std::string_view mode_text(Mode mode) {
   switch (mode) {
-    case Mode::Bridged:
-      return "bridged";
-    case Mode::Sealed:
-      return "sealed";
-    case Mode::Host:
-      return "host";
-    case Mode::Join:
-      return "join";
+    case Mode::Bridged: return "bridged";
+    case Mode::Sealed: return "sealed";
+    case Mode::Host: return "host";
+    case Mode::Join: return "join";
   }
   PILLION_ASSERT(false);
 }

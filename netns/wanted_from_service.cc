@@ -7,14 +7,10 @@ namespace {
 
 Mode mode_of(config::NetworkMode mode) {
   switch (mode) {
-    case config::NetworkMode::Bridged:
-      return Mode::Bridged;
-    case config::NetworkMode::Sealed:
-      return Mode::Sealed;
-    case config::NetworkMode::Host:
-      return Mode::Host;
-    case config::NetworkMode::Join:
-      return Mode::Join;
+    case config::NetworkMode::Bridged: return Mode::Bridged;
+    case config::NetworkMode::Sealed: return Mode::Sealed;
+    case config::NetworkMode::Host: return Mode::Host;
+    case config::NetworkMode::Join: return Mode::Join;
   }
   PILLION_ASSERT(false);
 }

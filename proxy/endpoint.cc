@@ -52,9 +52,7 @@ void UpstreamConnection::on_events(std::uint32_t events) {
       user_->on_upstream_connected();
       return;
     }
-    case State::InUse:
-      user_->on_upstream_ready();
-      return;
+    case State::InUse: user_->on_upstream_ready(); return;
     case State::Idle:
       if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) endpoint_.drop_idle(*this);
       return;

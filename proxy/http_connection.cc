@@ -65,18 +65,15 @@ void HttpConnection::on_events(std::uint32_t events) {
 // Whether there is room for what the client may send now.
 bool HttpConnection::wants_bytes() const {
   switch (state_) {
-    case State::Head:
-      return out_.is_empty();
+    case State::Head: return out_.is_empty();
     case State::Exchange:
       return !exchange_->is_request_complete && exchange_->upstream != nullptr &&
              exchange_->upstream->is_connected() && exchange_->upstream_out.is_empty() &&
              exchange_->request_sent == exchange_->request.size();
-    case State::Lingering:
-      return true;
+    case State::Lingering: return true;
     case State::Flushing:
     case State::Closing:
-    case State::Closed:
-      return false;
+    case State::Closed: return false;
   }
   return false;
 }
@@ -91,17 +88,10 @@ void HttpConnection::read_downstream() {
     const auto buffer = worker_.read_buffer();
     const IoResult result = socket_.read(buffer.data(), buffer.size());
     switch (result.status) {
-      case IoStatus::Ok:
-        on_bytes({buffer.data(), result.bytes});
-        break;
-      case IoStatus::WouldBlock:
-        return;
-      case IoStatus::Eof:
-        on_client_end();
-        return;
-      case IoStatus::Failed:
-        on_client_gone();
-        return;
+      case IoStatus::Ok: on_bytes({buffer.data(), result.bytes}); break;
+      case IoStatus::WouldBlock: return;
+      case IoStatus::Eof: on_client_end(); return;
+      case IoStatus::Failed: on_client_gone(); return;
     }
   }
 }
@@ -178,9 +168,7 @@ void HttpConnection::process_held() {
 void HttpConnection::on_client_end() {
   switch (state_) {
     case State::Head:
-    case State::Lingering:
-      close();
-      return;
+    case State::Lingering: close(); return;
     case State::Exchange:
       // Half-closed after a complete request is fine; otherwise the request will never be whole.
       if (!exchange_->is_request_complete) {
@@ -189,8 +177,7 @@ void HttpConnection::on_client_end() {
       return;
     case State::Flushing:
     case State::Closing:
-    case State::Closed:
-      return;
+    case State::Closed: return;
   }
 }
 
@@ -239,21 +226,14 @@ void HttpConnection::flush_downstream() {
   }
   if (!out_.is_empty()) return;
   switch (state_) {
-    case State::Flushing:
-      finish_exchange();
-      return;
+    case State::Flushing: finish_exchange(); return;
     case State::Exchange:
       if (exchange_->upstream && exchange_->upstream->is_connected()) read_upstream();
       return;
-    case State::Closing:
-      close_gracefully();
-      return;
-    case State::Head:
-      process_held();
-      return;
+    case State::Closing: close_gracefully(); return;
+    case State::Head: process_held(); return;
     case State::Lingering:
-    case State::Closed:
-      return;
+    case State::Closed: return;
   }
 }
 
@@ -368,18 +348,11 @@ void HttpConnection::on_deadline(Milliseconds) {
         reject(408, Flag::RequestTimeout, "the request head took too long");
       }
       return;
-    case State::Exchange:
-      on_exchange_timeout();
-      return;
-    case State::Flushing:
-      abort_exchange(Flag::DownstreamClosed, "downstream_idle_timeout");
-      return;
+    case State::Exchange: on_exchange_timeout(); return;
+    case State::Flushing: abort_exchange(Flag::DownstreamClosed, "downstream_idle_timeout"); return;
     case State::Closing:
-    case State::Lingering:
-      close();
-      return;
-    case State::Closed:
-      return;
+    case State::Lingering: close(); return;
+    case State::Closed: return;
   }
 }
 

@@ -18,25 +18,16 @@ std::string_view proxy_status_error(Flag flag, int status) {
   switch (flag) {
     case Flag::UpstreamConnectFailure:
       return status == 504 ? "connection_timeout" : "connection_refused";
-    case Flag::UpstreamTermination:
-      return "connection_terminated";
-    case Flag::UpstreamProtocolError:
-      return "http_protocol_error";
-    case Flag::UpstreamTimeout:
-      return "http_response_timeout";
+    case Flag::UpstreamTermination: return "connection_terminated";
+    case Flag::UpstreamProtocolError: return "http_protocol_error";
+    case Flag::UpstreamTimeout: return "http_response_timeout";
     case Flag::UpstreamOverflow:
-    case Flag::Overload:
-      return "connection_limit_reached";
-    case Flag::NoRoute:
-      return "destination_not_found";
-    case Flag::NoEndpoint:
-      return "dns_error";
-    case Flag::LoopDetected:
-      return "proxy_loop_detected";
-    case Flag::Refused:
-      return "http_request_denied";
-    default:
-      return "http_request_error";
+    case Flag::Overload: return "connection_limit_reached";
+    case Flag::NoRoute: return "destination_not_found";
+    case Flag::NoEndpoint: return "dns_error";
+    case Flag::LoopDetected: return "proxy_loop_detected";
+    case Flag::Refused: return "http_request_denied";
+    default: return "http_request_error";
   }
 }
 

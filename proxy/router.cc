@@ -24,12 +24,9 @@ RouteAnswer choose_outbound(const Snapshot& snapshot, const RouteQuestion& quest
 RouteAnswer choose_route(const Snapshot& snapshot, const RouteQuestion& question) {
   switch (question.kind) {
     case ListenerKind::Inbound:
-    case ListenerKind::Publish:
-      return {RouteAnswer::Kind::Destination, 0};
-    case ListenerKind::Outbound:
-      return choose_outbound(snapshot, question);
-    case ListenerKind::Explicit:
-      break;
+    case ListenerKind::Publish: return {RouteAnswer::Kind::Destination, 0};
+    case ListenerKind::Outbound: return choose_outbound(snapshot, question);
+    case ListenerKind::Explicit: break;
   }
   if (question.upstream) return to_upstream(*question.upstream);
   if (const auto index = snapshot.upstream_of_authority(question.authority)) {

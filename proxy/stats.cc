@@ -8,40 +8,23 @@ std::string_view direction_name(Direction direction) {
 
 std::string_view flag_name(Flag flag) {
   switch (flag) {
-    case Flag::None:
-      return "";
-    case Flag::DownstreamClosed:
-      return "DC";
-    case Flag::DownstreamProtocolError:
-      return "DPE";
-    case Flag::RequestTimeout:
-      return "DT";
-    case Flag::LimitExceeded:
-      return "LE";
-    case Flag::Refused:
-      return "RF";
-    case Flag::LoopDetected:
-      return "LOOP";
-    case Flag::NoRoute:
-      return "NR";
-    case Flag::NoEndpoint:
-      return "UH";
-    case Flag::UpstreamConnectFailure:
-      return "UF";
-    case Flag::UpstreamTermination:
-      return "UC";
-    case Flag::UpstreamProtocolError:
-      return "UPE";
-    case Flag::UpstreamTimeout:
-      return "UT";
-    case Flag::UpstreamOverflow:
-      return "UO";
-    case Flag::Overload:
-      return "OM";
-    case Flag::Drained:
-      return "DR";
-    case Flag::Count:
-      break;
+    case Flag::None: return "";
+    case Flag::DownstreamClosed: return "DC";
+    case Flag::DownstreamProtocolError: return "DPE";
+    case Flag::RequestTimeout: return "DT";
+    case Flag::LimitExceeded: return "LE";
+    case Flag::Refused: return "RF";
+    case Flag::LoopDetected: return "LOOP";
+    case Flag::NoRoute: return "NR";
+    case Flag::NoEndpoint: return "UH";
+    case Flag::UpstreamConnectFailure: return "UF";
+    case Flag::UpstreamTermination: return "UC";
+    case Flag::UpstreamProtocolError: return "UPE";
+    case Flag::UpstreamTimeout: return "UT";
+    case Flag::UpstreamOverflow: return "UO";
+    case Flag::Overload: return "OM";
+    case Flag::Drained: return "DR";
+    case Flag::Count: break;
   }
   return "";
 }

@@ -68,23 +68,17 @@ void append(HeaderList& list, const std::string& line) {
 
 int errno_of(CURLcode code, long os_errno) {
   switch (code) {
-    case CURLE_COULDNT_CONNECT:
-      return os_errno != 0 ? static_cast<int>(os_errno) : ECONNREFUSED;
-    case CURLE_OPERATION_TIMEDOUT:
-      return ETIMEDOUT;
-    case CURLE_COULDNT_RESOLVE_HOST:
-      return EHOSTUNREACH;
+    case CURLE_COULDNT_CONNECT: return os_errno != 0 ? static_cast<int>(os_errno) : ECONNREFUSED;
+    case CURLE_OPERATION_TIMEDOUT: return ETIMEDOUT;
+    case CURLE_COULDNT_RESOLVE_HOST: return EHOSTUNREACH;
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
-      return ECONNRESET;
+    case CURLE_SEND_ERROR: return ECONNRESET;
     case CURLE_URL_MALFORMAT:
     case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CACERT_BADFILE:
-      return EINVAL;
-    default:
-      return EPROTO;
+    case CURLE_SSL_CACERT_BADFILE: return EINVAL;
+    default: return EPROTO;
   }
 }
 

@@ -17,14 +17,10 @@ namespace {
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
-    case Level::Debug:
-      return spdlog::level::debug;
-    case Level::Info:
-      return spdlog::level::info;
-    case Level::Warn:
-      return spdlog::level::warn;
-    case Level::Error:
-      break;
+    case Level::Debug: return spdlog::level::debug;
+    case Level::Info: return spdlog::level::info;
+    case Level::Warn: return spdlog::level::warn;
+    case Level::Error: break;
   }
   return spdlog::level::err;
 }
@@ -100,14 +96,10 @@ void set_level(Level level) { logger()->set_level(to_spdlog(level)); }
 
 Level level() {
   switch (logger()->level()) {
-    case spdlog::level::debug:
-      return Level::Debug;
-    case spdlog::level::info:
-      return Level::Info;
-    case spdlog::level::warn:
-      return Level::Warn;
-    default:
-      return Level::Error;
+    case spdlog::level::debug: return Level::Debug;
+    case spdlog::level::info: return Level::Info;
+    case spdlog::level::warn: return Level::Warn;
+    default: return Level::Error;
   }
 }
 

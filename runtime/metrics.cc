@@ -21,12 +21,9 @@ bool is_metric_name(std::string_view name) {
 
 std::string_view type_name(MetricType type) {
   switch (type) {
-    case MetricType::Counter:
-      return "counter";
-    case MetricType::Gauge:
-      return "gauge";
-    case MetricType::Histogram:
-      break;
+    case MetricType::Counter: return "counter";
+    case MetricType::Gauge: return "gauge";
+    case MetricType::Histogram: break;
   }
   return "histogram";
 }

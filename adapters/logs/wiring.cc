@@ -25,21 +25,14 @@ std::string environment(const char* name) {
 
 std::optional<Format> format_of(config::LogFormat format) {
   switch (format) {
-    case config::LogFormat::Auto:
-      return Format::Auto;
-    case config::LogFormat::Raw:
-      return Format::Raw;
-    case config::LogFormat::Json:
-      return Format::Json;
-    case config::LogFormat::Logfmt:
-      return Format::Logfmt;
-    case config::LogFormat::PrefixedLogfmt:
-      return Format::PrefixedLogfmt;
+    case config::LogFormat::Auto: return Format::Auto;
+    case config::LogFormat::Raw: return Format::Raw;
+    case config::LogFormat::Json: return Format::Json;
+    case config::LogFormat::Logfmt: return Format::Logfmt;
+    case config::LogFormat::PrefixedLogfmt: return Format::PrefixedLogfmt;
     case config::LogFormat::Clf:
-    case config::LogFormat::Combined:
-      return Format::Clf;
-    default:
-      return std::nullopt;
+    case config::LogFormat::Combined: return Format::Clf;
+    default: return std::nullopt;
   }
 }
 

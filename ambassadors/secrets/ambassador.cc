@@ -187,8 +187,7 @@ void Ambassador::review_readiness() {
       !vault_ || vault_->session().has_token() || !vault_->session().problem().empty();
   if (is_ready_ || !files_.is_tried() || !is_login_tried) return;
   switch (inputs_.config.on_unavailable) {
-    case config::OnUnavailable::Wait:
-      break;
+    case config::OnUnavailable::Wait: break;
     case config::OnUnavailable::StartDegraded:
       log::warn("starting degraded, without {}", waiting_text());
       become_ready();

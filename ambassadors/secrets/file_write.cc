@@ -58,8 +58,7 @@ Error with_hint(const std::string& path, int error) {
     case ENOSPC:
     case EDQUOT:
       return Error(plain.message() + " (the volume is full: raise its `tmpfs` size)", error);
-    default:
-      return plain;
+    default: return plain;
   }
 }
 

@@ -65,30 +65,20 @@ void TokenSession::handle(TokenEvent event) {
 
 void TokenSession::act(TokenAction action) {
   switch (action) {
-    case TokenAction::None:
-      return;
-    case TokenAction::StartLogin:
-      return start_login();
-    case TokenAction::TakeToken:
-      return take_token();
-    case TokenAction::RetryLogin:
-      return retry(TokenEvent::LoginDue, login_backoff_);
-    case TokenAction::StartRenewal:
-      return start_renewal();
-    case TokenAction::ExtendToken:
-      return extend_token();
-    case TokenAction::RetryRenewal:
-      return retry(TokenEvent::RenewalDue, renewal_backoff_);
+    case TokenAction::None: return;
+    case TokenAction::StartLogin: return start_login();
+    case TokenAction::TakeToken: return take_token();
+    case TokenAction::RetryLogin: return retry(TokenEvent::LoginDue, login_backoff_);
+    case TokenAction::StartRenewal: return start_renewal();
+    case TokenAction::ExtendToken: return extend_token();
+    case TokenAction::RetryRenewal: return retry(TokenEvent::RenewalDue, renewal_backoff_);
     case TokenAction::ScheduleReplacement:
       next_alarm_.set(next_replacement(expiry_alarm_.remaining(), random_),
                       [this] { handle(TokenEvent::LoginDue); });
       return;
-    case TokenAction::StartCheck:
-      return start_check();
-    case TokenAction::ResumeSchedule:
-      return schedule_next();
-    case TokenAction::DropToken:
-      return drop_token();
+    case TokenAction::StartCheck: return start_check();
+    case TokenAction::ResumeSchedule: return schedule_next();
+    case TokenAction::DropToken: return drop_token();
   }
 }
 
@@ -261,8 +251,7 @@ void TokenSession::on_renewal_answer(const VaultAnswer& answer) {
   }
   renewal_failures_.add();
   switch (reaction) {
-    case Reaction::TokenDead:
-      return handle(TokenEvent::TokenDead);
+    case Reaction::TokenDead: return handle(TokenEvent::TokenDead);
     case Reaction::NotRenewable:
       token_.is_renewable = false;
       return handle(TokenEvent::NotRenewable);
@@ -272,8 +261,7 @@ void TokenSession::on_renewal_answer(const VaultAnswer& answer) {
     case Reaction::RetrySoon:
       retry_after_ = kReplicationWait;
       return handle(TokenEvent::RenewalFailed);
-    default:
-      return handle(TokenEvent::RenewalFailed);
+    default: return handle(TokenEvent::RenewalFailed);
   }
 }
 

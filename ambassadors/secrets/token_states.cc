@@ -47,18 +47,12 @@ std::optional<TokenTransition> next_token_state(TokenState from, TokenEvent even
 
 std::string_view name_of(TokenState state) {
   switch (state) {
-    case S::LoggedOut:
-      return "logged-out";
-    case S::LoggingIn:
-      return "logging-in";
-    case S::Valid:
-      return "valid";
-    case S::Renewing:
-      return "renewing";
-    case S::Replacing:
-      return "replacing";
-    case S::Checking:
-      return "checking";
+    case S::LoggedOut: return "logged-out";
+    case S::LoggingIn: return "logging-in";
+    case S::Valid: return "valid";
+    case S::Renewing: return "renewing";
+    case S::Replacing: return "replacing";
+    case S::Checking: return "checking";
   }
   return "";
 }

@@ -74,13 +74,10 @@ std::string errors_of(const std::string& body) {
 
 Reaction on_refusal(Operation operation) {
   switch (operation) {
-    case Operation::Login:
-      return Reaction::BadCredential;
+    case Operation::Login: return Reaction::BadCredential;
     case Operation::Renew:
-    case Operation::Lookup:
-      return Reaction::TokenDead;
-    case Operation::Read:
-      break;
+    case Operation::Lookup: return Reaction::TokenDead;
+    case Operation::Read: break;
   }
   return Reaction::DoubtToken;
 }
@@ -94,16 +91,11 @@ Reaction choose_reaction(Operation operation, int status) {
       if (operation == Operation::Login) return Reaction::BadCredential;
       return operation == Operation::Renew ? Reaction::NotRenewable : Reaction::BackOff;
     case 401:
-    case 403:
-      return on_refusal(operation);
-    case 404:
-      return operation == Operation::Read ? Reaction::Missing : Reaction::BackOff;
-    case 412:
-      return Reaction::RetrySoon;
-    case 429:
-      return Reaction::Throttled;
-    default:
-      return Reaction::BackOff;
+    case 403: return on_refusal(operation);
+    case 404: return operation == Operation::Read ? Reaction::Missing : Reaction::BackOff;
+    case 412: return Reaction::RetrySoon;
+    case 429: return Reaction::Throttled;
+    default: return Reaction::BackOff;
   }
 }
 

@@ -103,9 +103,7 @@ void VaultSource::on_denied(Read& read, const SecretText& token, const VaultAnsw
 
 void VaultSource::on_answer(Read& read, const VaultAnswer& answer) {
   switch (choose_reaction(Operation::Read, answer.status)) {
-    case Reaction::Use:
-      session_.confirm();
-      return use(read, answer);
+    case Reaction::Use: session_.confirm(); return use(read, answer);
     case Reaction::Missing: {
       const std::string deleted = describe_deleted(answer.body.reveal());
       return fail_read(read, read.path + (deleted.empty() ? " does not exist" : ": " + deleted),

@@ -38,8 +38,7 @@ bool ChunkedDecoder::size_byte(char c) {
 // One byte of framing. False after a failure.
 bool ChunkedDecoder::step_byte(char c) {
   switch (state_) {
-    case State::Size:
-      return size_byte(c);
+    case State::Size: return size_byte(c);
     case State::Extension:
       if (c == '\r') {
         state_ = State::SizeLineFeed;
@@ -81,8 +80,7 @@ bool ChunkedDecoder::step_byte(char c) {
       return true;
     case State::Data:
     case State::Done:
-    case State::Failed:
-      break;
+    case State::Failed: break;
   }
   return false;
 }

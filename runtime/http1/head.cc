@@ -35,36 +35,21 @@ constexpr KnownName kLength17[] = {{"transfer-encoding", FieldId::TransferEncodi
 
 std::span<const KnownName> names_of_length(std::size_t length) {
   switch (length) {
-    case 2:
-      return kLength2;
-    case 3:
-      return kLength3;
-    case 4:
-      return kLength4;
-    case 6:
-      return kLength6;
-    case 7:
-      return kLength7;
-    case 9:
-      return kLength9;
-    case 10:
-      return kLength10;
-    case 11:
-      return kLength11;
-    case 12:
-      return kLength12;
-    case 13:
-      return kLength13;
-    case 14:
-      return kLength14;
-    case 15:
-      return kLength15;
-    case 16:
-      return kLength16;
-    case 17:
-      return kLength17;
-    default:
-      return {};
+    case 2: return kLength2;
+    case 3: return kLength3;
+    case 4: return kLength4;
+    case 6: return kLength6;
+    case 7: return kLength7;
+    case 9: return kLength9;
+    case 10: return kLength10;
+    case 11: return kLength11;
+    case 12: return kLength12;
+    case 13: return kLength13;
+    case 14: return kLength14;
+    case 15: return kLength15;
+    case 16: return kLength16;
+    case 17: return kLength17;
+    default: return {};
   }
 }
 

@@ -10,10 +10,8 @@ bool is_always_removed(FieldId id) {
     case FieldId::ProxyConnection:
     case FieldId::Te:
     case FieldId::TransferEncoding:
-    case FieldId::ContentLength:
-      return true;
-    default:
-      return false;
+    case FieldId::ContentLength: return true;
+    default: return false;
   }
 }
 
@@ -26,10 +24,8 @@ bool is_protected(FieldId id) {
     case FieldId::Forwarded:
     case FieldId::Trace:
     case FieldId::RequestId:
-    case FieldId::Via:
-      return true;
-    default:
-      return false;
+    case FieldId::Via: return true;
+    default: return false;
   }
 }
 

@@ -19,33 +19,24 @@ constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
 
 const char* role_word(core::Role role) {
   switch (role) {
-    case core::Role::Init:
-      return "init";
-    case core::Role::Adapter:
-      return "adapter";
-    case core::Role::Ambassador:
-      return "ambassador";
-    case core::Role::Sidecar:
-      return "sidecar";
-    case core::Role::App:
-      return "app";
+    case core::Role::Init: return "init";
+    case core::Role::Adapter: return "adapter";
+    case core::Role::Ambassador: return "ambassador";
+    case core::Role::Sidecar: return "sidecar";
+    case core::Role::App: return "app";
   }
   return "?";
 }
 
 Colour state_colour(const core::ChildStatus& child) {
   switch (child.state) {
-    case core::ChildState::Running:
-      return child.is_ready ? Colour::Green : Colour::Yellow;
+    case core::ChildState::Running: return child.is_ready ? Colour::Green : Colour::Yellow;
     case core::ChildState::Completed:
-    case core::ChildState::Stopped:
-      return Colour::Dim;
+    case core::ChildState::Stopped: return Colour::Dim;
     case core::ChildState::Failed:
     case core::ChildState::Stuck:
-    case core::ChildState::Backoff:
-      return Colour::Red;
-    default:
-      return Colour::Yellow;
+    case core::ChildState::Backoff: return Colour::Red;
+    default: return Colour::Yellow;
   }
 }
 

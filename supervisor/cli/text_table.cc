@@ -12,26 +12,13 @@ std::string paint(std::string_view text, Colour colour, bool with_colour) {
   if (!with_colour || colour == Colour::None || text.empty()) return std::string(text);
   const char* code = "0";
   switch (colour) {
-    case Colour::None:
-      break;
-    case Colour::Bold:
-      code = "1";
-      break;
-    case Colour::Dim:
-      code = "2";
-      break;
-    case Colour::Red:
-      code = "31";
-      break;
-    case Colour::Green:
-      code = "32";
-      break;
-    case Colour::Yellow:
-      code = "33";
-      break;
-    case Colour::Cyan:
-      code = "36";
-      break;
+    case Colour::None: break;
+    case Colour::Bold: code = "1"; break;
+    case Colour::Dim: code = "2"; break;
+    case Colour::Red: code = "31"; break;
+    case Colour::Green: code = "32"; break;
+    case Colour::Yellow: code = "33"; break;
+    case Colour::Cyan: code = "36"; break;
   }
   return fmt::format("\x1b[{}m{}\x1b[0m", code, text);
 }

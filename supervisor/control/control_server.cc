@@ -174,10 +174,8 @@ std::string ControlServer::answer(std::string_view line, Connection& connection)
   const auto request = parse_request(line);
   if (!request) return error_json(request.error().message());
   switch (request->command) {
-    case Command::Status:
-      return to_json(handlers_.on_status());
-    case Command::Stop:
-      break;
+    case Command::Status: return to_json(handlers_.on_status());
+    case Command::Stop: break;
   }
   if (receipt_) return *receipt_;
   connection.waits_for_receipt = true;

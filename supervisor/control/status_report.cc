@@ -19,16 +19,11 @@ Duration from_seconds(double seconds) {
 
 std::string_view role_name(core::Role role) {
   switch (role) {
-    case core::Role::Init:
-      return "init";
-    case core::Role::Adapter:
-      return "adapter";
-    case core::Role::Ambassador:
-      return "ambassador";
-    case core::Role::Sidecar:
-      return "sidecar";
-    case core::Role::App:
-      return "app";
+    case core::Role::Init: return "init";
+    case core::Role::Adapter: return "adapter";
+    case core::Role::Ambassador: return "ambassador";
+    case core::Role::Sidecar: return "sidecar";
+    case core::Role::App: return "app";
   }
   return "?";
 }

@@ -38,8 +38,7 @@ bool Child::transition(ChildEvent event, Turn& turn, std::optional<MonotonicTime
 
 void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime> kill_at) {
   switch (effect) {
-    case ChildEffect::None:
-      return;
+    case ChildEffect::None: return;
     case ChildEffect::Spawn:
       ++generation_;
       facts_ = {};
@@ -58,9 +57,7 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
             RunHook{id_, generation_, HookKind::PostStart, plan_.post_start->timeout});
       }
       return;
-    case ChildEffect::OpenGate:
-      open_gate(turn);
-      return;
+    case ChildEffect::OpenGate: open_gate(turn); return;
     case ChildEffect::Started:
       has_started_once_ = true;
       start_probes(turn, ProbeSchedule::Verdict::Unknown);
@@ -95,9 +92,7 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
       deadline_ = turn.now + kLeftoverGrace;
       turn.actions.push_back(SendSignal{id_, generation_, 15, SignalTarget::Leftovers});
       return;
-    case ChildEffect::ArmBackoff:
-      deadline_ = turn.now + next_delay_;
-      return;
+    case ChildEffect::ArmBackoff: deadline_ = turn.now + next_delay_; return;
     case ChildEffect::GiveUp:
       turn.report(Report::Level::Error, fmt::format("{}: {}", plan_.name, failure_reason_));
       return;

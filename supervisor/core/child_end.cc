@@ -68,17 +68,10 @@ ChildEvent Child::choose_after_end(Turn& turn) {
     const auto action = plan_.exit_actions.find(static_cast<unsigned>(facts_.exit->exit_code()));
     if (action != plan_.exit_actions.end()) {
       switch (action->second) {
-        case ExitAction::Restart:
-          return choose_restart(turn);
-        case ExitAction::RestartAll:
-          wants_restart_all_ = true;
-          return choose_restart(turn);
-        case ExitAction::Stop:
-          rest_reason_ = RestReason::ExitStop;
-          break;
-        case ExitAction::Hold:
-          rest_reason_ = RestReason::Held;
-          break;
+        case ExitAction::Restart: return choose_restart(turn);
+        case ExitAction::RestartAll: wants_restart_all_ = true; return choose_restart(turn);
+        case ExitAction::Stop: rest_reason_ = RestReason::ExitStop; break;
+        case ExitAction::Hold: rest_reason_ = RestReason::Held; break;
       }
       return is_good ? ChildEvent::Succeed : ChildEvent::GiveUp;
     }

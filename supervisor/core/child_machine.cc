@@ -168,100 +168,59 @@ const ChildRow* next(ChildState from, ChildEvent event) {
 
 std::string_view to_string(ChildState state) {
   switch (state) {
-    case S::Waiting:
-      return "waiting";
-    case S::Spawning:
-      return "spawning";
-    case S::PostStart:
-      return "post-start";
-    case S::Gating:
-      return "gating";
-    case S::Running:
-      return "running";
-    case S::Stopping:
-      return "stopping";
-    case S::Killing:
-      return "killing";
-    case S::Ending:
-      return "ending";
-    case S::Clearing:
-      return "clearing";
-    case S::Backoff:
-      return "backoff";
-    case S::Completed:
-      return "completed";
-    case S::Failed:
-      return "failed";
-    case S::Stopped:
-      return "stopped";
-    case S::Stuck:
-      return "stuck";
+    case S::Waiting: return "waiting";
+    case S::Spawning: return "spawning";
+    case S::PostStart: return "post-start";
+    case S::Gating: return "gating";
+    case S::Running: return "running";
+    case S::Stopping: return "stopping";
+    case S::Killing: return "killing";
+    case S::Ending: return "ending";
+    case S::Clearing: return "clearing";
+    case S::Backoff: return "backoff";
+    case S::Completed: return "completed";
+    case S::Failed: return "failed";
+    case S::Stopped: return "stopped";
+    case S::Stuck: return "stuck";
   }
   return "?";
 }
 
 std::string_view to_string(ChildEvent event) {
   switch (event) {
-    case E::Start:
-      return "start";
-    case E::ExecConfirmed:
-      return "exec confirmed";
-    case E::SpawnError:
-      return "spawn error";
-    case E::PostStartDone:
-      return "post_start done";
-    case E::GatePassed:
-      return "gate passed";
-    case E::Replace:
-      return "replace";
-    case E::StopTurn:
-      return "stop turn";
-    case E::Kill:
-      return "kill";
-    case E::Timeout:
-      return "timeout";
-    case E::MainExited:
-      return "main exited";
-    case E::RestartNow:
-      return "restart now";
-    case E::RestartLater:
-      return "restart later";
-    case E::Succeed:
-      return "succeed";
-    case E::GiveUp:
-      return "give up";
-    case E::Rest:
-      return "rest";
-    case E::Retry:
-      return "retry";
+    case E::Start: return "start";
+    case E::ExecConfirmed: return "exec confirmed";
+    case E::SpawnError: return "spawn error";
+    case E::PostStartDone: return "post_start done";
+    case E::GatePassed: return "gate passed";
+    case E::Replace: return "replace";
+    case E::StopTurn: return "stop turn";
+    case E::Kill: return "kill";
+    case E::Timeout: return "timeout";
+    case E::MainExited: return "main exited";
+    case E::RestartNow: return "restart now";
+    case E::RestartLater: return "restart later";
+    case E::Succeed: return "succeed";
+    case E::GiveUp: return "give up";
+    case E::Rest: return "rest";
+    case E::Retry: return "retry";
   }
   return "?";
 }
 
 std::string_view to_string(ChildEffect effect) {
   switch (effect) {
-    case F::None:
-      return "";
-    case F::Spawn:
-      return "spawn";
-    case F::RunPostStart:
-      return "run post_start";
-    case F::OpenGate:
-      return "watch gate";
-    case F::Started:
-      return "start probes";
-    case F::SignalStop:
-      return "send stop signal";
-    case F::Tighten:
-      return "shorten deadline";
-    case F::KillAll:
-      return "kill cgroup";
-    case F::ClearLeftovers:
-      return "end leftovers";
-    case F::ArmBackoff:
-      return "arm backoff";
-    case F::GiveUp:
-      return "act on giving up";
+    case F::None: return "";
+    case F::Spawn: return "spawn";
+    case F::RunPostStart: return "run post_start";
+    case F::OpenGate: return "watch gate";
+    case F::Started: return "start probes";
+    case F::SignalStop: return "send stop signal";
+    case F::Tighten: return "shorten deadline";
+    case F::KillAll: return "kill cgroup";
+    case F::ClearLeftovers: return "end leftovers";
+    case F::ArmBackoff: return "arm backoff";
+    case F::GiveUp: return "act on giving up";
   }
   return "?";
 }
@@ -276,10 +235,8 @@ bool is_alive(ChildState state) {
     case S::Killing:
     case S::Ending:
     case S::Clearing:
-    case S::Stuck:
-      return true;
-    default:
-      return false;
+    case S::Stuck: return true;
+    default: return false;
   }
 }
 

@@ -153,11 +153,8 @@ void Child::resume(Turn& turn) {
       return;
     case ChildState::Killing:
     case ChildState::Clearing:
-    case ChildState::Stuck:
-      turn.actions.push_back(KillCgroup{id_, generation_});
-      return;
-    default:
-      return;
+    case ChildState::Stuck: turn.actions.push_back(KillCgroup{id_, generation_}); return;
+    default: return;
   }
 }
 

@@ -28,15 +28,11 @@ std::string Child::gate_progress() const {
   switch (plan_.gate) {
     case Gate::Notify:
       return status_text_.empty() ? "has not sent READY=1" : "not ready: " + status_text_;
-    case Gate::NotificationFd:
-      return "has not written to its notification fd";
-    case Gate::LogLine:
-      return "no line of its output matched";
-    case Gate::File:
-      return "its gate file does not exist";
+    case Gate::NotificationFd: return "has not written to its notification fd";
+    case Gate::LogLine: return "no line of its output matched";
+    case Gate::File: return "its gate file does not exist";
     case Gate::None:
-    case Gate::StartupProbe:
-      break;
+    case Gate::StartupProbe: break;
   }
   return "starting";
 }
@@ -52,22 +48,16 @@ std::string Child::why(MonotonicTime now) const {
   switch (state_) {
     case ChildState::Waiting:
       return stranger_ ? "an earlier generation has not ended" : "waits for its turn";
-    case ChildState::Spawning:
-      return "exec is not confirmed yet";
-    case ChildState::PostStart:
-      return "post_start hook runs";
-    case ChildState::Gating:
-      return plan_.role == Role::Init ? "has not finished" : gate_progress();
-    case ChildState::Running:
-      return is_ready() ? "" : probe_progress();
+    case ChildState::Spawning: return "exec is not confirmed yet";
+    case ChildState::PostStart: return "post_start hook runs";
+    case ChildState::Gating: return plan_.role == Role::Init ? "has not finished" : gate_progress();
+    case ChildState::Running: return is_ready() ? "" : probe_progress();
     case ChildState::Stopping:
       return facts_.replace_reason.empty() ? "was told to stop"
                                            : facts_.replace_reason + "; was told to stop";
-    case ChildState::Killing:
-      return "was killed; its exit is awaited";
+    case ChildState::Killing: return "was killed; its exit is awaited";
     case ChildState::Ending:
-    case ChildState::Clearing:
-      return "processes that it left behind are being ended";
+    case ChildState::Clearing: return "processes that it left behind are being ended";
     case ChildState::Backoff:
       return fmt::format("{}; starts again in {}",
                          failure_reason_.empty() ? "ended" : failure_reason_,
@@ -78,12 +68,9 @@ std::string Child::why(MonotonicTime now) const {
                  : "has finished; restart = \"" +
                        std::string(plan_.restart == RestartPolicy::Never ? "never" : "on-failure") +
                        "\"";
-    case ChildState::Failed:
-      return failure_reason_;
-    case ChildState::Stopped:
-      return {};
-    case ChildState::Stuck:
-      return "does not end, not even by SIGKILL (uninterruptible sleep?)";
+    case ChildState::Failed: return failure_reason_;
+    case ChildState::Stopped: return {};
+    case ChildState::Stuck: return "does not end, not even by SIGKILL (uninterruptible sleep?)";
   }
   return {};
 }

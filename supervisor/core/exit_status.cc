@@ -9,12 +9,9 @@ namespace pillion::supervisor::core {
 
 int ExitStatus::exit_code() const {
   switch (kind) {
-    case Kind::Exited:
-      return value;
-    case Kind::Signaled:
-      return 128 + value;
-    case Kind::Unknown:
-      break;
+    case Kind::Exited: return value;
+    case Kind::Signaled: return 128 + value;
+    case Kind::Unknown: break;
   }
   return 255;
 }
@@ -22,48 +19,33 @@ int ExitStatus::exit_code() const {
 namespace {
 const char* signal_name(int number) {
   switch (number) {
-    case SIGHUP:
-      return "HUP";
-    case SIGINT:
-      return "INT";
-    case SIGQUIT:
-      return "QUIT";
-    case SIGILL:
-      return "ILL";
-    case SIGABRT:
-      return "ABRT";
-    case SIGBUS:
-      return "BUS";
-    case SIGFPE:
-      return "FPE";
-    case SIGKILL:
-      return "KILL";
-    case SIGSEGV:
-      return "SEGV";
-    case SIGPIPE:
-      return "PIPE";
-    case SIGTERM:
-      return "TERM";
-    case SIGSYS:
-      return "SYS";
-    default:
-      return nullptr;
+    case SIGHUP: return "HUP";
+    case SIGINT: return "INT";
+    case SIGQUIT: return "QUIT";
+    case SIGILL: return "ILL";
+    case SIGABRT: return "ABRT";
+    case SIGBUS: return "BUS";
+    case SIGFPE: return "FPE";
+    case SIGKILL: return "KILL";
+    case SIGSEGV: return "SEGV";
+    case SIGPIPE: return "PIPE";
+    case SIGTERM: return "TERM";
+    case SIGSYS: return "SYS";
+    default: return nullptr;
   }
 }
 }  // namespace
 
 std::string ExitStatus::describe() const {
   switch (kind) {
-    case Kind::Exited:
-      return fmt::format("exited with {}", value);
+    case Kind::Exited: return fmt::format("exited with {}", value);
     case Kind::Signaled: {
       const char* name = signal_name(value);
       return fmt::format("was killed by signal {}{}{}", name ? "SIG" : "",
                          name ? name : std::to_string(value),
                          is_oom_kill ? " (out of memory)" : "");
     }
-    case Kind::Unknown:
-      break;
+    case Kind::Unknown: break;
   }
   return "ended, its exit status is lost";
 }

@@ -10,54 +10,39 @@ namespace {
 
 Role plan_role(config::Role role) {
   switch (role) {
-    case config::Role::Init:
-      return Role::Init;
-    case config::Role::Adapter:
-      return Role::Adapter;
-    case config::Role::Ambassador:
-      return Role::Ambassador;
-    case config::Role::Sidecar:
-      return Role::Sidecar;
-    case config::Role::App:
-      return Role::App;
+    case config::Role::Init: return Role::Init;
+    case config::Role::Adapter: return Role::Adapter;
+    case config::Role::Ambassador: return Role::Ambassador;
+    case config::Role::Sidecar: return Role::Sidecar;
+    case config::Role::App: return Role::App;
   }
   return Role::App;
 }
 
 RestartPolicy plan_restart(config::RestartPolicy policy) {
   switch (policy) {
-    case config::RestartPolicy::Always:
-      return RestartPolicy::Always;
-    case config::RestartPolicy::OnFailure:
-      return RestartPolicy::OnFailure;
-    case config::RestartPolicy::Never:
-      return RestartPolicy::Never;
+    case config::RestartPolicy::Always: return RestartPolicy::Always;
+    case config::RestartPolicy::OnFailure: return RestartPolicy::OnFailure;
+    case config::RestartPolicy::Never: return RestartPolicy::Never;
   }
   return RestartPolicy::Always;
 }
 
 OnGiveUp plan_give_up(config::GiveUp give_up) {
   switch (give_up) {
-    case config::GiveUp::Hold:
-      return OnGiveUp::Hold;
-    case config::GiveUp::StopService:
-      return OnGiveUp::StopService;
-    case config::GiveUp::Exit:
-      return OnGiveUp::Exit;
+    case config::GiveUp::Hold: return OnGiveUp::Hold;
+    case config::GiveUp::StopService: return OnGiveUp::StopService;
+    case config::GiveUp::Exit: return OnGiveUp::Exit;
   }
   return OnGiveUp::Hold;
 }
 
 ExitAction plan_exit_action(config::ExitAction action) {
   switch (action) {
-    case config::ExitAction::Restart:
-      return ExitAction::Restart;
-    case config::ExitAction::RestartAll:
-      return ExitAction::RestartAll;
-    case config::ExitAction::Stop:
-      return ExitAction::Stop;
-    case config::ExitAction::Hold:
-      return ExitAction::Hold;
+    case config::ExitAction::Restart: return ExitAction::Restart;
+    case config::ExitAction::RestartAll: return ExitAction::RestartAll;
+    case config::ExitAction::Stop: return ExitAction::Stop;
+    case config::ExitAction::Hold: return ExitAction::Hold;
   }
   return ExitAction::Restart;
 }

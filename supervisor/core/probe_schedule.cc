@@ -52,8 +52,7 @@ void ProbeSchedule::on_result(const ProbeFinished& result, MonotonicTime now) {
 void ProbeSchedule::count(ProbeResult result, const std::string& detail) {
   last_detail_ = result == ProbeResult::Timeout && detail.empty() ? "timeout" : detail;
   switch (result) {
-    case ProbeResult::ProberError:
-      return;
+    case ProbeResult::ProberError: return;
     case ProbeResult::Success:
       failures_ = 0;
       if (++successes_ >= plan_.success_threshold) verdict_ = Verdict::Success;

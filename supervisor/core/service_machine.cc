@@ -88,70 +88,44 @@ const ServiceRow* next(ServiceState from, ServiceEvent event) {
 
 std::string_view to_string(ServiceState state) {
   switch (state) {
-    case S::Preparing:
-      return "preparing";
-    case S::Starting:
-      return "starting";
-    case S::Running:
-      return "running";
-    case S::Draining:
-      return "draining";
-    case S::StoppingHelpers:
-      return "stopping helpers";
-    case S::Killing:
-      return "killing";
-    case S::CleaningUp:
-      return "cleaning up";
-    case S::Stopped:
-      return "stopped";
+    case S::Preparing: return "preparing";
+    case S::Starting: return "starting";
+    case S::Running: return "running";
+    case S::Draining: return "draining";
+    case S::StoppingHelpers: return "stopping helpers";
+    case S::Killing: return "killing";
+    case S::CleaningUp: return "cleaning up";
+    case S::Stopped: return "stopped";
   }
   return "?";
 }
 
 std::string_view to_string(ServiceEvent event) {
   switch (event) {
-    case E::Prepared:
-      return "prepared";
-    case E::AppStarted:
-      return "app started";
-    case E::Stop:
-      return "stop";
-    case E::Hurry:
-      return "hurry";
-    case E::Kill:
-      return "kill";
-    case E::DeadlinePassed:
-      return "deadline passed";
-    case E::AppGone:
-      return "app gone";
-    case E::AllGone:
-      return "all gone";
-    case E::CleanedUp:
-      return "cleaned up";
+    case E::Prepared: return "prepared";
+    case E::AppStarted: return "app started";
+    case E::Stop: return "stop";
+    case E::Hurry: return "hurry";
+    case E::Kill: return "kill";
+    case E::DeadlinePassed: return "deadline passed";
+    case E::AppGone: return "app gone";
+    case E::AllGone: return "all gone";
+    case E::CleanedUp: return "cleaned up";
   }
   return "?";
 }
 
 std::string_view to_string(ServiceEffect effect) {
   switch (effect) {
-    case F::None:
-      return "";
-    case F::StartChildren:
-      return "start children";
-    case F::BeginStop:
-      return "not ready, drain, hooks";
-    case F::SkipDelays:
-      return "skip delays";
-    case F::StopHelpers:
-      return "stop helpers";
-    case F::Overrun:
-      return "terminate or kill all";
-    case F::KillChildren:
-      return "kill all";
-    case F::CleanUp:
-      return "remove network";
-    case F::Finish:
-      return "finish";
+    case F::None: return "";
+    case F::StartChildren: return "start children";
+    case F::BeginStop: return "not ready, drain, hooks";
+    case F::SkipDelays: return "skip delays";
+    case F::StopHelpers: return "stop helpers";
+    case F::Overrun: return "terminate or kill all";
+    case F::KillChildren: return "kill all";
+    case F::CleanUp: return "remove network";
+    case F::Finish: return "finish";
   }
   return "?";
 }

@@ -141,31 +141,18 @@ bool ServiceRun::transition(ServiceEvent event, Turn& turn) {
 void ServiceRun::perform(ServiceEffect effect, Turn& turn) {
   switch (effect) {
     case ServiceEffect::None:
-    case ServiceEffect::StartChildren:
-      return;
-    case ServiceEffect::BeginStop:
-      begin_stop(turn);
-      return;
-    case ServiceEffect::SkipDelays:
-      stop_->are_delays_skipped = true;
-      return;
-    case ServiceEffect::StopHelpers:
-      stop_->app_gone_at = turn.now;
-      return;
-    case ServiceEffect::Overrun:
-      overrun(turn);
-      return;
-    case ServiceEffect::KillChildren:
-      kill_children(turn);
-      return;
+    case ServiceEffect::StartChildren: return;
+    case ServiceEffect::BeginStop: begin_stop(turn); return;
+    case ServiceEffect::SkipDelays: stop_->are_delays_skipped = true; return;
+    case ServiceEffect::StopHelpers: stop_->app_gone_at = turn.now; return;
+    case ServiceEffect::Overrun: overrun(turn); return;
+    case ServiceEffect::KillChildren: kill_children(turn); return;
     case ServiceEffect::CleanUp:
       stop_->all_gone_at = turn.now;
       // A service that never got as far as a network may still have a part of one.
       if (plan_.has_network) turn.actions.push_back(RemoveNetwork{});
       return;
-    case ServiceEffect::Finish:
-      finish(turn);
-      return;
+    case ServiceEffect::Finish: finish(turn); return;
   }
 }
 
@@ -181,16 +168,13 @@ bool ServiceRun::settle_once(Turn& turn) {
   bool is_changed = false;
   for (Child& child : children_) is_changed |= child.settle(turn);
   switch (state_) {
-    case ServiceState::Preparing:
-      return is_changed;
+    case ServiceState::Preparing: return is_changed;
     case ServiceState::Starting:
     case ServiceState::Running:
       return settle_outcomes(turn) || settle_restart_all(turn) || settle_capture(turn) ||
              settle_starts(turn) || is_changed;
-    case ServiceState::Draining:
-      return settle_draining(turn) || is_changed;
-    case ServiceState::StoppingHelpers:
-      return settle_helpers(turn) || is_changed;
+    case ServiceState::Draining: return settle_draining(turn) || is_changed;
+    case ServiceState::StoppingHelpers: return settle_helpers(turn) || is_changed;
     case ServiceState::Killing:
       return (are_all_gone() && transition(ServiceEvent::AllGone, turn)) || is_changed;
     case ServiceState::CleaningUp:
@@ -198,8 +182,7 @@ bool ServiceRun::settle_once(Turn& turn) {
         return transition(ServiceEvent::CleanedUp, turn);
       }
       return is_changed;
-    case ServiceState::Stopped:
-      return false;
+    case ServiceState::Stopped: return false;
   }
   return false;
 }

@@ -31,12 +31,9 @@ std::string ServiceRun::why(const Child& child, MonotonicTime now) const {
 
 std::string ServiceRun::why(MonotonicTime now) const {
   switch (state_) {
-    case ServiceState::Preparing:
-      return "the network is being made";
-    case ServiceState::CleaningUp:
-      return "the network is being removed";
-    case ServiceState::Stopped:
-      return stop_ ? stop_->reason : "";
+    case ServiceState::Preparing: return "the network is being made";
+    case ServiceState::CleaningUp: return "the network is being removed";
+    case ServiceState::Stopped: return stop_ ? stop_->reason : "";
     case ServiceState::Draining:
     case ServiceState::StoppingHelpers:
     case ServiceState::Killing: {
@@ -49,8 +46,7 @@ std::string ServiceRun::why(MonotonicTime now) const {
                          left.empty() ? "nobody" : left);
     }
     case ServiceState::Starting:
-    case ServiceState::Running:
-      break;
+    case ServiceState::Running: break;
   }
   // The app first: it is what the service is for.
   const Child* unready = nullptr;

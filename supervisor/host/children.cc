@@ -32,24 +32,16 @@ core::ExitStatus to_exit_status(int wait_status) {
 
 std::string stage_name(SpawnStage stage) {
   switch (stage) {
-    case SpawnStage::JoinCgroup:
-      return "cgroup";
-    case SpawnStage::EnterNetworkNamespace:
-      return "network namespace";
+    case SpawnStage::JoinCgroup: return "cgroup";
+    case SpawnStage::EnterNetworkNamespace: return "network namespace";
     case SpawnStage::EnterMountNamespace:
-    case SpawnStage::BindVolume:
-      return "volume";
+    case SpawnStage::BindVolume: return "volume";
     case SpawnStage::SetGroups:
-    case SpawnStage::SetUser:
-      return "user";
-    case SpawnStage::SetCapabilities:
-      return "capabilities";
-    case SpawnStage::ChangeDirectory:
-      return "chdir";
-    case SpawnStage::Execute:
-      return "exec";
-    default:
-      return "resources";
+    case SpawnStage::SetUser: return "user";
+    case SpawnStage::SetCapabilities: return "capabilities";
+    case SpawnStage::ChangeDirectory: return "chdir";
+    case SpawnStage::Execute: return "exec";
+    default: return "resources";
   }
 }
 

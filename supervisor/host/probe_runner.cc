@@ -29,14 +29,10 @@ NetProbeTarget target_of(const config::HttpAction& http) {
 
 core::ProbeResult to_result(NetProbeOutcome outcome) {
   switch (outcome) {
-    case NetProbeOutcome::Success:
-      return core::ProbeResult::Success;
-    case NetProbeOutcome::Failure:
-      return core::ProbeResult::Failure;
-    case NetProbeOutcome::Timeout:
-      return core::ProbeResult::Timeout;
-    case NetProbeOutcome::Error:
-      break;
+    case NetProbeOutcome::Success: return core::ProbeResult::Success;
+    case NetProbeOutcome::Failure: return core::ProbeResult::Failure;
+    case NetProbeOutcome::Timeout: return core::ProbeResult::Timeout;
+    case NetProbeOutcome::Error: break;
   }
   return core::ProbeResult::ProberError;
 }

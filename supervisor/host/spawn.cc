@@ -197,48 +197,24 @@ std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure)
   const gid_t gid = plan.credentials ? plan.credentials->gid : 0;
   std::string what;
   switch (failure.stage) {
-    case SpawnStage::JoinCgroup:
-      what = "joining its cgroup";
-      break;
-    case SpawnStage::EnterNetworkNamespace:
-      what = "entering the network namespace";
-      break;
-    case SpawnStage::EnterMountNamespace:
-      what = "entering the mount namespace";
-      break;
-    case SpawnStage::BindVolume:
-      what = fmt::format("mount(\"{}\")", mount_target());
-      break;
-    case SpawnStage::PrepareFds:
-      what = "arranging its file descriptors";
-      break;
-    case SpawnStage::SetResourceLimit:
-      what = fmt::format("setrlimit({})", failure.index);
-      break;
-    case SpawnStage::SetNice:
-      what = fmt::format("nice({})", plan.nice);
-      break;
+    case SpawnStage::JoinCgroup: what = "joining its cgroup"; break;
+    case SpawnStage::EnterNetworkNamespace: what = "entering the network namespace"; break;
+    case SpawnStage::EnterMountNamespace: what = "entering the mount namespace"; break;
+    case SpawnStage::BindVolume: what = fmt::format("mount(\"{}\")", mount_target()); break;
+    case SpawnStage::PrepareFds: what = "arranging its file descriptors"; break;
+    case SpawnStage::SetResourceLimit: what = fmt::format("setrlimit({})", failure.index); break;
+    case SpawnStage::SetNice: what = fmt::format("nice({})", plan.nice); break;
     case SpawnStage::SetOomScore:
       what = fmt::format("oom_score_adj {}", plan.oom_score_adjust);
       break;
-    case SpawnStage::SetGroups:
-      what = fmt::format("setgroups, setgid({})", gid);
-      break;
-    case SpawnStage::SetUser:
-      what = fmt::format("setuid({})", uid);
-      break;
-    case SpawnStage::SetCapabilities:
-      what = fmt::format("capability {}", failure.index);
-      break;
-    case SpawnStage::SetDeathSignal:
-      what = "its keeper is gone";
-      break;
+    case SpawnStage::SetGroups: what = fmt::format("setgroups, setgid({})", gid); break;
+    case SpawnStage::SetUser: what = fmt::format("setuid({})", uid); break;
+    case SpawnStage::SetCapabilities: what = fmt::format("capability {}", failure.index); break;
+    case SpawnStage::SetDeathSignal: what = "its keeper is gone"; break;
     case SpawnStage::ChangeDirectory:
       what = fmt::format("chdir(\"{}\")", plan.working_directory);
       break;
-    case SpawnStage::Execute:
-      what = fmt::format("exec(\"{}\")", plan.argv.front());
-      break;
+    case SpawnStage::Execute: what = fmt::format("exec(\"{}\")", plan.argv.front()); break;
   }
   return Error::from_errno(what, failure.error).message();
 }

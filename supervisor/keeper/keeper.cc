@@ -241,8 +241,7 @@ void Keeper::answer(Message& message, int fd) {
       finish_deadline_ns_ = now_ns(CLOCK_MONOTONIC) + kFinishNs;
       message.error = 0;
       break;
-    default:
-      message.error = answer_children(message);
+    default: message.error = answer_children(message);
   }
   if (fd >= 0) ::close(fd);
   // A supervisor waits for each answer, so the socket cannot be full of them.
@@ -271,8 +270,7 @@ int Keeper::answer_children(Message& message) {
       return message.value == 0 ? ENOSPC : 0;
     case MessageType::ChildSpawned:
       return ledger_.bind(message.value, message.pid, message.start_time);
-    case MessageType::ChildAcknowledge:
-      return ledger_.remove(message.value);
+    case MessageType::ChildAcknowledge: return ledger_.remove(message.value);
     case MessageType::ChildList: {
       const Message* record = ledger_.at(message.value);
       if (record == nullptr) return ENOENT;
@@ -282,8 +280,7 @@ int Keeper::answer_children(Message& message) {
       message.sequence = sequence;
       return 0;
     }
-    default:
-      return ENOSYS;
+    default: return ENOSYS;
   }
 }
 

@@ -108,18 +108,12 @@ struct JsonCopier {
         ++p;
         *out++ = '"';
         return copy_string_tail();
-      case '{':
-        return copy_members(depth + 1, '}');
-      case '[':
-        return copy_members(depth + 1, ']');
-      case 't':
-        return copy_word("true", 4);
-      case 'f':
-        return copy_word("false", 5);
-      case 'n':
-        return copy_word("null", 4);
-      default:
-        return copy_number();
+      case '{': return copy_members(depth + 1, '}');
+      case '[': return copy_members(depth + 1, ']');
+      case 't': return copy_word("true", 4);
+      case 'f': return copy_word("false", 5);
+      case 'n': return copy_word("null", 4);
+      default: return copy_number();
     }
   }
 

@@ -83,11 +83,8 @@ inline char* put_pair(EncodeState& state, char* out, const char* key, std::size_
   const Piece& piece = value.piece;
   const auto value_length = static_cast<std::size_t>(piece.end - piece.begin);
   switch (role_of(key, length)) {
-    case KeyRole::Field:
-      break;
-    case KeyRole::Message:
-      add_piece(record, piece);
-      return out;
+    case KeyRole::Field: break;
+    case KeyRole::Message: add_piece(record, piece); return out;
     case KeyRole::Level:
       if (record.has_level) break;
       if (const char* level = level_of(piece.begin, value_length, true)) {

@@ -99,16 +99,11 @@ enum class KeyRole : std::uint8_t { Field, Time, Level, Message };
 inline KeyRole role_of(const char* key, std::size_t length) {
   const auto is = [&](const char* name) { return std::memcmp(key, name, length) == 0; };
   switch (length) {
-    case 2:
-      return is("ts") ? KeyRole::Time : KeyRole::Field;
-    case 3:
-      return is("msg") ? KeyRole::Message : is("lvl") ? KeyRole::Level : KeyRole::Field;
-    case 4:
-      return is("time") ? KeyRole::Time : KeyRole::Field;
-    case 5:
-      return is("level") ? KeyRole::Level : KeyRole::Field;
-    case 7:
-      return is("message") ? KeyRole::Message : KeyRole::Field;
+    case 2: return is("ts") ? KeyRole::Time : KeyRole::Field;
+    case 3: return is("msg") ? KeyRole::Message : is("lvl") ? KeyRole::Level : KeyRole::Field;
+    case 4: return is("time") ? KeyRole::Time : KeyRole::Field;
+    case 5: return is("level") ? KeyRole::Level : KeyRole::Field;
+    case 7: return is("message") ? KeyRole::Message : KeyRole::Field;
     case 8:
       return is("severity") || is("loglevel") ? KeyRole::Level
              : is("datetime")                 ? KeyRole::Time
@@ -117,10 +112,8 @@ inline KeyRole role_of(const char* key, std::size_t length) {
       return is("timestamp")                      ? KeyRole::Time
              : is("log.level") || is("levelname") ? KeyRole::Level
                                                   : KeyRole::Field;
-    case 10:
-      return is("@timestamp") ? KeyRole::Time : KeyRole::Field;
-    default:
-      return KeyRole::Field;
+    case 10: return is("@timestamp") ? KeyRole::Time : KeyRole::Field;
+    default: return KeyRole::Field;
   }
 }
 
@@ -149,61 +142,41 @@ inline const char* level_of(const char* text, std::size_t length, bool allows_le
   }
   switch (word) {
     case word_of("info"):
-    case word_of("inf"):
-      return "info";
+    case word_of("inf"): return "info";
     case word_of("warn"):
     case word_of("warning"):
-    case word_of("wrn"):
-      return "warn";
+    case word_of("wrn"): return "warn";
     case word_of("error"):
     case word_of("err"):
-    case word_of("severe"):
-      return "error";
+    case word_of("severe"): return "error";
     case word_of("debug"):
     case word_of("dbg"):
-    case word_of("fine"):
-      return "debug";
+    case word_of("fine"): return "debug";
     case word_of("trace"):
     case word_of("finer"):
-    case word_of("finest"):
-      return "trace";
-    case word_of("notice"):
-      return "notice";
+    case word_of("finest"): return "trace";
+    case word_of("notice"): return "notice";
     case word_of("critical"):
-    case word_of("crit"):
-      return "critical";
-    case word_of("alert"):
-      return "alert";
+    case word_of("crit"): return "critical";
+    case word_of("alert"): return "alert";
     case word_of("fatal"):
     case word_of("panic"):
-    case word_of("emerg"):
-      return "fatal";
-    default:
-      break;
+    case word_of("emerg"): return "fatal";
+    default: break;
   }
   if (!allows_letters || length != 1) return nullptr;
   switch (word) {
     case 't':
-    case 'v':
-      return "trace";
-    case 'd':
-      return "debug";
-    case 'i':
-      return "info";
-    case 'n':
-      return "notice";
-    case 'w':
-      return "warn";
-    case 'e':
-      return "error";
-    case 'c':
-      return "critical";
-    case 'a':
-      return "alert";
-    case 'f':
-      return "fatal";
-    default:
-      return nullptr;
+    case 'v': return "trace";
+    case 'd': return "debug";
+    case 'i': return "info";
+    case 'n': return "notice";
+    case 'w': return "warn";
+    case 'e': return "error";
+    case 'c': return "critical";
+    case 'a': return "alert";
+    case 'f': return "fatal";
+    default: return nullptr;
   }
 }
 

@@ -200,16 +200,11 @@ __attribute__((noinline)) inline char* put_special(EncodeState& state, char* out
   ++p;
   constexpr char kHex[] = "0123456789abcdef";
   switch (c) {
-    case '"':
-      return put(out, "\\\"");
-    case '\\':
-      return put(out, "\\\\");
-    case '\n':
-      return put(out, "\\n");
-    case '\r':
-      return put(out, "\\r");
-    case '\t':
-      return put(out, "\\t");
+    case '"': return put(out, "\\\"");
+    case '\\': return put(out, "\\\\");
+    case '\n': return put(out, "\\n");
+    case '\r': return put(out, "\\r");
+    case '\t': return put(out, "\\t");
     default:
       out = put(out, "\\u00");
       *out++ = kHex[static_cast<unsigned char>(c) >> 4];
@@ -277,10 +272,8 @@ inline char* put_escape(char* out, const char*& p, const char* end) {
       out[1] = p[1];
       p += 2;
       return out + 2;
-    case 'u':
-      break;
-    default:
-      return nullptr;
+    case 'u': break;
+    default: return nullptr;
   }
   const int unit = code_unit(p + 2, end);
   if (unit < 0) return nullptr;
@@ -321,12 +314,9 @@ inline char* put_unquoted(EncodeState& state, char* out, const char* p, const ch
 
 inline char* put_text(EncodeState& state, char* out, const Piece& piece) {
   switch (piece.text) {
-    case Text::Clean:
-      return put_clean(out, piece.begin, piece.end);
-    case Text::Raw:
-      return put_escaped(state, out, piece.begin, piece.end);
-    case Text::Backslash:
-      return put_unquoted(state, out, piece.begin, piece.end);
+    case Text::Clean: return put_clean(out, piece.begin, piece.end);
+    case Text::Raw: return put_escaped(state, out, piece.begin, piece.end);
+    case Text::Backslash: return put_unquoted(state, out, piece.begin, piece.end);
   }
   return out;
 }

@@ -178,9 +178,7 @@ void ElasticsearchOutput::on_response(std::uint64_t id, Result<HttpClient::Respo
     const std::string why = "the server answers " + std::to_string(response->status);
     const std::string* const retry_after = response->find_header("Retry-After");
     switch (choose_request_verdict(response->status)) {
-      case RequestVerdict::Halve:
-        halve(std::move(part), response->status);
-        break;
+      case RequestVerdict::Halve: halve(std::move(part), response->status); break;
       case RequestVerdict::RetryAll:
         retry(std::move(part), why, retry_after ? std::string_view(*retry_after) : "");
         break;
