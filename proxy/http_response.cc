@@ -1,6 +1,6 @@
-// From the upstream to the client. See http_connection.h. forward_body is longer than most, because
-// one pass that fills one vector of parts is what keeps a response to one system call.
+// From the upstream to the client. See http_connection.h.
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "proxy/http_connection.h"
@@ -31,6 +31,65 @@ void append_via(std::string& out, http1::Version version, std::string_view pseud
   out.append(version == http1::Version::Http10 ? "Via: 1.0 " : "Via: 1.1 ")
       .append(pseudonym)
       .append("\r\n");
+}
+
+// The parts of one write. The first two places are for a head and for a chunk's size line.
+struct BodyParts {
+  static constexpr std::size_t kFree = 2;
+  static constexpr std::size_t kSpansMax = 60;
+
+  std::array<iovec, kFree + kSpansMax + 2> parts;
+  std::size_t first = kFree;
+  std::size_t count = kFree;
+  std::size_t data_bytes = 0;
+  bool is_done = false;    // the body is complete
+  bool is_failed = false;  // its chunks are malformed
+  bool has_more = false;   // there was no room for all of it
+  char size_line[http1::kChunkSizeLineMax];
+
+  void add(std::string_view bytes) {
+    parts[count++] = {const_cast<char*>(bytes.data()), bytes.size()};
+  }
+  void prepend(std::string_view bytes) {
+    parts[--first] = {const_cast<char*>(bytes.data()), bytes.size()};
+  }
+  void wrap_in_chunk() {
+    if (data_bytes == 0) return;
+    prepend({size_line, http1::write_chunk_size(size_line, data_bytes)});
+    add("\r\n");
+  }
+  bool has_parts() const { return count > first; }
+  iovec* begin() { return parts.data() + first; }
+  std::size_t size() const { return count - first; }
+};
+
+// What at the front of `bytes` belongs to the response's body; returns how many bytes were used.
+std::size_t take_body(Exchange& exchange, std::string_view bytes, BodyParts& body) {
+  const BodyKind kind = exchange.response_framing.kind;
+  if (kind != BodyKind::Chunked) {
+    body.data_bytes = bytes.size();
+    if (kind != BodyKind::UntilClose) {
+      body.data_bytes = static_cast<std::size_t>(
+          std::min<std::uint64_t>(bytes.size(), exchange.response_remaining));
+      exchange.response_remaining -= body.data_bytes;
+      body.is_done = exchange.response_remaining == 0;
+    }
+    if (body.data_bytes > 0) body.add(bytes.substr(0, body.data_bytes));
+    return body.data_bytes;
+  }
+  using Event = http1::ChunkedDecoder::Event;
+  std::size_t used = 0;
+  while (body.count < BodyParts::kFree + BodyParts::kSpansMax) {
+    const auto step = exchange.response_chunks.next(bytes.substr(used));
+    used += step.consumed;
+    body.is_done = step.event == Event::Done;
+    body.is_failed = step.event == Event::Failed;
+    if (step.event != Event::Data) return used;
+    body.add(step.data);
+    body.data_bytes += step.data.size();
+  }
+  body.has_more = true;
+  return used;
 }
 
 }  // namespace
@@ -266,73 +325,43 @@ void HttpConnection::switch_protocols(ResponseHead& head, std::string_view rest)
 // Sends `head` (perhaps empty) and what of `bytes` belongs to the body in as few writes as
 // possible.
 void HttpConnection::forward_body(std::string_view head, std::string_view bytes) {
-  constexpr std::size_t kSpansMax = 60;
   Exchange& exchange = *exchange_;
   const bool is_chunking = exchange.downstream_coding == Exchange::DownstreamCoding::Chunked;
-  const BodyKind kind = exchange.response_framing.kind;
   const std::uint64_t id = exchange_id_;
   bool is_done = false;
-  bool is_clean = true;
   std::size_t used = 0;
-  do {
-    iovec parts[kSpansMax + 5];
-    std::size_t count = 2;  // [0] the head, [1] a chunk's size line
-    std::size_t data_bytes = 0;
-    auto event = http1::ChunkedDecoder::Event::NeedMore;
-    if (kind == BodyKind::Chunked) {
-      do {
-        const auto step = exchange.response_chunks.next(bytes.substr(used));
-        used += step.consumed;
-        event = step.event;
-        if (event != http1::ChunkedDecoder::Event::Data) break;
-        parts[count++] = {const_cast<char*>(step.data.data()), step.data.size()};
-        data_bytes += step.data.size();
-      } while (count < kSpansMax);
-      is_done = event == http1::ChunkedDecoder::Event::Done;
-    } else {
-      data_bytes = bytes.size();
-      if (kind != BodyKind::UntilClose) {
-        data_bytes = static_cast<std::size_t>(
-            std::min<std::uint64_t>(bytes.size(), exchange.response_remaining));
-        exchange.response_remaining -= data_bytes;
-        is_done = exchange.response_remaining == 0;
-      }
-      used = data_bytes;
-      if (data_bytes > 0) parts[count++] = {const_cast<char*>(bytes.data()), data_bytes};
-    }
-    exchange.bytes_sent += data_bytes;
-    if (!head.empty() && kind == BodyKind::Length && data_bytes > 0 &&
-        data_bytes <= kCopiedBytesMax) {
+  bool has_more = true;
+  while (has_more && !is_done) {
+    BodyParts body;
+    used += take_body(exchange, bytes.substr(used), body);
+    exchange.bytes_sent += body.data_bytes;
+    is_done = body.is_done;
+    has_more = body.has_more;
+    if (!head.empty() && exchange.response_framing.kind == BodyKind::Length &&
+        body.data_bytes > 0 && body.data_bytes <= kCopiedBytesMax) {
       // One buffer and send() cost less than two parts and sendmsg().
-      worker_.scratch().append(bytes.data(), data_bytes);
+      worker_.scratch().append(bytes.data(), body.data_bytes);
       head = worker_.scratch();
-      count = 2;
+      body.count = BodyParts::kFree;
     }
-    char size_line[http1::kChunkSizeLineMax];
-    char crlf[] = "\r\n";
     std::string tail;
-    std::size_t first = 2;
-    if (is_chunking && data_bytes > 0) {
-      parts[1] = {size_line, http1::write_chunk_size(size_line, data_bytes)};
-      first = 1;
-      parts[count++] = {crlf, 2};
+    bool is_failed = body.is_failed;
+    if (is_chunking) {
+      body.wrap_in_chunk();
+      if (is_done) {
+        is_failed = !append_last_chunk(exchange.response_chunks.trailer_section(), tail);
+        if (!is_failed) body.add(tail);
+      }
     }
-    if (!head.empty()) {
-      parts[--first] = {const_cast<char*>(head.data()), head.size()};
-      head = {};
-    }
-    if (is_done && is_chunking) {
-      is_clean = append_last_chunk(exchange.response_chunks.trailer_section(), tail);
-      if (is_clean) parts[count++] = {tail.data(), tail.size()};
-    }
-    if (count > first && !send_downstream(parts + first, count - first)) return;
+    if (!head.empty()) body.prepend(head);
+    head = {};
+    if (body.has_parts() && !send_downstream(body.begin(), body.size())) return;
     if (id != exchange_id_) return;
-    if (event == http1::ChunkedDecoder::Event::Failed || !is_clean) {
+    if (is_failed) {
       truncate_response(Flag::UpstreamProtocolError, "upstream_body_malformed");
       return;
     }
-    if (event != http1::ChunkedDecoder::Event::Data) break;
-  } while (!is_done);
+  }
   if (is_done) {
     response_done(used == bytes.size());
   } else {
