@@ -16,6 +16,7 @@ namespace pillion::proxy {
 namespace {
 
 constexpr std::chrono::milliseconds kDrainCheck{50};
+constexpr std::chrono::seconds kFirstResolution{5};
 
 std::optional<std::size_t> number_after(std::string_view name, std::string_view prefix) {
   if (name.substr(0, prefix.size()) != prefix) return std::nullopt;
@@ -205,6 +206,7 @@ void Server::start_resolver() {
 
 void Server::on_first_resolution() {
   if (status_.is_started) return;
+  if (first_resolution_) first_resolution_->stop();
   for (auto& worker : workers_) {
     worker->post([one = worker.get(), this] {
       for (const OpenListener& listener : listeners_) {
@@ -219,7 +221,11 @@ void Server::on_first_resolution() {
 }
 
 int Server::run() {
+  notifier_.status("resolving the names of the upstreams");
   start_resolver();
+  // Tried is enough: a resolver that does not answer must not keep the whole service from starting.
+  first_resolution_ = std::make_unique<Timer>(loop_);
+  first_resolution_->start(kFirstResolution, [this] { on_first_resolution(); });
   for (auto& worker : workers_) worker->start();
   admin_ = std::make_unique<Admin>(*this, std::move(health_listener_),
                                    std::move(prometheus_listener_), std::move(admin_listener_));
@@ -240,6 +246,7 @@ int Server::run() {
   if (resolver_ && resolver_->is_busy()) _exit(0);
   resolver_.reset();
   watchdog_.reset();
+  first_resolution_.reset();
   drain_minimum_.reset();
   drain_check_.reset();
   hangup_.reset();

@@ -104,6 +104,7 @@ class Server {
   std::vector<std::function<void()>> tasks_;
   std::unique_ptr<Wakeup> wakeup_;
   std::unique_ptr<Timer> watchdog_;
+  std::unique_ptr<Timer> first_resolution_;
   std::unique_ptr<Timer> drain_minimum_;
   std::unique_ptr<Timer> drain_check_;
   std::unique_ptr<SignalWatch> hangup_;

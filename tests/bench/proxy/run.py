@@ -185,7 +185,7 @@ def measure(peer, options, cpus):
     used = peer.cpu_seconds() - before
     requests = int(re.search(r"(\d+) requests in", result).group(1))
     errors = re.search(r"(Socket errors|Non-2xx).*", result)
-    percentile = {key: to_microseconds(re.search(rf"{key}%\s+(\S+)", result).group(1)) for key in (50, 99)}
+    percentile = {key: to_microseconds(re.search(rf"^\s+{key}%\s+(\S+)", result, re.M).group(1)) for key in (50, 99)}
     return {"name": peer.name, "requests_per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", result).group(1)),
             "p50_us": percentile[50], "p99_us": percentile[99], "cpu_ms_per_1000": used / max(requests, 1) * 1e6,
             "pss_mib": peer.proportional_mib(), "errors": errors.group(0) if errors else ""}
