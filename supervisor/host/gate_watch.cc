@@ -1,8 +1,11 @@
 #include "supervisor/host/gate_watch.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include <fcntl.h>
+#include <pcre2.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/log.h"
@@ -11,7 +14,7 @@ namespace pillion::supervisor::host {
 namespace {
 
 constexpr auto kFilePeriod = std::chrono::milliseconds(100);
-constexpr std::size_t kMatchedBytesMax = 4096;  // std::regex recurses per character
+constexpr std::size_t kMatchedBytesMax = 4096;
 
 }  // namespace
 
@@ -31,19 +34,28 @@ GateWatch::GateWatch(Loop& loop, const config::Gate& gate, std::function<void()>
       if (::access(path.c_str(), F_OK) == 0) see();
     });
   }
-  if (gate.log_line) {
-    try {
-      pattern_.emplace(*gate.log_line, std::regex::ECMAScript | std::regex::optimize);
-    } catch (const std::regex_error& error) {
-      log::error("cannot use log_line = \"{}\": {}", *gate.log_line, error.what());
-    }
+  if (gate.log_line) compile(*gate.log_line);
+}
+
+void GateWatch::compile(const std::string& pattern) {
+  int error = 0;
+  std::size_t offset = 0;
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), 0,
+                                   &error, &offset, nullptr);
+  if (code == nullptr) {
+    log::error("cannot use log_line = \"{}\": no regular expression at offset {}", pattern, offset);
+    return;
   }
+  pattern_ = std::shared_ptr<pcre2_code>(code, pcre2_code_free);
 }
 
 void GateWatch::on_line(std::string_view line) {
   if (!pattern_) return;
-  line = line.substr(0, kMatchedBytesMax);
-  if (std::regex_search(line.begin(), line.end(), *pattern_)) see();
+  pcre2_match_data* match = pcre2_match_data_create(1, nullptr);
+  const int found = pcre2_match(pattern_.get(), reinterpret_cast<PCRE2_SPTR>(line.data()),
+                                std::min(line.size(), kMatchedBytesMax), 0, 0, match, nullptr);
+  pcre2_match_data_free(match);
+  if (found >= 0) see();
 }
 
 void GateWatch::read_pipe() {

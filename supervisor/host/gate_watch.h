@@ -5,13 +5,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 
 #include "config/probe.h"
 #include "runtime/fd.h"
 #include "runtime/loop.h"
+
+struct pcre2_real_code_8;
 
 namespace pillion::supervisor::host {
 
@@ -27,6 +28,7 @@ class GateWatch {
   void on_line(std::string_view line);
 
  private:
+  void compile(const std::string& pattern);
   void read_pipe();
   void see();
 
@@ -35,7 +37,7 @@ class GateWatch {
   Pipe pipe_;
   std::optional<Poll> poll_;
   std::optional<Timer> timer_;
-  std::optional<std::regex> pattern_;
+  std::shared_ptr<pcre2_real_code_8> pattern_;  // for its deleter; nobody shares it
 };
 
 }  // namespace pillion::supervisor::host

@@ -90,7 +90,8 @@ Error exec_keeper(const std::string& service, const RunOptions& options) {
   std::vector<std::string> words = {
       keeper, "--name", service,     "--runtime-dir",    paths.runtime,
       "--",   self,     "supervise", options.config_file};
-  if (options.echoes_output) words.emplace_back("--echo");
+  // Who starts it on a terminal wants to see what happens.
+  if (options.echoes_output || ::isatty(STDOUT_FILENO) == 1) words.emplace_back("--echo");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
