@@ -102,7 +102,7 @@ Result<std::map<std::string, std::string>> environment_of(const ChildContext& co
   env["PILLION_SERVICE"] = context.service.name();
   env["PILLION_CHILD"] = child.name;
   env["PILLION_GENERATION"] = std::to_string(context.generation);
-  env["NOTIFY_SOCKET"] = context.paths.notify_socket();
+  env["NOTIFY_SOCKET"] = context.notify_socket;
   if (child.watchdog) {
     env["WATCHDOG_USEC"] = std::to_string(std::chrono::microseconds(*child.watchdog).count());
   }

@@ -18,6 +18,7 @@ struct ChildContext {
   const config::Service& service;
   const config::Child& child;
   const ServicePaths& paths;
+  std::string notify_socket;
   std::uint64_t generation = 0;
   bool is_privileged = false;
 };

@@ -11,7 +11,6 @@
 
 #include "config/render.h"
 #include "runtime/log.h"
-#include "supervisor/host/child_environment.h"
 
 namespace pillion::supervisor::host {
 namespace {
@@ -45,26 +44,6 @@ std::string stage_name(SpawnStage stage) {
   }
 }
 
-std::vector<core::Notified> to_events(const NotifyMessage& message) {
-  using Kind = core::Notified::Kind;
-  std::vector<core::Notified> events;
-  const auto add = [&](const char* key, Kind kind, bool is_flag) {
-    const auto found = message.fields.find(key);
-    if (found == message.fields.end() || (is_flag && found->second != "1")) return;
-    core::Notified event;
-    event.kind = kind;
-    if (!is_flag) event.text = found->second;
-    events.push_back(std::move(event));
-  };
-  add("STATUS", Kind::Status, false);
-  add("X_PILLION_RECEIPT", Kind::Receipt, false);
-  add("READY", Kind::Ready, true);
-  add("RELOADING", Kind::Reloading, true);
-  add("STOPPING", Kind::Stopping, true);
-  add("WATCHDOG", Kind::Watchdog, true);
-  return events;
-}
-
 // An app without a user runs as the supervisor's, which the loader cannot know: secrets without an
 // owner are for that user.
 config::Child with_secret_owners(config::Child child) {
@@ -96,7 +75,7 @@ Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgr
       post_(std::move(post)),
       leftovers_(loop) {}
 
-Result<void> Children::open_outputs() {
+Result<void> Children::open_channels() {
   for (core::ChildId child = 0; child < service_.children.size(); ++child) {
     const config::Child& config = config_of(child);
     OutputLog log(paths_.log + "/" + config.name + ".log",
@@ -111,6 +90,11 @@ Result<void> Children::open_outputs() {
         OutputCapture::create(loop_, keeper_, config.name, std::move(log), std::move(observer));
     if (!output) return fail(output.error());
     outputs_.push_back(std::move(*output));
+    auto notify = ChildNotify::create(
+        loop_, keeper_, config.name, paths_.notify_socket(child),
+        [this, child](const NotifyMessage& message) { on_notify(child, message); });
+    if (!notify) return fail(notify.error());
+    notify_sockets_.push_back(std::move(*notify));
   }
   return {};
 }
@@ -141,7 +125,7 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   outputs_[child]->drain();
   outputs_[child]->set_generation(number);
   if (auto written = write_child_files(config); !written) return written;
-  auto plan = make_spawn_plan({service_, config, paths_, number, setup_.privileges().is_root});
+  auto plan = make_spawn_plan(context_of(child, number));
   if (!plan) return fail(plan.error());
   if (auto made = cgroups_.create(generation.leaf, cgroup_limits_of(config)); !made) return made;
   auto entry = cgroups_.entry(generation.leaf);
@@ -190,10 +174,15 @@ void Children::complete_plan(const config::Child& child, SpawnPlan& plan) {
   plan.mounts = setup_.mounts_of(child);
 }
 
+ChildContext Children::context_of(core::ChildId child, core::Generation generation) const {
+  return {service_,   config_of(child),           paths_, paths_.notify_socket(child),
+          generation, setup_.privileges().is_root};
+}
+
 Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation generation,
                                         std::vector<std::string> command) {
   const config::Child& config = config_of(child);
-  auto plan = make_spawn_plan({service_, config, paths_, generation, setup_.privileges().is_root});
+  auto plan = make_spawn_plan(context_of(child, generation));
   if (!plan) return plan;
   complete_plan(config, *plan);
   plan->argv = std::move(command);
@@ -233,6 +222,7 @@ void Children::on_exit(Key key, int wait_status) {
   const auto found = generations_.find(key);
   if (found == generations_.end()) return;
   Generation& generation = found->second;
+  notify_sockets_[key.first]->read_all();  // a receipt is sent just before the exit
   outputs_[key.first]->drain();
   core::Exited event;
   event.child = key.first;
@@ -365,29 +355,39 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
   return survivor;
 }
 
-// By pid, else by cgroup: a helper process of the child may speak for it. A sender that is gone
-// already cannot be told apart and is ignored.
-std::optional<Children::Key> Children::find_sender(pid_t pid) const {
-  for (const auto& [key, generation] : generations_) {
-    if (generation.pid == pid) return key;
-  }
-  for (const auto& [key, generation] : generations_) {
-    const bool is_member = cgroups_.can_track() ? cgroups_.contains(generation.leaf, pid)
-                                                : ::getsid(pid) == generation.pid;
-    if (is_member) return key;
+// Each child has a socket of its own, but any process may write to it. A sender that lives must be
+// in the generation; one that has ended already is believed when it was the child's user or root.
+std::optional<Children::Key> Children::find_sender(core::ChildId child,
+                                                   const NotifyMessage& message) const {
+  for (auto found = generations_.rbegin(); found != generations_.rend(); ++found) {
+    const auto& [key, generation] = *found;
+    if (key.first != child) continue;
+    const pid_t pid = message.sender_pid;
+    if (pid == generation.pid) return key;
+    if (is_running(pid)) {
+      const bool is_member = cgroups_.can_track() ? cgroups_.contains(generation.leaf, pid)
+                                                  : ::getsid(pid) == generation.pid;
+      if (is_member) return key;
+      continue;
+    }
+    const auto& user = config_of(child).user;
+    const bool has_user = setup_.privileges().is_root && user && user->uid;
+    const uid_t uid = has_user ? *user->uid : ::geteuid();
+    if (message.sender_uid == 0 || message.sender_uid == uid) return key;
   }
   return std::nullopt;
 }
 
-void Children::on_notify(const NotifyMessage& message) {
-  const auto key = find_sender(message.sender_pid);
+void Children::on_notify(core::ChildId child, const NotifyMessage& message) {
+  const auto key = find_sender(child, message);
   if (!key) {
-    log::debug("a notification of pid {} is ignored: no child of ours", message.sender_pid);
+    log::debug("a notification of pid {} to {} is ignored: not its process", message.sender_pid,
+               config_of(child).name);
     return;
   }
   const auto& process = generations_.at(*key).process;
   if (process) processes_.confirm_started(*process);  // who speaks has been executed
-  for (core::Notified& event : to_events(message)) {
+  for (core::Notified& event : notified_events(message)) {
     event.child = key->first;
     event.generation = key->second;
     post_(std::move(event));
@@ -406,6 +406,7 @@ void Children::close() {
     output->drain();
     output->remove();
   }
+  for (const auto& notify : notify_sockets_) notify->remove();
   for (const std::string& leaf : leaves_to_remove_) cgroups_.remove(leaf);
   leftovers_.stop();
 }

@@ -17,6 +17,8 @@
 #include "supervisor/core/events.h"
 #include "supervisor/core/snapshot.h"
 #include "supervisor/host/cgroup.h"
+#include "supervisor/host/child_environment.h"
+#include "supervisor/host/child_notify.h"
 #include "supervisor/host/gate_watch.h"
 #include "supervisor/host/output_capture.h"
 #include "supervisor/host/process_host.h"
@@ -35,8 +37,8 @@ class Children {
            ServiceSetup& setup, const config::Service& service, const ServicePaths& paths,
            bool echoes_output, PostEvent post);
 
-  // Opens the output pipes. Once, before anything else.
-  Result<void> open_outputs();
+  // Opens output pipes and notify sockets. Once, before anything else.
+  Result<void> open_channels();
   // Takes over a record of the keeper's ledger; what the core must know of it, if anything.
   std::optional<core::Survivor> adopt(const ChildRecord& record);
 
@@ -45,7 +47,6 @@ class Children {
   void send_signal(const core::SendSignal& action);
   void kill(core::ChildId child, core::Generation generation);
   void release(core::ChildId child, core::Generation generation);
-  void on_notify(const NotifyMessage& message);
 
   // A plan that runs `command` as the child would: its user, namespaces, environment.
   Result<SpawnPlan> plan_beside(core::ChildId child, core::Generation generation,
@@ -78,7 +79,9 @@ class Children {
   bool has_leftovers(const Generation& generation) const;
   void on_gate_seen(Key key);
   void look_for_leftovers();
-  std::optional<Key> find_sender(pid_t pid) const;
+  std::optional<Key> find_sender(core::ChildId child, const NotifyMessage& message) const;
+  void on_notify(core::ChildId child, const NotifyMessage& message);
+  ChildContext context_of(core::ChildId child, core::Generation generation) const;
   void echo(const std::string& child, std::string_view line);
 
   Loop& loop_;
@@ -91,7 +94,8 @@ class Children {
   bool echoes_output_;
   PostEvent post_;
   std::map<Key, Generation> generations_;
-  std::vector<std::unique_ptr<OutputCapture>> outputs_;  // by ChildId
+  std::vector<std::unique_ptr<OutputCapture>> outputs_;       // by ChildId
+  std::vector<std::unique_ptr<ChildNotify>> notify_sockets_;  // by ChildId
   std::vector<std::string> leaves_to_remove_;
   Timer leftovers_;
 };

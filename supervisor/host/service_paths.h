@@ -12,7 +12,10 @@ struct ServicePaths {
   std::string log;      // children's output; stays
 
   std::string control_socket() const { return runtime + "/control"; }
-  std::string notify_socket() const { return runtime + "/notify"; }
+  // By number: a socket's path has room for 107 bytes only.
+  std::string notify_socket(std::size_t child) const {
+    return runtime + "/notify." + std::to_string(child);
+  }
   std::string state_file() const { return runtime + "/state.json"; }
   std::string accepted_directory() const { return runtime + "/accepted"; }
   std::string child_table(const std::string& child) const {

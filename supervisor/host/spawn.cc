@@ -224,6 +224,15 @@ int exit_code_of(const SpawnFailure& failure) {
   return failure.error == ENOENT || failure.error == ENOTDIR ? 127 : 126;
 }
 
+bool is_running(pid_t pid) {
+  auto text = read_file(fmt::format("/proc/{}/stat", pid));
+  if (!text) return false;
+  const auto name_end = text->rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= text->size()) return false;
+  const char state = (*text)[name_end + 2];
+  return state != 'Z' && state != 'X';
+}
+
 std::uint64_t read_start_time(pid_t pid) {
   auto text = read_file(fmt::format("/proc/{}/stat", pid));
   if (!text) return 0;

@@ -109,6 +109,9 @@ std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure)
 // 127 when the program does not exist, 126 when it cannot be executed, 71 for every other stage.
 int exit_code_of(const SpawnFailure& failure);
 
+// There is such a process, and it is no zombie.
+bool is_running(pid_t pid);
+
 // Field 22 of /proc/PID/stat, clock ticks since boot; 0 when there is no such process.
 std::uint64_t read_start_time(pid_t pid);
 

@@ -107,21 +107,12 @@ Supervisor::~Supervisor() = default;
 
 Result<void> Supervisor::start() {
   if (auto made = make_directories(paths_.log, 0750); !made) return made;
-  if (auto opened = children_.open_outputs(); !opened) return opened;
-  auto socket = keeper_.get_fd("notify");
-  if (!socket) return fail("cannot get the notify socket from the keeper");
-  notify_socket_ = std::move(*socket);
-  notify_receiver_.emplace(loop_, notify_socket_.get(),
-                           [this](NotifyMessage message) { children_.on_notify(message); });
+  if (auto opened = children_.open_channels(); !opened) return opened;
   log::info("{}", cgroups_->describe());
   restore_or_create();
   carry_out(core_->start(now()));
   keeper_.start(
-      loop_,
-      [this](const ChildRecord& record) {
-        notify_receiver_->read_all();  // a receipt is sent just before the exit
-        processes_.on_exit(record);
-      },
+      loop_, [this](const ChildRecord& record) { processes_.on_exit(record); },
       [this](int signal_number) { on_signal(signal_number); });
   run_queue();
   return {};

@@ -72,8 +72,6 @@ class Supervisor {
   bool is_carrying_out_ = false;
   Timer wakeup_;
   Timer run_later_;
-  Fd notify_socket_;
-  std::optional<NotifyReceiver> notify_receiver_;
   Notifier parent_;
   std::string parent_status_;
   bool has_told_ready_ = false;

@@ -65,7 +65,6 @@ bool Keeper::set_up() {
     return false;
   }
   fds_.put("control", directory_.control);
-  fds_.put("notify", directory_.notify);
   if (::getpid() != 1) ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   ::signal(SIGCHLD, SIG_DFL);  // an inherited SIG_IGN would throw exit statuses away
   ::signal(SIGPIPE, SIG_IGN);

@@ -76,7 +76,7 @@ bool take_lock(const char* path, const char* service, int* lock) {
   }
 }
 
-bool bind_socket(const char* path, int type, mode_t mode, int* result) {
+bool bind_control(const char* path, int* result) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (std::strlen(path) >= sizeof address.sun_path) {
@@ -84,11 +84,11 @@ bool bind_socket(const char* path, int type, mode_t mode, int* result) {
     return complain("bind", path);
   }
   std::strcpy(address.sun_path, path);
-  const int fd = ::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return complain("create socket", path);
   ::unlink(path);  // left by a crashed run; the lock says that nobody serves it
   if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0 ||
-      ::chmod(path, mode) < 0) {
+      ::chmod(path, 0600) < 0) {
     ::close(fd);
     return complain("bind", path);
   }
@@ -107,25 +107,17 @@ bool open_runtime_directory(const char* path, const char* service, RuntimeDirect
   directory->path = path;
   if (!make_directories(path)) return false;
   if (!join(file, path, "lock") || !take_lock(file, service, &directory->lock)) return false;
-  if (!join(file, path, "control") || !bind_socket(file, SOCK_STREAM, 0600, &directory->control)) {
+  if (!join(file, path, "control") || !bind_control(file, &directory->control)) {
     return false;
   }
   if (::listen(directory->control, 64) < 0) return complain("listen on", file);
-  // Anyone may write: the supervisor knows its children by the credentials of each datagram.
-  if (!join(file, path, "notify") || !bind_socket(file, SOCK_DGRAM, 0666, &directory->notify)) {
-    return false;
-  }
-  const int on = 1;
-  if (::setsockopt(directory->notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0) {
-    return complain("ask for credentials on", file);
-  }
   return true;
 }
 
 void remove_runtime_directory(const RuntimeDirectory& directory) {
   if (directory.lock < 0) return;
   char file[PATH_MAX];
-  for (const char* name : {"control", "notify", "lock"}) {
+  for (const char* name : {"control", "lock"}) {
     if (join(file, directory.path, name)) ::unlink(file);
   }
   ::rmdir(directory.path);

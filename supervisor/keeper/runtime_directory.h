@@ -8,7 +8,6 @@ struct RuntimeDirectory {
   const char* path = nullptr;
   int lock = -1;     // flock held for the keeper's life; the file holds its pid
   int control = -1;  // listening Unix stream socket `control`
-  int notify = -1;   // Unix datagram socket `notify` with SO_PASSCRED
 };
 
 // False after it printed why to stderr: "… is running already (pid N)".

@@ -89,6 +89,6 @@ def test_strangers_cannot_speak_for_a_child(services):
     service.start(wait=False)
     service.wait_for(lambda: state_of(service, "helper") == "gating", what="the gate")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
-        stranger.sendto(b"READY=1", str(service.runtime_dir / "notify"))
+        stranger.sendto(b"READY=1", str(service.runtime_dir / "notify.0"))
         for _ in range(3):
             assert state_of(service, "helper") == "gating"
