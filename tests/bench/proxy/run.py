@@ -211,6 +211,9 @@ def print_table(rows, options):
         return
     cpu = min(peers, key=lambda row: row["cpu_ms_per_1000"])
     speed = max(peers, key=lambda row: row["requests_per_second"])
+    if options.body >= 1 << 16:
+        gib = {row["name"]: row["cpu_ms_per_1000"] / 1e6 / options.body * (1 << 30) for row in rows}
+        print("CPU seconds per GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in gib.items() if name != "(no proxy)"))
     print(f"ours / best peer: CPU per request {ours['cpu_ms_per_1000'] / cpu['cpu_ms_per_1000']:.2f} ({cpu['name']}), "
           f"requests/s {ours['requests_per_second'] / speed['requests_per_second']:.2f} ({speed['name']})")
 
@@ -219,7 +222,11 @@ def run_rounds(options, directory, proxy_cpus, load_cpus):
     place = directory / "backend"
     place.mkdir()
     port = free_port()
-    (place / "nginx.conf").write_text(nginx_file(place, port, f'return 200 "{"x" * options.body}";', "access_log off;"))
+    location = f'return 200 "{"x" * options.body}";'
+    if options.body > 2048:  # more than a word of nginx's configuration holds
+        (place / "body.txt").write_text("x" * options.body)
+        location = f"root {place}; try_files /body.txt =404;"
+    (place / "nginx.conf").write_text(nginx_file(place, port, location, "access_log off; sendfile on;"))
     backend = Peer("(no proxy)", ["nginx", "-c", str(place / "nginx.conf"), "-e", str(place / "error.log")], port, load_cpus)
     results = {}
     try:
