@@ -21,10 +21,8 @@ int permanent_spawn_exit_code(const SpawnFailed& event) {
     case EMFILE:
     case ENFILE:
     case EBUSY:
-    case ETXTBSY:
-      return 0;
-    default:
-      break;
+    case ETXTBSY: return 0;
+    default: break;
   }
   if (event.stage != "exec") return 71;
   return event.errno_value == ENOENT || event.errno_value == ENOTDIR ? 127 : 126;
@@ -110,17 +108,12 @@ void Child::on_event(const Notified& event, Turn& turn) {
       if (plan_.gate == Gate::Notify) facts_.is_gate_seen = true;
       break;
     case Notified::Kind::Stopping:
-    case Notified::Kind::Reloading:
-      facts_.has_announced_stop = true;
-      break;
+    case Notified::Kind::Reloading: facts_.has_announced_stop = true; break;
     case Notified::Kind::Watchdog:
       if (facts_.watchdog_at && plan_.watchdog) facts_.watchdog_at = turn.now + *plan_.watchdog;
       return;
-    case Notified::Kind::Status:
-      status_text_ = event.text.substr(0, 256);
-      break;
-    case Notified::Kind::Receipt:
-      break;
+    case Notified::Kind::Status: status_text_ = event.text.substr(0, 256); break;
+    case Notified::Kind::Receipt: break;
   }
   turn.is_state_dirty = true;
 }

@@ -200,9 +200,7 @@ bool SimWorld::step() {
 
 void SimWorld::happen(Entry entry) {
   switch (entry.happening) {
-    case Happening::Deliver:
-      deliver(entry.event);
-      return;
+    case Happening::Deliver: deliver(entry.event); return;
     case Happening::ProcessExit: {
       if (!processes_[entry.key].is_main_alive) return;
       end_process(entry.key, entry.status);
@@ -218,9 +216,7 @@ void SimWorld::happen(Entry entry) {
                     between(Duration::zero(), milliseconds(20)), false);
       return;
     }
-    case Happening::RequestStop:
-      request_stop();
-      return;
+    case Happening::RequestStop: request_stop(); return;
   }
 }
 
