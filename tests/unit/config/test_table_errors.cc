@@ -171,7 +171,7 @@ liveness_probe = { tcp = { port = "admin" } }
 [sidecar.x]
 command = ["/bin/x"]
 ports = [{ name = "a", port = 1 }, { name = "b", port = 2 }]
-startup_probe = { grpc = {} }
+startup_probe = { http = {} }
 liveness_probe = { tcp = { port = "c" } }
 )";
   REQUIRE(problems_of(text) == R"(orders.toml:3:21: error: `readiness_probe` has no `port`
@@ -183,7 +183,7 @@ orders.toml:4:35: error: the child has no port named `admin`
       |                                   ^~~~~~~
       = note: its `ports` name none
 orders.toml:8:19: error: `startup_probe` has no `port`
-    8 | startup_probe = { grpc = {} }
+    8 | startup_probe = { http = {} }
       |                   ^~~~
       = note: the child has several `ports`; say which by number or name
 orders.toml:9:35: error: the child has no port named `c`
