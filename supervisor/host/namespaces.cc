@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 
+#include <cerrno>
 #include <thread>
 
 namespace pillion::supervisor::host {
@@ -28,6 +29,11 @@ Result<Fd> fill_mount_namespace(const MountNamespacePlan& plan) {
   if (::unshare(CLONE_NEWNS) < 0) return fail_errno("cannot create a mount namespace");
   // Slave: what the host mounts later appears here, nothing of ours appears there.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {
+    if (errno == EINVAL) {
+      return fail(
+          "cannot make the mount namespace private: / is not a mount point, as in a chroot; "
+          "enter that root with pivot_root (as container runtimes do) instead");
+    }
     return fail_errno("cannot make the mount namespace private");
   }
   for (const TmpfsMount& volume : plan.tmpfs) {
