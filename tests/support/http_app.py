@@ -199,13 +199,15 @@ def main():
     parser.add_argument("--not-ready-until")
     parser.add_argument("--ignore-sigterm", action="store_true")
     arguments = parser.parse_args()
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM,
-                  signal.SIG_IGN if arguments.ignore_sigterm else lambda *_: stop.set())
+    # Blocked in every thread and taken by sigwait: a Python handler of a main thread that waits for a
+    # lock is now and then not run, and the app then looks like one that ignores the signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     app = HttpApp(arguments.address, arguments.port, arguments.not_ready_until)
     app.requests = _Discard()
     print(f"listening on {arguments.address}:{app.port}", flush=True)
-    stop.wait()
+    signal.sigwait({signal.SIGTERM})
+    while arguments.ignore_sigterm:
+        signal.sigwait({signal.SIGTERM})
     app.close()
 
 
