@@ -24,7 +24,8 @@ PYTEST_RESULTS = """<testsuites><testsuite>
 def test_cases_of_a_scenario_are_counted_one_by_one(tmp_path):
     (tmp_path / "ctest.junit").write_text(CTEST_RESULTS)
     (tmp_path / "proxy.xml").write_text(PYTEST_RESULTS)
-    passed, failed, skipped, names = run_tests.count_cases(tmp_path / "ctest.junit", tmp_path, 0)
+    passed, failed, skipped, names = run_tests.total(
+        run_tests.count_cases(tmp_path / "ctest.junit", tmp_path, 0))
     assert (passed, failed, skipped) == (3, 2, 2)
     assert names == ["config: rejects a bare number", "netns: no program"]
 
@@ -33,7 +34,8 @@ def test_a_scenario_that_died_without_a_failed_case_counts_as_failed(tmp_path):
     (tmp_path / "ctest.junit").write_text(CTEST_RESULTS.replace(
         'proxy" status="run"', 'proxy" status="fail"'))
     (tmp_path / "proxy.xml").write_text(PYTEST_RESULTS)
-    passed, failed, skipped, _ = run_tests.count_cases(tmp_path / "ctest.junit", tmp_path, 0)
+    passed, failed, skipped, _ = run_tests.total(
+        run_tests.count_cases(tmp_path / "ctest.junit", tmp_path, 0))
     assert (passed, failed, skipped) == (1, 3, 1)
 
 
@@ -41,7 +43,23 @@ def test_results_of_an_earlier_run_are_not_counted(tmp_path):
     (tmp_path / "ctest.junit").write_text(CTEST_RESULTS)
     (tmp_path / "proxy.xml").write_text(PYTEST_RESULTS)
     os.utime(tmp_path / "proxy.xml", (1, 1))
-    assert run_tests.count_cases(tmp_path / "ctest.junit", tmp_path, 1000)[:3] == (2, 2, 1)
+    counts = run_tests.count_cases(tmp_path / "ctest.junit", tmp_path, 1000)
+    assert run_tests.total(counts)[:3] == (2, 2, 1)
+
+
+def test_a_scenario_that_passes_alone_is_counted_as_passed_and_named():
+    counts = {"unit: a": (0, 1, 0, ["unit: a"]), "integration: b": (3, 1, 0, ["integration: b: test_x"]),
+              "integration: c": (0, 1, 0, ["integration: c: test_y"])}
+    again = {"integration: b": (4, 0, 0, []), "integration: c": (0, 1, 0, ["integration: c: test_y"])}
+    lines = run_tests.run_alone_again(counts, again.get)
+    assert lines == ["UNSTEADY integration: b: test_x: failed beside other tests, passed alone"]
+    assert run_tests.total(counts) == (4, 2, 0, ["unit: a", "integration: c: test_y"])
+
+
+def test_many_failures_are_no_accident_and_not_run_again():
+    counts = {f"integration: {i}": (0, 1, 0, [f"integration: {i}"]) for i in range(6)}
+    assert run_tests.run_alone_again(counts, lambda _: pytest.fail("ran again")) == []
+    assert run_tests.total(counts)[1] == 6
 
 
 def test_a_wait_that_never_ends_says_what_was_last_seen():
