@@ -11,6 +11,7 @@
 #include "supervisor/core/ids.h"
 #include "supervisor/core/plan.h"
 #include "supervisor/core/receipt.h"
+#include "supervisor/core/report.h"
 
 namespace pillion::supervisor::core {
 
@@ -103,11 +104,32 @@ struct PublishReadiness {
   bool is_ready = false;
 };
 
-// One line for the log and the event history.
-struct Report {
-  enum class Level { Info, Warning, Error };
-  Level level = Level::Info;
-  std::string text;
+// After a Replan, a deploy or the end of one: Core::plan() has changed. Slots were added, or now
+// stand for another configuration; look them up by name. Comes before any other action on them.
+struct PlanChanged {};
+
+// The child's configuration changed in a way that it can take over while it runs: write its table
+// anew and send SIGHUP.
+struct ReloadChild {
+  ChildId child = 0;
+  Generation generation = 0;
+};
+
+// A deploy: send new requests to the app in slot `to`, and none to the one in slot `from`.
+// Answer: TrafficShifted or ShiftFailed. The other way round when a deploy rolls back.
+struct ShiftTraffic {
+  ChildId from = 0;
+  ChildId to = 0;
+};
+// The app in `slot` is the service's app from now on: make its configuration the accepted one. May
+// come again after a restart of the supervisor.
+struct PromoteApp {
+  ChildId slot = 0;
+};
+// A deploy is over and `gone` has no process left: its port and its other belongings may go.
+struct EndDeploy {
+  ChildId gone = 0;
+  bool is_promoted = false;
 };
 
 // The last action: exit with this code.
@@ -116,10 +138,10 @@ struct Finish {
   Receipt receipt;
 };
 
-using Action =
-    std::variant<CreateNetwork, EnableCapture, RemoveNetwork, WriteState, Spawn, WatchGate,
-                 RunProbe, CancelProbe, RunHook, CancelHook, BeginDrain, SendSignal, KillCgroup,
-                 ReleaseGeneration, PublishReadiness, Report, Finish>;
+using Action = std::variant<CreateNetwork, EnableCapture, RemoveNetwork, WriteState, Spawn,
+                            WatchGate, RunProbe, CancelProbe, RunHook, CancelHook, BeginDrain,
+                            SendSignal, KillCgroup, ReleaseGeneration, PublishReadiness, Report,
+                            Finish, PlanChanged, ReloadChild, ShiftTraffic, PromoteApp, EndDeploy>;
 
 using Actions = std::vector<Action>;
 

@@ -14,6 +14,10 @@ void keep_earliest(std::optional<MonotonicTime>& earliest, std::optional<Monoton
   if (candidate && (!earliest || *candidate < *earliest)) earliest = candidate;
 }
 
+auto milliseconds_of(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
+
 }  // namespace
 
 Child::Child(ChildId id, const ChildPlan& plan) : id_(id), plan_(plan) {
@@ -46,6 +50,8 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
       status_text_.clear();
       pre_stop_ = turn.is_service_stopping ? HookProgress::Done : HookProgress::NotRun;
       deadline_ = turn.now + kSpawnTimeout;
+      report(turn, EventKind::ChildSpawning, Report::Level::Debug,
+             fmt::format("{} starts (generation {})", plan_.name, generation_));
       turn.actions.push_back(core::Spawn{id_, generation_});
       return;
     case ChildEffect::RunPostStart:
@@ -60,6 +66,8 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
     case ChildEffect::OpenGate: open_gate(turn); return;
     case ChildEffect::Started:
       has_started_once_ = true;
+      report(turn, EventKind::ChildStarted, Report::Level::Debug,
+             fmt::format("{} has started (generation {})", plan_.name, generation_));
       start_probes(turn, ProbeSchedule::Verdict::Unknown);
       if (turn.is_service_stopping && plan_.is_proxy) {
         turn.actions.push_back(BeginDrain{id_, generation_});
@@ -72,6 +80,9 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
         turn.actions.push_back(CancelHook{id_, generation_, HookKind::PostStart});
       }
       turn.actions.push_back(SendSignal{id_, generation_, plan_.stop_signal});
+      report(turn, EventKind::ChildStopping, Report::Level::Debug,
+             fmt::format("{} was sent its stop signal (generation {})", plan_.name, generation_),
+             {{"signal", std::to_string(plan_.stop_signal)}});
       return;
     case ChildEffect::Tighten:
       if (kill_at && (!deadline_ || *kill_at < *deadline_)) deadline_ = kill_at;
@@ -81,6 +92,8 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
       deadline_ = turn.now + kKillConfirmation;
       stop_probes(turn, false);
       turn.actions.push_back(KillCgroup{id_, generation_});
+      report(turn, EventKind::ChildKilled, Report::Level::Warning,
+             fmt::format("{} is killed (generation {})", plan_.name, generation_));
       return;
     case ChildEffect::ClearLeftovers:
       stop_probes(turn, false);
@@ -92,11 +105,24 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
       deadline_ = turn.now + kLeftoverGrace;
       turn.actions.push_back(SendSignal{id_, generation_, 15, SignalTarget::Leftovers});
       return;
-    case ChildEffect::ArmBackoff: deadline_ = turn.now + next_delay_; return;
+    case ChildEffect::ArmBackoff:
+      deadline_ = turn.now + next_delay_;
+      report(turn, EventKind::ChildBackoff, Report::Level::Debug,
+             fmt::format("{} starts again in {} ms", plan_.name, milliseconds_of(next_delay_)),
+             {{"delay_ms", std::to_string(milliseconds_of(next_delay_))},
+              {"failures", std::to_string(failures_in_a_row_)}});
+      return;
     case ChildEffect::GiveUp:
-      turn.report(Report::Level::Error, fmt::format("{}: {}", plan_.name, failure_reason_));
+      report(turn, EventKind::ChildGaveUp, Report::Level::Error,
+             fmt::format("{}: {}", plan_.name, failure_reason_), {{"reason", failure_reason_}});
       return;
   }
+}
+
+void Child::report(Turn& turn, EventKind kind, Report::Level level, std::string text,
+                   ReportFields fields) const {
+  turn.actions.push_back(
+      Report{level, std::move(text), kind, plan_.name, generation_, std::move(fields)});
 }
 
 std::optional<MonotonicTime> Child::start_deadline() const {
@@ -151,8 +177,9 @@ bool Child::settle(Turn& turn) {
           fmt::format("has not started within {} s ({})",
                       std::chrono::duration_cast<std::chrono::seconds>(plan_.start_timeout).count(),
                       gate_progress());
-      turn.report(Report::Level::Warning,
-                  fmt::format("{} {}; replacing it", plan_.name, facts_.replace_reason));
+      report(turn, EventKind::ChildUnhealthy, Report::Level::Warning,
+             fmt::format("{} {}; replacing it", plan_.name, facts_.replace_reason),
+             {{"reason", facts_.replace_reason}});
     }
     if (transition(ChildEvent::Timeout, turn)) return true;
   }
@@ -194,7 +221,9 @@ bool Child::settle_hook(Turn& turn) {
   if (pre_stop_ != HookProgress::Running || !hook_lost_at_ || turn.now < *hook_lost_at_) {
     return false;
   }
-  turn.report(Report::Level::Warning, fmt::format("{}: pre_stop hook timed out", plan_.name));
+  report(turn, EventKind::HookFailed, Report::Level::Warning,
+         fmt::format("{}: pre_stop hook timed out", plan_.name),
+         {{"hook", "pre_stop"}, {"reason", "timed out"}});
   turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
   pre_stop_ = HookProgress::Done;
   turn.is_state_dirty = true;
@@ -257,8 +286,10 @@ bool Child::is_unsignalled() const {
 void Child::replace(Turn& turn, std::string reason, bool counts_as_failure,
                     std::optional<Duration> grace) {
   if (!next(state_, ChildEvent::Replace)) return;
-  turn.report(counts_as_failure ? Report::Level::Warning : Report::Level::Info,
-              fmt::format("{}: {}; replacing generation {}", plan_.name, reason, generation_));
+  report(turn, counts_as_failure ? EventKind::ChildUnhealthy : EventKind::ChildReplacing,
+         counts_as_failure ? Report::Level::Warning : Report::Level::Info,
+         fmt::format("{}: {}; replacing generation {}", plan_.name, reason, generation_),
+         {{"reason", reason}});
   facts_.replace_reason = std::move(reason);
   facts_.is_replaced_by_wish = !counts_as_failure;
   std::optional<MonotonicTime> kill_at = turn.now + grace.value_or(turn.stop_grace);

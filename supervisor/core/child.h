@@ -39,8 +39,8 @@ struct Turn {
   Duration stop_grace{};         // of the service, for the replacement of a generation
   std::optional<MonotonicTime> stop_deadline;
 
-  void report(Report::Level level, std::string text) {
-    actions.push_back(Report{level, std::move(text)});
+  void report(EventKind kind, Report::Level level, std::string text, ReportFields fields = {}) {
+    actions.push_back(Report{level, std::move(text), kind, {}, 0, std::move(fields)});
   }
 };
 
@@ -89,6 +89,8 @@ class Child {
   void on_event(const HookFinished& event, Turn& turn);
   void on_event(const RestartRequested& event, Turn& turn);
   void on_event(const RetryRequested& event, Turn& turn);
+  void on_event(const StopChildRequested& event, Turn& turn);
+  void on_event(const StartChildRequested& event, Turn& turn);
 
   // True when something changed; call until it is false.
   bool settle(Turn& turn);
@@ -147,6 +149,8 @@ class Child {
   bool is_current(Generation generation) const {
     return generation == generation_ && generation != 0;
   }
+  void report(Turn& turn, EventKind kind, Report::Level level, std::string text,
+              ReportFields fields = {}) const;
   void perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime> kill_at);
   void open_gate(Turn& turn);
   void start_probes(Turn& turn, ProbeSchedule::Verdict known_readiness);

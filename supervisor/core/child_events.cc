@@ -44,6 +44,13 @@ void parse_receipt(std::string_view text, std::map<std::string, std::int64_t>& r
   }
 }
 
+ReportFields fields_of(const ExitStatus& status) {
+  ReportFields fields{{"exit_code", std::to_string(status.exit_code())}};
+  if (status.kind == ExitStatus::Kind::Signaled) fields["signal"] = std::to_string(status.value);
+  if (status.is_oom_kill) fields["oom"] = "true";
+  return fields;
+}
+
 }  // namespace
 
 void Child::on_event(const Spawned& event, Turn& turn) {
@@ -51,6 +58,9 @@ void Child::on_event(const Spawned& event, Turn& turn) {
   facts_.pid = event.pid;
   facts_.exec_at = turn.now;
   turn.is_state_dirty = true;
+  report(turn, EventKind::ChildExecuted, Report::Level::Debug,
+         fmt::format("{} runs (generation {}, pid {})", plan_.name, generation_, event.pid),
+         {{"pid", std::to_string(event.pid)}});
   transition(ChildEvent::ExecConfirmed, turn);
 }
 
@@ -60,7 +70,8 @@ void Child::on_event(const SpawnFailed& event, Turn& turn) {
   facts_.is_main_gone = true;
   facts_.spawn_error = event.reason;
   facts_.spawn_exit_code = permanent_spawn_exit_code(event);
-  turn.report(Report::Level::Error, fmt::format("cannot start {}: {}", plan_.name, event.reason));
+  report(turn, EventKind::ChildStartFailed, Report::Level::Error,
+         fmt::format("cannot start {}: {}", plan_.name, event.reason), {{"reason", event.reason}});
   transition(ChildEvent::SpawnError, turn);
 }
 
@@ -78,9 +89,9 @@ void Child::on_event(const Exited& event, Turn& turn) {
   turn.is_state_dirty = true;
   // An end that we asked for is no news to worry about.
   const bool is_expected = is_success(event.status) || state_ == ChildState::Stopping;
-  turn.report(
-      is_expected ? Report::Level::Info : Report::Level::Warning,
-      fmt::format("{} {} (generation {})", plan_.name, event.status.describe(), generation_));
+  report(turn, EventKind::ChildExited, is_expected ? Report::Level::Info : Report::Level::Warning,
+         fmt::format("{} {} (generation {})", plan_.name, event.status.describe(), generation_),
+         fields_of(event.status));
   transition(ChildEvent::MainExited, turn);
 }
 
@@ -133,10 +144,16 @@ void Child::on_event(const ProbeFinished& event, Turn& turn) {
   const auto before = probe->verdict();
   probe->on_result(event, turn.now);
   if (event.result == ProbeResult::ProberError) {
-    turn.report(Report::Level::Warning,
-                fmt::format("{}: cannot probe: {}", plan_.name, event.detail));
+    report(turn, EventKind::ProbeError, Report::Level::Warning,
+           fmt::format("{}: cannot probe: {}", plan_.name, event.detail),
+           {{"probe", std::string(to_string(event.kind))}, {"reason", event.detail}});
   }
-  if (probe->verdict() != before) turn.is_state_dirty = true;
+  if (probe->verdict() == before) return;
+  turn.is_state_dirty = true;
+  if (probe->verdict() != ProbeSchedule::Verdict::Failure) return;
+  report(turn, EventKind::ProbeFailed, Report::Level::Warning,
+         fmt::format("{}: {} probe {}", plan_.name, to_string(event.kind), probe->describe()),
+         {{"probe", std::string(to_string(event.kind))}, {"reason", event.detail}});
 }
 
 void Child::on_event(const HookFinished& event, Turn& turn) {
@@ -146,8 +163,9 @@ void Child::on_event(const HookFinished& event, Turn& turn) {
     pre_stop_ = HookProgress::Done;
     turn.is_state_dirty = true;
     if (!event.is_success) {
-      turn.report(Report::Level::Warning,
-                  fmt::format("{}: pre_stop hook failed: {}", plan_.name, event.detail));
+      report(turn, EventKind::HookFailed, Report::Level::Warning,
+             fmt::format("{}: pre_stop hook failed: {}", plan_.name, event.detail),
+             {{"hook", "pre_stop"}, {"reason", event.detail}});
     }
     return;
   }
@@ -163,6 +181,14 @@ void Child::on_event(const HookFinished& event, Turn& turn) {
 void Child::on_event(const RestartRequested&, Turn& turn) {
   if (turn.is_service_stopping) return;
   replace(turn, "restart requested", false);
+}
+
+void Child::on_event(const StopChildRequested&, Turn& turn) {
+  report(turn, EventKind::RequestRefused, Report::Level::Warning, "not available yet");
+}
+
+void Child::on_event(const StartChildRequested&, Turn& turn) {
+  report(turn, EventKind::RequestRefused, Report::Level::Warning, "not available yet");
 }
 
 void Child::on_event(const RetryRequested&, Turn& turn) {

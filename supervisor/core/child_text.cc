@@ -77,6 +77,7 @@ std::string Child::why(MonotonicTime now) const {
 
 ChildStatus Child::status(MonotonicTime now) const {
   ChildStatus status;
+  status.id = id_;
   status.name = plan_.name;
   status.role = plan_.role;
   status.state = state_;

@@ -3,6 +3,7 @@
 // event: the host calls Core::advance() when Core::next_wakeup() is reached.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -112,7 +113,8 @@ struct StopRequested {
   std::string reason;  // "SIGTERM", "pillion stop"
 };
 
-// From an operator: replace the running generation of a child, without backoff.
+// From an operator: replace the running generation of a child, without backoff. Starts one that is
+// at rest or waits for its backoff.
 struct RestartRequested {
   ChildId child = 0;
 };
@@ -120,10 +122,65 @@ struct RestartRequested {
 struct RetryRequested {
   ChildId child = 0;
 };
+// From an operator: end a child (pre_stop, stop signal, kill after `grace`; empty = stop_grace) and
+// leave it down until StartChildRequested or a restart of the service.
+struct StopChildRequested {
+  ChildId child = 0;
+  std::optional<Duration> grace;
+};
+// From an operator: want a child up again that was stopped, has finished or has failed. It starts
+// when what it depends on has started.
+struct StartChildRequested {
+  ChildId child = 0;
+};
+// From an operator: stop all children in the order of a stop, then start again from the init tasks
+// on. The network stays.
+struct RestartServiceRequested {
+  std::string reason;
+};
+
+// What a new plan means for a child that is in the old one too.
+enum class ChildChange {
+  None,
+  InPlace,  // restart policy, probes, hooks, stop signal…: from now on, nothing is restarted
+  Reload,   // its component configuration only: written anew, and SIGHUP
+  Replace,  // needs a new generation
+};
+
+// A reload. Children are matched by name. Those that are not in the plan any more are stopped when
+// nothing depends on them; changed ones are replaced in start order, each when what it depends on
+// runs as the plan says; new ones start when their turn comes. has_network and has_capture of a
+// running service stay. A plan that cannot be is refused (Report of kind ReloadRefused), as is one
+// that comes while the service stops, restarts or deploys.
+struct Replan {
+  ServicePlan plan;
+  std::map<std::string, ChildChange> changes;  // absent = None
+};
+
+// A rolling replace of the app: its next generation starts beside the old one in another slot,
+// must become ready within `timeout`, and gets the traffic; then the old one is stopped. Whatever
+// fails before that leaves the old one as it was.
+struct DeployRequested {
+  ChildPlan app;
+  Duration timeout = std::chrono::minutes(10);
+  Duration min_ready{};  // must stay ready for so long before the traffic shifts
+};
+// An operator ends a deploy that has not shifted yet.
+struct DeployCancelled {};
+// Answers to ShiftTraffic.
+struct TrafficShifted {
+  ChildId to = 0;
+};
+struct ShiftFailed {
+  ChildId to = 0;
+  std::string reason;
+};
 
 using Event =
     std::variant<NetworkCreated, NetworkFailed, NetworkRemoved, CaptureLive, CaptureFailed, Spawned,
                  SpawnFailed, Exited, CgroupEmpty, Notified, GateSeen, ProbeFinished, HookFinished,
-                 StopRequested, RestartRequested, RetryRequested>;
+                 StopRequested, RestartRequested, RetryRequested, StopChildRequested,
+                 StartChildRequested, RestartServiceRequested, Replan, DeployRequested,
+                 DeployCancelled, TrafficShifted, ShiftFailed>;
 
 }  // namespace pillion::supervisor::core

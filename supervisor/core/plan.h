@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/clock.h"
@@ -90,6 +91,9 @@ struct ServicePlan {
   bool has_capture = true;  // the app waits until capture is live
   std::vector<ChildPlan> children;
 };
+
+std::string_view to_string(ProbeKind kind);  // "readiness"
+std::string_view to_string(HookKind kind);   // "pre_stop"
 
 // The plan of a loaded service; children keep their index in Service::children.
 ServicePlan make_plan(const config::Service& service);

@@ -69,6 +69,8 @@ Actions ServiceRun::start(MonotonicTime now) {
     }
   }
   if (is_restored_) {
+    turn.report(EventKind::SupervisorRestarted, Report::Level::Debug,
+                "a new supervisor has taken over");
     for (const PastGeneration& past : std::exchange(past_generations_, {})) {
       if (past.is_alive) turn.actions.push_back(KillCgroup{past.child, past.generation});
       turn.actions.push_back(ReleaseGeneration{past.child, past.generation});
@@ -96,7 +98,8 @@ Actions ServiceRun::handle(const Event& event, MonotonicTime now) {
           transition(ServiceEvent::Prepared, turn);
         } else if constexpr (std::is_same_v<Fact, NetworkFailed>) {
           if (is_stopping(state_) || state_ == ServiceState::Running) return;
-          turn.report(Report::Level::Error, "cannot set up the service: " + fact.reason);
+          turn.report(EventKind::SetupFailed, Report::Level::Error,
+                      "cannot set up the service: " + fact.reason, {{"reason", fact.reason}});
           request_stop(turn, plan_.stop_grace, "set-up failed: " + fact.reason, 71);
         } else if constexpr (std::is_same_v<Fact, NetworkRemoved>) {
           transition(ServiceEvent::CleanedUp, turn);
@@ -107,10 +110,18 @@ Actions ServiceRun::handle(const Event& event, MonotonicTime now) {
         } else if constexpr (std::is_same_v<Fact, CaptureFailed>) {
           if (capture_ != Capture::Requested || is_stopping(state_)) return;
           capture_ = Capture::Off;
-          turn.report(Report::Level::Error, "cannot capture traffic: " + fact.reason);
+          turn.report(EventKind::SetupFailed, Report::Level::Error,
+                      "cannot capture traffic: " + fact.reason, {{"reason", fact.reason}});
           request_stop(turn, plan_.stop_grace, "capture failed: " + fact.reason, 71);
         } else if constexpr (std::is_same_v<Fact, StopRequested>) {
           on_stop_request(fact, turn);
+        } else if constexpr (std::is_same_v<Fact, RestartServiceRequested> ||
+                             std::is_same_v<Fact, Replan> ||
+                             std::is_same_v<Fact, DeployRequested> ||
+                             std::is_same_v<Fact, DeployCancelled> ||
+                             std::is_same_v<Fact, TrafficShifted> ||
+                             std::is_same_v<Fact, ShiftFailed>) {
+          turn.report(EventKind::RequestRefused, Report::Level::Warning, "not available yet");
         } else {
           if (fact.child < children_.size()) children_[fact.child].on_event(fact, turn);
         }
@@ -140,8 +151,10 @@ bool ServiceRun::transition(ServiceEvent event, Turn& turn) {
 
 void ServiceRun::perform(ServiceEffect effect, Turn& turn) {
   switch (effect) {
-    case ServiceEffect::None:
-    case ServiceEffect::StartChildren: return;
+    case ServiceEffect::None: return;
+    case ServiceEffect::StartChildren:
+      turn.report(EventKind::ServiceStarting, Report::Level::Debug, "starting the children");
+      return;
     case ServiceEffect::BeginStop: begin_stop(turn); return;
     case ServiceEffect::SkipDelays: stop_->are_delays_skipped = true; return;
     case ServiceEffect::StopHelpers: stop_->app_gone_at = turn.now; return;
@@ -240,6 +253,7 @@ bool ServiceRun::settle_outcomes(Turn& turn) {
     const ChildState state = child.state();
     if (child.plan().role == Role::App && state == ChildState::Running && !has_app_started_) {
       has_app_started_ = true;
+      turn.report(EventKind::ServiceRunning, Report::Level::Debug, "the app has started");
       return transition(ServiceEvent::AppStarted, turn);
     }
     if (state != ChildState::Failed && state != ChildState::Completed) continue;
@@ -294,6 +308,13 @@ void ServiceRun::settle_readiness(Turn& turn) {
   if (is_ready_now == is_ready_published_) return;
   is_ready_published_ = is_ready_now;
   turn.actions.push_back(PublishReadiness{is_ready_now});
+  if (is_ready_now) {
+    turn.report(EventKind::ServiceReady, Report::Level::Info, "ready");
+  } else {
+    const std::string reason = why(turn.now);
+    turn.report(EventKind::ServiceNotReady, Report::Level::Info, "not ready: " + reason,
+                {{"reason", reason}});
+  }
 }
 
 std::optional<MonotonicTime> ServiceRun::next_wakeup() const {

@@ -13,6 +13,7 @@
 namespace pillion::supervisor::core {
 
 struct ChildStatus {
+  ChildId id = 0;
   std::string name;
   Role role = Role::App;
   ChildState state = ChildState::Waiting;
@@ -25,6 +26,8 @@ struct ChildStatus {
   std::optional<ExitStatus> last_exit;  // of the generation before
   std::string why;                      // one sentence; empty when there is nothing to explain
   std::string status_text;              // the child's own STATUS=
+  bool is_candidate = false;            // the next app of a deploy
+  bool is_leaving = false;              // not in the plan any more, or the old app of a deploy
 };
 
 struct ServiceStatus {
@@ -34,7 +37,7 @@ struct ServiceStatus {
   Duration up_for{};
   std::optional<Duration> stop_deadline_in;  // while stopping
   std::string why;                           // "app waits for proxy: startup probe refused 7/30"
-  std::vector<ChildStatus> children;         // plan order
+  std::vector<ChildStatus> children;         // slot order
 };
 
 }  // namespace pillion::supervisor::core

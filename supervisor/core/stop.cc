@@ -25,16 +25,18 @@ void ServiceRun::on_stop_request(const StopRequested& event, Turn& turn) {
   if (!event.escalates) return;
   ++stop_->requests;
   turn.is_state_dirty = true;
-  turn.report(Report::Level::Warning, stop_->requests == 2
-                                          ? "asked to stop again: no more delays and hooks"
-                                          : "asked to stop a third time: killing");
+  turn.report(EventKind::StopHurried, Report::Level::Warning,
+              stop_->requests == 2 ? "asked to stop again: no more delays and hooks"
+                                   : "asked to stop a third time: killing");
   transition(stop_->requests == 2 ? ServiceEvent::Hurry : ServiceEvent::Kill, turn);
 }
 
 void ServiceRun::request_stop(Turn& turn, Duration grace, std::string reason,
                               std::optional<int> forced_exit_code) {
   if (stop_) return;
-  turn.report(Report::Level::Info, "stopping: " + reason);
+  const auto grace_ms = std::chrono::duration_cast<std::chrono::milliseconds>(grace).count();
+  turn.report(EventKind::ServiceStopping, Report::Level::Info, "stopping: " + reason,
+              {{"reason", reason}, {"grace_ms", std::to_string(grace_ms)}});
   stop_ = Stop{};
   stop_->reason = std::move(reason);
   stop_->requested_at = turn.now;
@@ -168,7 +170,8 @@ bool ServiceRun::settle_helpers(Turn& turn) {
 }
 
 void ServiceRun::overrun(Turn& turn) {
-  turn.report(Report::Level::Warning, "the stop has used up its grace; ending what is left");
+  turn.report(EventKind::StopOverrun, Report::Level::Warning,
+              "the stop has used up its grace; ending what is left");
   for (Child& child : children_) {
     if (child.is_unsignalled()) {
       child.stop(turn, turn.now + kLeftoverGrace);

@@ -78,11 +78,20 @@ struct Supervisor::Carrier {
   void operator()(const core::PublishReadiness& action) { self.publish(action.is_ready); }
   void operator()(const core::Report& action) {
     using Level = core::Report::Level;
+    if (action.level == Level::Debug) log::debug("{}", action.text);
     if (action.level == Level::Info) log::info("{}", action.text);
     if (action.level == Level::Warning) log::warn("{}", action.text);
     if (action.level == Level::Error) log::error("{}", action.text);
   }
   void operator()(const core::Finish& action) { self.finish(action); }
+  // A reload and a deploy: nobody asks the core for one yet.
+  void operator()(const core::PlanChanged&) {}
+  void operator()(const core::ReloadChild&) {}
+  void operator()(const core::ShiftTraffic& action) {
+    self.post(core::ShiftFailed{action.to, "the proxy cannot be told yet"});
+  }
+  void operator()(const core::PromoteApp&) {}
+  void operator()(const core::EndDeploy&) {}
 };
 
 Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service,

@@ -23,16 +23,36 @@ const char* action_name(const Action& action) {
       "CreateNetwork", "EnableCapture", "RemoveNetwork", "WriteState",        "Spawn",
       "WatchGate",     "RunProbe",      "CancelProbe",   "RunHook",           "CancelHook",
       "BeginDrain",    "SendSignal",    "KillCgroup",    "ReleaseGeneration", "PublishReadiness",
-      "Report",        "Finish"};
+      "Report",        "Finish",        "PlanChanged",   "ReloadChild",       "ShiftTraffic",
+      "PromoteApp",    "EndDeploy"};
   return names[action.index()];
 }
 
 const char* event_name(const Event& event) {
-  constexpr const char* names[] = {
-      "NetworkCreated", "NetworkFailed", "NetworkRemoved",   "CaptureLive",
-      "CaptureFailed",  "Spawned",       "SpawnFailed",      "Exited",
-      "CgroupEmpty",    "Notified",      "GateSeen",         "ProbeFinished",
-      "HookFinished",   "StopRequested", "RestartRequested", "RetryRequested"};
+  constexpr const char* names[] = {"NetworkCreated",
+                                   "NetworkFailed",
+                                   "NetworkRemoved",
+                                   "CaptureLive",
+                                   "CaptureFailed",
+                                   "Spawned",
+                                   "SpawnFailed",
+                                   "Exited",
+                                   "CgroupEmpty",
+                                   "Notified",
+                                   "GateSeen",
+                                   "ProbeFinished",
+                                   "HookFinished",
+                                   "StopRequested",
+                                   "RestartRequested",
+                                   "RetryRequested",
+                                   "StopChildRequested",
+                                   "StartChildRequested",
+                                   "RestartServiceRequested",
+                                   "Replan",
+                                   "DeployRequested",
+                                   "DeployCancelled",
+                                   "TrafficShifted",
+                                   "ShiftFailed"};
   return names[event.index()];
 }
 
