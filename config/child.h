@@ -82,15 +82,27 @@ enum class PidNamespace { Host, Child, Service };
 PILLION_NAMES(PidNamespace, {PidNamespace::Host, "host"}, {PidNamespace::Child, "child"},
               {PidNamespace::Service, "service"});
 
+enum class SeccompAction { Error, Log, Kill };
+PILLION_NAMES(SeccompAction, {SeccompAction::Error, "error"}, {SeccompAction::Log, "log"},
+              {SeccompAction::Kill, "kill"});
+
 // On by default, relaxed per child.
 struct Hardening {
   bool no_new_privileges = true;
   bool private_tmp = true;
-  bool read_only_system = true;  // /usr, /boot, /etc and the like
-  bool seccomp = true;           // the deny-list
-  bool hide_processes = true;    // other children's /proc entries
-  bool landlock = true;          // where the kernel has it
+  Bytes tmp_size = mebibytes(256);          // of /tmp, and of /var/tmp
+  bool private_devices = true;              // a /dev without disks and other hardware
+  bool read_only_system = true;             // /usr, /boot, /etc, the kernel's settings
+  std::vector<std::string> writable_paths;  // exceptions from read_only_system and landlock
+  bool hide_processes = true;               // other users' /proc entries
+  bool seccomp = true;                      // the deny-list
+  std::vector<std::string> seccomp_allow;   // taken off it: system calls and "@groups"
+  std::vector<std::string> seccomp_deny;    // added to it
+  SeccompAction seccomp_action = SeccompAction::Error;
+  bool landlock = true;  // where the kernel has it
   PidNamespace pid_namespace = PidNamespace::Host;
+  bool user_namespace = false;  // root inside is the child's user outside
+  bool required = false;        // what cannot be had is an error, not a warning
   bool operator==(const Hardening&) const = default;
 };
 

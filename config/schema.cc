@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "config/parse_units.h"
+#include "config/syscall_groups.h"
 
 namespace pillion::config {
 namespace {
@@ -136,6 +137,7 @@ bool fits(Form form, std::string_view text) {
     case Form::Name: return is_child_name(text);
     case Form::VariableName: return is_variable_name(text);
     case Form::Capability: return is_capability(text);
+    case Form::SystemCall: return is_syscall_or_group(text);
     case Form::Regex: return !text.empty();
     case Form::SpiffeId: return is_spiffe_id(text);
     case Form::LogTarget: return text == "stdout" || text == "stderr" || is_absolute(text);
@@ -144,6 +146,16 @@ bool fits(Form form, std::string_view text) {
 }
 
 }  // namespace
+
+bool is_syscall_or_group(std::string_view text) {
+  if (text.starts_with('@')) {
+    return std::find(std::begin(kSyscallGroups), std::end(kSyscallGroups), text) !=
+           std::end(kSyscallGroups);
+  }
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
 
 const Field* TableSchema::find(std::string_view key) const {
   for (const Field& field : fields) {
@@ -213,6 +225,7 @@ std::string_view legal_form(Form form) {
     case Form::Name: return "lower-case letters, digits and `-`, at most 63, no `-` at the ends";
     case Form::VariableName: return "letters, digits and `_`, not starting with a digit";
     case Form::Capability: return "a Linux capability such as \"CAP_NET_BIND_SERVICE\"";
+    case Form::SystemCall: return "the name of a system call, or a group such as \"@mount\"";
     case Form::Regex: return "a regular expression, not empty";
     case Form::SpiffeId: return "\"spiffe://trust-domain\" or \"spiffe://trust-domain/path\"";
     case Form::LogTarget: return "\"stdout\", \"stderr\" or an absolute path";
@@ -235,6 +248,13 @@ bool check_form(Form form, Reader& reader, const Position& at, std::string_view 
     const std::string_view near =
         nearest(text, {std::begin(kCapabilities), std::end(kCapabilities)});
     if (!near.empty()) notes.back() = "did you mean `" + std::string(near) + "`?";
+  }
+  if (form == Form::SystemCall && text.starts_with('@')) {
+    const std::vector<std::string_view> groups(std::begin(kSyscallGroups),
+                                               std::end(kSyscallGroups));
+    const std::string_view near = nearest(text, groups);
+    notes.back() = near.empty() ? "the groups are " + list_names(groups, "and")
+                                : "did you mean `" + std::string(near) + "`?";
   }
   reader.error(at, std::move(message), std::move(notes));
   return false;

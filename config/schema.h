@@ -33,6 +33,7 @@ enum class Form {
   Name,
   VariableName,
   Capability,
+  SystemCall,
   Regex,
   SpiffeId,
   LogTarget
