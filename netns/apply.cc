@@ -232,7 +232,7 @@ Result<Facts> create_from(const Plan& plan, const Names& names) {
   return facts;
 }
 
-Result<Facts> create_bridged(const Wanted& wanted) {
+Result<Facts> create_pinned(const Wanted& wanted) {
   const Names names = names_of(wanted.service);
   auto lock = lock_netns_directory();
   if (!lock) {
@@ -251,6 +251,23 @@ Result<Facts> create_bridged(const Wanted& wanted) {
   auto plan = plan_create(wanted, *host);
   if (!plan) return fail(plan.error());
   return create_from(*plan, names);
+}
+
+// Nothing was made but what goes with the namespace itself.
+Result<Facts> seal_in_place(const Wanted& wanted) {
+  if (is_initial_namespace()) {
+    return fail(
+        "in_place would seal the machine's own network namespace; run it in one of its own");
+  }
+  auto host = observe_host();
+  if (!host) return fail(host.error());
+  auto plan = plan_create(wanted, *host);
+  if (!plan) return fail(plan.error());
+  auto inside = current_namespace();
+  if (!inside) return fail(inside.error());
+  Executor executor(std::move(*inside));
+  if (auto done = executor.run(plan->steps); !done) return fail(done.error());
+  return plan->facts;
 }
 
 // Host and join: nothing is built; the namespace must exist and the mode must be allowed in it.
@@ -301,13 +318,10 @@ Result<void> remove_capture_in(const Fd& inside, const Wanted& wanted) {
 
 Result<Facts> create_network(const Wanted& wanted) {
   switch (wanted.mode) {
-    case Mode::Bridged: return create_bridged(wanted);
+    case Mode::Bridged: return create_pinned(wanted);
     case Mode::Host:
     case Mode::Join: return adopt_namespace(wanted);
-    case Mode::Sealed: {
-      auto plan = plan_create(wanted, {});
-      return fail(plan.error());
-    }
+    case Mode::Sealed: return wanted.is_in_place ? seal_in_place(wanted) : create_pinned(wanted);
   }
   PILLION_ASSERT(false);
 }

@@ -60,7 +60,9 @@ Result<Fd> open_namespace_file(const std::string& path) { return open_file(path,
 Result<Fd> open_namespace(const Wanted& wanted) {
   switch (wanted.mode) {
     case Mode::Bridged:
-    case Mode::Sealed: return open_namespace_file(names_of(wanted.service).netns_path);
+    case Mode::Sealed:
+      if (wanted.is_in_place) return current_namespace();
+      return open_namespace_file(names_of(wanted.service).netns_path);
     case Mode::Host: return current_namespace();
     case Mode::Join: {
       auto fd = open_namespace_file(join_path(wanted.join));

@@ -6,6 +6,7 @@
 
 #include "netns/name_files.h"
 #include "netns/rules.h"
+#include "netns/sealed_plan.h"
 
 namespace pillion::netns {
 namespace {
@@ -300,11 +301,6 @@ class BridgedPlanner {
 
 // Names the setting for what cannot be done in the mode.
 Result<void> check_mode(const Wanted& wanted, bool is_initial_namespace) {
-  if (wanted.mode == Mode::Sealed) {
-    return fail(
-        "[network] mode = \"sealed\" is not available yet; use mode = \"bridged\", or "
-        "mode = \"host\" where the privilege for it is missing");
-  }
   const bool captures =
       wanted.intercept.inbound || wanted.intercept.outbound || wanted.intercept.dns;
   if (wanted.mode == Mode::Host && is_initial_namespace && captures &&
@@ -401,10 +397,11 @@ struct Describer {
     return fmt::format("set {} up ({})", step.interface, where(step.side));
   }
   std::string operator()(const AddRoute& step) const {
-    return fmt::format("add {}route {}{} dev {} table {} ({})", step.is_local ? "local " : "",
+    return fmt::format("add {}route {}{} dev {}{} table {} ({})", step.is_local ? "local " : "",
                        step.destination.text(),
                        step.gateway ? fmt::format(" via {}", step.gateway->text()) : "",
-                       step.interface, step.table, where(step.side));
+                       step.interface, step.source ? " src " + step.source->text() : "", step.table,
+                       where(step.side));
   }
   std::string operator()(const AddMarkRule& step) const {
     return fmt::format("add {} rule fwmark {} lookup {} ({})",
@@ -437,6 +434,7 @@ Result<Plan> plan_create(const Wanted& wanted, const HostState& host) {
     return fail(checked.error());
   }
   if (wanted.mode == Mode::Bridged) return BridgedPlanner(wanted, host).plan();
+  if (wanted.mode == Mode::Sealed) return plan_sealed(wanted, host);
   return plan_shared_namespace(wanted, host);
 }
 
@@ -444,6 +442,7 @@ Result<std::vector<Step>> plan_capture(const Wanted& wanted, bool is_initial_nam
   if (auto checked = check_mode(wanted, is_initial_namespace); !checked) {
     return fail(checked.error());
   }
+  if (wanted.mode == Mode::Sealed) return plan_sealed_capture(wanted);
   std::vector<Step> steps;
   const Intercept& intercept = wanted.intercept;
   const bool uses_tproxy = intercept.inbound && intercept.inbound_method == InboundMethod::Tproxy &&

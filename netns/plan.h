@@ -43,6 +43,7 @@ struct AddRoute {
   std::string interface;
   bool is_local = false;  // type local instead of unicast
   std::uint32_t table = 254;
+  std::optional<Address> source = std::nullopt;  // preferred source address
 };
 // Packets with the mark are routed by the table.
 struct AddMarkRule {
@@ -83,7 +84,8 @@ struct Plan {
 };
 
 // `create`. Errors: the pool is used up or collides, the host interface belongs to another service,
-// host mode in the machine's own namespace without an own user of the app, sealed.
+// host mode in the machine's own namespace without an own user of the app, ports that a sealed
+// service cannot publish.
 Result<Plan> plan_create(const Wanted& wanted, const HostState& host);
 
 // `capture`, inside the service's namespace. Errors as far as they need no look at the machine.

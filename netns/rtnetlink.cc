@@ -193,6 +193,7 @@ Result<void> RouteNetlink::add_route(const AddRoute& route) {
   request.put(RTA_TABLE, route.table);
   if (route.destination.prefix_length > 0) request.put(RTA_DST, route.destination.address);
   if (route.gateway) request.put(RTA_GATEWAY, *route.gateway);
+  if (route.source) request.put(RTA_PREFSRC, *route.source);
   request.put(RTA_OIF, static_cast<std::uint32_t>(*index));
   return ignore_exists(transact(request.header()));
 }

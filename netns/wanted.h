@@ -103,6 +103,9 @@ struct Wanted {
   Cidr pool6;        // IPv6 unique local range, /48 or shorter, each service takes one /64
   bool ipv6 = true;  // false: no IPv6 address even where the host has IPv6
   int mtu = 0;       // 0 = that of the uplink
+  // mode = sealed: the caller's own namespace, made for the service, is used and not pinned. For a
+  // service without root, which may not write /run/netns.
+  bool is_in_place = false;
   Intercept intercept;
   std::vector<Publish> publish;
   std::vector<HostAlias> aliases;

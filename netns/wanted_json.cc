@@ -264,6 +264,7 @@ void read_wanted(ObjectReader& reader, Wanted& wanted) {
   reader.read("pool6", wanted.pool6);
   reader.read("ipv6", wanted.ipv6);
   reader.read_integer("mtu", wanted.mtu, 0, 65535);
+  reader.read("in_place", wanted.is_in_place);
   reader.read_object("intercept",
                      [&](ObjectReader& members) { read_intercept(members, wanted.intercept); });
   reader.read_objects<Publish>("publish", wanted.publish, read_publish);
@@ -389,6 +390,7 @@ std::string wanted_to_json(const Wanted& wanted) {
                          {"pool6", wanted.pool6.text()},
                          {"ipv6", wanted.ipv6},
                          {"mtu", wanted.mtu},
+                         {"in_place", wanted.is_in_place},
                          {"intercept", to_json(wanted.intercept)},
                          {"publish", publish},
                          {"aliases", aliases},

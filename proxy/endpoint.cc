@@ -10,14 +10,45 @@ namespace pillion::proxy {
 
 UpstreamConnection::~UpstreamConnection() = default;
 
+void UpstreamConnection::stop_waiting() {
+  if (is_awaiting_socket_) endpoint_.options().sockets->forget(*this);
+  is_awaiting_socket_ = false;
+}
+
 Result<void> UpstreamConnection::connect(Reactor& reactor, const SocketOptions& options) {
   const auto& source = endpoint_.options().source;
+  reactor.timers().arm(*this, reactor.now() + endpoint_.options().connect_timeout);
+  if (endpoint_.options().sockets != nullptr) return connect_to_app(reactor);
   auto socket =
       Socket::connect(reactor, *this, endpoint_.address(), source ? &*source : nullptr, options);
   if (!socket) return fail(socket.error());
   socket_ = std::move(*socket);
-  reactor.timers().arm(*this, reactor.now() + endpoint_.options().connect_timeout);
   return {};
+}
+
+Result<void> UpstreamConnection::connect_to_app(Reactor& reactor) {
+  reactor_ = &reactor;
+  const int family = endpoint_.address().data()->sa_family;
+  AppSockets& sockets = *endpoint_.options().sockets;
+  if (Fd fd = sockets.take(family)) return connect_on(std::move(fd));
+  sockets.wait(*this, family);
+  is_awaiting_socket_ = true;
+  return {};
+}
+
+Result<void> UpstreamConnection::connect_on(Fd fd) {
+  const auto& options = endpoint_.options();
+  auto socket = Socket::connect(std::move(fd), *reactor_, *this, endpoint_.address(),
+                                options.source ? &*options.source : nullptr, options.socket);
+  if (!socket) return fail(socket.error());
+  socket_ = std::move(*socket);
+  return {};
+}
+
+void UpstreamConnection::on_app_socket(Fd socket) {
+  is_awaiting_socket_ = false;
+  auto begun = connect_on(std::move(socket));
+  if (!begun) user_->on_upstream_connect_failed(begun.error().errno_value());
 }
 
 UpstreamConnection::UpstreamConnection(Endpoint& endpoint, Socket socket)
@@ -60,7 +91,8 @@ void UpstreamConnection::on_events(std::uint32_t events) {
 }
 
 void UpstreamConnection::on_deadline(Milliseconds) {
-  if (state_ == State::Connecting) user_->on_upstream_connect_failed(ETIMEDOUT);
+  if (state_ != State::Connecting) return;
+  user_->on_upstream_connect_failed(is_awaiting_socket_ ? kNoAppSocket : ETIMEDOUT);
 }
 
 // ---- Endpoint -----------------------------------------------------------------------------------
@@ -135,6 +167,7 @@ void Endpoint::detach(std::unique_ptr<UpstreamConnection> connection) {
 
 void Endpoint::discard(std::unique_ptr<UpstreamConnection> connection) {
   --active_;
+  connection->stop_waiting();
   connection->socket().close();
   reactor_.bury(std::move(connection));
 }

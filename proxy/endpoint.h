@@ -16,12 +16,15 @@
 
 namespace pillion::proxy {
 
+class AppSockets;
+
 struct EndpointOptions {
   std::optional<Address> source;  // local address of our connections
   Milliseconds connect_timeout = 2'000;
   Milliseconds pool_idle = 60'000;
   SocketOptions socket;
   std::size_t pool_size_max = 512;
+  AppSockets* sockets = nullptr;  // where sockets come from; null = we make them
 };
 
 class Endpoint final : public Deadline {

@@ -96,6 +96,10 @@ void HttpConnection::on_upstream_connect_failed(int error) {
     attempt();
     return;
   }
+  if (error == kNoAppSocket) {
+    fail_upstream(503, Flag::UpstreamConnectFailure, "no_app_socket", kNoAppSocketReason);
+    return;
+  }
   const bool is_timeout = error == ETIMEDOUT;
   const std::string reason =
       fmt::format("cannot connect to {} {}: {}",

@@ -11,6 +11,7 @@
 
 #include "proxy/admin.h"
 #include "runtime/log.h"
+#include "runtime/socket_broker.h"
 
 namespace pillion::proxy {
 namespace {
@@ -108,6 +109,9 @@ Result<void> Server::open_listeners(InheritedListeners& inherited) {
   health_listener_ = inherited.take("health");
   prometheus_listener_ = inherited.take("prometheus");
   admin_listener_ = inherited.take("admin");
+  if (auto channel = inherited.take(kBrokerListener)) {
+    app_sockets_ = std::make_unique<SocketStock>(std::move(*channel));
+  }
   for (const std::string& name : inherited.names()) {
     auto fd = inherited.take(name);
     if (!fd) continue;
@@ -181,8 +185,8 @@ Result<void> Server::open_own_listeners() {
 void Server::start_workers() {
   const config::ProxyConfig& config = snapshot_->config();
   for (unsigned i = 0; i < std::max(config.workers, 1u); ++i) {
-    workers_.push_back(
-        std::make_unique<Worker>(via_token_, access_log_.get(), config.access_log.format));
+    workers_.push_back(std::make_unique<Worker>(via_token_, access_log_.get(),
+                                                config.access_log.format, app_sockets_.get()));
   }
 }
 

@@ -96,6 +96,7 @@ class Server {
   std::optional<Fd> prometheus_listener_;
   std::optional<Fd> admin_listener_;
   std::unique_ptr<AccessLog> access_log_;
+  std::unique_ptr<SocketStock> app_sockets_;  // null: the app is in our own namespace
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<Resolver> resolver_;

@@ -43,6 +43,11 @@ Result<Socket> Socket::connect(Reactor& reactor, Watcher& watcher, const Address
                                const Address* source, const SocketOptions& options) {
   Fd fd(::socket(to.data()->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!fd) return fail_errno("cannot make a socket");
+  return connect(std::move(fd), reactor, watcher, to, source, options);
+}
+
+Result<Socket> Socket::connect(Fd fd, Reactor& reactor, Watcher& watcher, const Address& to,
+                               const Address* source, const SocketOptions& options) {
   set_tcp_options(fd.get(), options);
   if (source != nullptr) {
     // The kernel chooses the port at connect(), so that one source can reach many destinations.

@@ -40,6 +40,9 @@ class Socket {
   // tells the outcome: see connect_error().
   static Result<Socket> connect(Reactor& reactor, Watcher& watcher, const Address& to,
                                 const Address* source, const SocketOptions& options);
+  // The same on an unconnected TCP socket that was made elsewhere (see app_sockets.h).
+  static Result<Socket> connect(Fd fd, Reactor& reactor, Watcher& watcher, const Address& to,
+                                const Address* source, const SocketOptions& options);
 
   bool is_open() const { return fd_.is_open(); }
   int fd() const { return fd_.get(); }

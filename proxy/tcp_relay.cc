@@ -40,7 +40,7 @@ TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Fd downstream, bool detecti
   downstream_.socket = Socket(worker_.reactor(), std::move(downstream), downstream_);
 }
 
-TcpRelay::~TcpRelay() = default;
+TcpRelay::~TcpRelay() { stop_waiting(); }
 
 void TcpRelay::begin() {
   worker_.stats().tcp_active[static_cast<std::size_t>(facts_.direction)].add();
@@ -72,9 +72,38 @@ void TcpRelay::connect_upstream() {
                                              facts_.attempts > 1 ? facts_.endpoint.get() : nullptr);
   }
   const EndpointOptions& options = facts_.endpoint->options();
-  auto socket = Socket::connect(worker_.reactor(), upstream_, facts_.endpoint->address(),
-                                options.source ? &*options.source : nullptr, options.socket);
   facts_.stats->connections_made.add();
+  worker_.reactor().timers().arm(*this, worker_.reactor().now() + options.connect_timeout);
+  const Address& address = facts_.endpoint->address();
+  const Address* source = options.source ? &*options.source : nullptr;
+  if (options.sockets == nullptr) {
+    began_to_connect(
+        Socket::connect(worker_.reactor(), upstream_, address, source, options.socket));
+    return;
+  }
+  const int family = address.data()->sa_family;
+  if (Fd fd = options.sockets->take(family)) {
+    on_app_socket(std::move(fd));
+    return;
+  }
+  options.sockets->wait(*this, family);
+  is_awaiting_socket_ = true;
+}
+
+void TcpRelay::on_app_socket(Fd socket) {
+  is_awaiting_socket_ = false;
+  const EndpointOptions& options = facts_.endpoint->options();
+  began_to_connect(Socket::connect(std::move(socket), worker_.reactor(), upstream_,
+                                   facts_.endpoint->address(),
+                                   options.source ? &*options.source : nullptr, options.socket));
+}
+
+void TcpRelay::stop_waiting() {
+  if (is_awaiting_socket_) facts_.endpoint->options().sockets->forget(*this);
+  is_awaiting_socket_ = false;
+}
+
+void TcpRelay::began_to_connect(Result<Socket> socket) {
   if (!socket) {
     log::debug("tcp: {}", socket.error().message());
     facts_.stats->connect_failures.add();
@@ -82,7 +111,6 @@ void TcpRelay::connect_upstream() {
     return;
   }
   upstream_.socket = std::move(*socket);
-  worker_.reactor().timers().arm(*this, worker_.reactor().now() + options.connect_timeout);
 }
 
 void TcpRelay::on_connect_outcome() {
@@ -197,7 +225,10 @@ void TcpRelay::settle() {
 void TcpRelay::on_deadline(Milliseconds) {
   if (!upstream_.is_connected) {
     facts_.stats->connect_failures.add();
-    finish(Flag::UpstreamConnectFailure, "upstream_connect_timeout");
+    if (is_awaiting_socket_)
+      log::warn("a connection of {}: {}", facts_.peer.to_string(), kNoAppSocketReason);
+    finish(Flag::UpstreamConnectFailure,
+           is_awaiting_socket_ ? "no_app_socket" : "upstream_connect_timeout");
   } else {
     finish(Flag::UpstreamTimeout, "idle_timeout");
   }
@@ -209,6 +240,7 @@ void TcpRelay::abort(Flag flag, std::string_view details) { finish(flag, details
 void TcpRelay::finish(Flag flag, std::string_view details) {
   if (mode_ == Mode::Closed) return;
   mode_ = Mode::Closed;
+  stop_waiting();
   const auto direction = static_cast<std::size_t>(facts_.direction);
   const std::int64_t duration = Reactor::precise_now_ns() - facts_.started_ns;
   const bool is_aborted = flag == Flag::Drained || flag == Flag::UpstreamTimeout;
@@ -288,6 +320,7 @@ void TcpRelay::detect() {
 
 void TcpRelay::become_http() {
   mode_ = Mode::Closed;
+  stop_waiting();
   worker_.stats().detections_http.add();
   worker_.stats().tcp_active[static_cast<std::size_t>(facts_.direction)].subtract();
   facts_.stats->active.subtract();

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/app_sockets.h"
 #include "proxy/buffers.h"
 #include "proxy/cluster.h"
 #include "proxy/http_connection.h"
@@ -38,7 +39,7 @@ struct RelayFacts {
   SnapshotPointer snapshot;
 };
 
-class TcpRelay final : public Deadline {
+class TcpRelay final : public Deadline, private AppSockets::Waiter {
  public:
   // Joins two connected sockets; the views are what was received already, for the upstream and for
   // the client.
@@ -76,6 +77,9 @@ class TcpRelay final : public Deadline {
 
   void on_side_events(Side& side, std::uint32_t events);
   void connect_upstream();
+  void began_to_connect(Result<Socket> socket);
+  void stop_waiting();
+  void on_app_socket(Fd socket) override;
   void on_connect_outcome();
   void pump(Side& from, Side& to);
   bool flush(Side& side);
@@ -93,6 +97,7 @@ class TcpRelay final : public Deadline {
   Side upstream_{*this};
   Mode mode_ = Mode::Relaying;
   bool is_connect_failed_ = false;
+  bool is_awaiting_socket_ = false;
 };
 
 }  // namespace pillion::proxy

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "proxy/app_sockets.h"
 #include "proxy/reactor.h"
 #include "proxy/socket.h"
 #include "proxy/timer_wheel.h"
@@ -24,7 +25,7 @@ class UpstreamUser {
   ~UpstreamUser() = default;
 };
 
-class UpstreamConnection final : public Watcher, public Deadline {
+class UpstreamConnection final : public Watcher, public Deadline, private AppSockets::Waiter {
  public:
   UpstreamConnection(Endpoint& endpoint, UpstreamUser& user) : endpoint_(endpoint), user_(&user) {}
   // Takes over a connected socket, unused so far.
@@ -41,6 +42,8 @@ class UpstreamConnection final : public Watcher, public Deadline {
 
   void lend_to(UpstreamUser& user);
   void become_idle();
+  // No socket is wanted any more; before it is given up.
+  void stop_waiting();
 
   void on_events(std::uint32_t events) override;
   void on_deadline(Milliseconds now) override;
@@ -48,8 +51,14 @@ class UpstreamConnection final : public Watcher, public Deadline {
  private:
   enum class State : std::uint8_t { Connecting, InUse, Idle };
 
+  Result<void> connect_to_app(Reactor& reactor);
+  Result<void> connect_on(Fd fd);
+  void on_app_socket(Fd socket) override;
+
   Endpoint& endpoint_;
   UpstreamUser* user_;
+  Reactor* reactor_ = nullptr;       // set where sockets come from elsewhere
+  bool is_awaiting_socket_ = false;  // connecting, still without a socket
   Socket socket_;
   unsigned uses_ = 1;
   State state_ = State::Connecting;

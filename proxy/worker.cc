@@ -83,9 +83,11 @@ class Worker::Housekeeping final : public Deadline {
   Worker& worker_;
 };
 
-Worker::Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format)
+Worker::Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format,
+               SocketStock* stock)
     : reactor_(loop_),
       wakeup_(loop_, [this] { run_posted(); }),
+      app_sockets_(stock == nullptr ? nullptr : std::make_unique<AppSockets>(reactor_, *stock)),
       endpoints_(reactor_, stats_),
       read_buffer_(new char[kReadBufferBytes]),
       via_token_(std::move(via_token)),
@@ -188,7 +190,10 @@ std::shared_ptr<Endpoint> Worker::endpoint_of(const RouteTable& routes, const Ad
                                               bool is_app) {
   const config::ProxyConfig& config = routes.snapshot->config();
   EndpointOptions options;
-  if (is_app) options = app_options(config, address.is_v6());
+  if (is_app) {
+    options = app_options(config, address.is_v6());
+    options.sockets = app_sockets_.get();
+  }
   options.socket = socket_options(config.timeouts);
   return endpoints_.get(address, options);
 }

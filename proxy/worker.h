@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "proxy/access_log.h"
+#include "proxy/app_sockets.h"
 #include "proxy/buffers.h"
 #include "proxy/cluster.h"
 #include "proxy/endpoint.h"
@@ -35,7 +36,9 @@ using ResolvedUpstreams = std::vector<std::vector<Address>>;
 class Worker final {
  public:
   // `log` may be null (access log off).
-  Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format);
+  // `stock` where the app is in a sealed namespace, else null.
+  Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format,
+         SocketStock* stock = nullptr);
   ~Worker();
 
   void start();  // the thread
@@ -109,6 +112,7 @@ class Worker final {
   BufferPool buffers_;
   WorkerStats stats_;
   RandomSource random_;
+  std::unique_ptr<AppSockets> app_sockets_;  // null: the app is in our own namespace
   EndpointTable endpoints_;
   std::unique_ptr<char[]> read_buffer_;
   http1::RequestHead request_head_;

@@ -1,4 +1,4 @@
-"""The modes beside bridged: host (nothing is built), join (a namespace that is there), sealed (not yet), and DNS capture."""
+"""The modes beside bridged: host (nothing is built), join (a namespace that is there), sealed (nothing but lo), and DNS capture."""
 import json
 import os
 
@@ -106,10 +106,26 @@ def test_joining_what_does_not_exist_names_it(machine):
     assert "cannot join the network namespace 'nowhere'" in result.stderr
 
 
-def test_sealed_is_refused_with_the_setting_and_the_alternatives(machine):
-    result = machine.netns("create", wanted_in("sealed"), check=71)
-    assert '[network] mode = "sealed" is not available yet' in result.stderr
-    assert 'mode = "bridged"' in result.stderr
+def test_sealed_has_nothing_but_lo_refuses_what_is_not_captured_and_leaves_no_trace(machine):
+    before = machine.traces()
+    wanted = wanted_in("sealed")
+    name = wanted["service"]
+    facts = machine.create_service(wanted)
+    assert facts["interface"] == "lo" and "nameserver 127.0.0.1" in facts["resolv_conf"]
+    assert [link["ifname"] for link in json.loads(machine.output(["ip", "-j", "link"], name))] == ["lo"]
+    for address in ("192.0.2.9", "2001:db8::9"):
+        assert machine.dial(name, APP, address, 80)["error"] == "refused"
+    machine.netns("capture", wanted)
+    machine.netns("verify", wanted, "--capture")
+    assert "tproxy" in machine.netns("show", wanted).stdout
+    machine.netns("remove", name)
+    machine.wait_for_traces(before)
+
+
+def test_sealed_cannot_publish_by_translation(machine):
+    published = [{"host_port": 5353, "port": 53, "transport": "udp", "is_translated": True}]
+    result = machine.netns("create", {**wanted_in("sealed"), "publish": published}, check=71)
+    assert 'udp port 5353 cannot be published in mode = "sealed"' in result.stderr
 
 
 @pytest.mark.parametrize("options", [["--udp"], []], ids=["udp", "tcp"])
