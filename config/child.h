@@ -36,7 +36,18 @@ using ComponentConfig = std::variant<std::monostate, ProxyConfig, LogsConfig, Se
 struct Requests {
   std::optional<MilliCpu> cpu;
   std::optional<Bytes> memory;
+  std::optional<Bytes> memory_min;  // never reclaimed, cgroup v2 only
   bool operator==(const Requests&) const = default;
+};
+
+// Bounds on one block device; empty = none. Bandwidths are per second.
+struct IoLimit {
+  std::string device;  // a block device, or any path on its file system
+  std::optional<Bytes> read_bandwidth;
+  std::optional<Bytes> write_bandwidth;
+  std::optional<unsigned> read_iops;
+  std::optional<unsigned> write_iops;
+  bool operator==(const IoLimit&) const = default;
 };
 
 // Empty = no limit.
@@ -46,10 +57,12 @@ struct Limits {
   std::optional<Bytes> memory_high;  // throttled and reclaimed above it
   std::optional<Bytes> swap;
   std::optional<unsigned> pids;
-  std::optional<unsigned> io_weight;   // 1–10000
-  std::optional<std::string> cpuset;   // "0-3,8"
-  std::optional<unsigned> open_files;  // RLIMIT_NOFILE
-  std::optional<Bytes> core_size;      // RLIMIT_CORE; 0 unless given
+  std::optional<unsigned> io_weight;  // 1–10000
+  std::vector<IoLimit> io;
+  std::optional<std::string> cpuset;        // "0-3,8"
+  std::optional<std::string> memory_nodes;  // NUMA nodes, as cpuset
+  std::optional<unsigned> open_files;       // RLIMIT_NOFILE
+  std::optional<Bytes> core_size;           // RLIMIT_CORE; 0 unless given
   bool operator==(const Limits&) const = default;
 };
 

@@ -1,6 +1,7 @@
 #include "config/schema.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "config/parse_units.h"
 #include "config/syscall_groups.h"
@@ -126,6 +127,27 @@ bool is_spiffe_id(std::string_view text) {
          std::all_of(text.begin(), text.end(), is_allowed);
 }
 
+// "0-3,8": what the kernel reads as a list of CPUs or nodes.
+bool is_number_list(std::string_view text) {
+  for (;;) {
+    const std::string_view part = text.substr(0, text.find(','));
+    const auto dash = part.find('-');
+    unsigned first = 0;
+    unsigned last = 0;
+    const auto parse = [](std::string_view digits, unsigned& value) {
+      const auto end = digits.data() + digits.size();
+      const auto parsed = std::from_chars(digits.data(), end, value);
+      return parsed.ec == std::errc() && parsed.ptr == end && value < 8192;
+    };
+    if (!parse(part.substr(0, dash), first)) return false;
+    if (dash != std::string_view::npos && (!parse(part.substr(dash + 1), last) || last < first)) {
+      return false;
+    }
+    if (part.size() == text.size()) return true;
+    text.remove_prefix(part.size() + 1);
+  }
+}
+
 bool fits(Form form, std::string_view text) {
   switch (form) {
     case Form::Any: return true;
@@ -141,6 +163,7 @@ bool fits(Form form, std::string_view text) {
     case Form::Regex: return !text.empty();
     case Form::SpiffeId: return is_spiffe_id(text);
     case Form::LogTarget: return text == "stdout" || text == "stderr" || is_absolute(text);
+    case Form::NumberList: return is_number_list(text);
   }
   return true;
 }
@@ -229,6 +252,7 @@ std::string_view legal_form(Form form) {
     case Form::Regex: return "a regular expression, not empty";
     case Form::SpiffeId: return "\"spiffe://trust-domain\" or \"spiffe://trust-domain/path\"";
     case Form::LogTarget: return "\"stdout\", \"stderr\" or an absolute path";
+    case Form::NumberList: return "numbers and ranges, such as \"0\" or \"0-3,8\"";
   }
   return "";
 }

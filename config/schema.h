@@ -36,7 +36,8 @@ enum class Form {
   SystemCall,
   Regex,
   SpiffeId,
-  LogTarget
+  LogTarget,
+  NumberList
 };
 
 // Rules of one field. Rules of a list or map hold for each of its elements, except `required`,

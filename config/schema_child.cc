@@ -60,7 +60,36 @@ const TableSchema& schema_of<Requests>() {
   static const TableSchema schema =
       TableBuilder<Requests>("Requests", "Weights for when the machine is full; no reservation.")
           .field("cpu", &Requests::cpu, "cpu.weight.", {.min = 1})
-          .field("memory", &Requests::memory, "memory.low.")
+          .field(
+              "memory", &Requests::memory,
+              "memory.low: reclaimed only when there is nothing else; a soft limit on cgroup v1.")
+          .field("memory_min", &Requests::memory_min,
+                 "memory.min: never reclaimed. Needs cgroup v2.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<IoLimit>() {
+  static const TableSchema schema =
+      TableBuilder<IoLimit>("I/O limit", "Bounds on one block device; not given is not bounded.")
+          .field("device", &IoLimit::device,
+                 "The block device, such as \"/dev/vda\", or any path on its file system.",
+                 {.required = true, .form = Form::AbsolutePath})
+          .field("read_bandwidth", &IoLimit::read_bandwidth, "Bytes read per second.", {.min = 1})
+          .field("write_bandwidth", &IoLimit::write_bandwidth, "Bytes written per second.",
+                 {.min = 1})
+          .field("read_iops", &IoLimit::read_iops, "Read operations per second.", {.min = 1})
+          .field("write_iops", &IoLimit::write_iops, "Write operations per second.", {.min = 1})
+          .finish([](Reader& reader, const Node& node, IoLimit& limit) {
+            if (limit.read_bandwidth || limit.write_bandwidth || limit.read_iops ||
+                limit.write_iops) {
+              return;
+            }
+            reader.error(node.position, "this I/O limit bounds nothing",
+                         {"give `read_bandwidth`, `write_bandwidth`, `read_iops` or "
+                          "`write_iops`"});
+          })
           .done();
   return schema;
 }
@@ -73,11 +102,16 @@ const TableSchema& schema_of<Limits>() {
           .field("memory", &Limits::memory, "Above it the kernel kills.", {.min = 1 << 20})
           .field("memory_high", &Limits::memory_high, "Above it the kernel reclaims and throttles.",
                  {.min = 1 << 20})
-          .field("swap", &Limits::swap, "Swap beside the memory.")
+          .field("swap", &Limits::swap,
+                 "Swap beside the memory; on cgroup v1 only together with `memory`.")
           .field("pids", &Limits::pids, "Processes and threads.", {.min = 1})
-          .field("io_weight", &Limits::io_weight, "Share of disk time.", {.min = 1, .max = 10000})
+          .field("io_weight", &Limits::io_weight,
+                 "Share of disk time; 100 is the kernel's default.", {.min = 1, .max = 10000})
+          .field("io", &Limits::io, "Bounds per block device.", {.hide_default = true})
           .field("cpuset", &Limits::cpuset, "CPUs to run on, such as \"0-3,8\".",
-                 {.non_empty = true})
+                 {.form = Form::NumberList})
+          .field("memory_nodes", &Limits::memory_nodes,
+                 "NUMA nodes to take memory from, such as \"0\".", {.form = Form::NumberList})
           .field("open_files", &Limits::open_files, "RLIMIT_NOFILE.", {.min = 16})
           .field("core_size", &Limits::core_size, "RLIMIT_CORE.")
           .done();

@@ -145,6 +145,11 @@ void check_child(Reader& reader, const Node& node, Child& child) {
     reader.error(position_of(node, "requests.memory"), "the request is above the limit",
                  {"`limits.memory` is " + to_string(*child.limits.memory)});
   }
+  if (child.limits.memory && child.requests.memory_min &&
+      *child.requests.memory_min > *child.limits.memory) {
+    reader.error(position_of(node, "requests.memory_min"), "the guarantee is above the limit",
+                 {"`limits.memory` is " + to_string(*child.limits.memory)});
+  }
   if (child.limits.cpu && child.requests.cpu && *child.requests.cpu > *child.limits.cpu) {
     reader.error(position_of(node, "requests.cpu"), "the request is above the limit",
                  {"`limits.cpu` is " + to_string(*child.limits.cpu)});

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "supervisor/host/cgroup_files.h"
+#include "supervisor/host/cgroup_settings.h"
 #include "supervisor/host/cgroup_v1.h"
 #include "supervisor/host/cgroup_v2.h"
 
@@ -83,11 +84,15 @@ std::set<std::string> read_controllers(const std::string& file) {
 
 // Hands each controller down; returns those that the leaves of `directory` then have.
 std::set<std::string> enable_controllers(const std::string& directory) {
-  for (const auto& name : read_controllers(directory + "/cgroup.controllers")) {
+  const std::string file = directory + "/cgroup.subtree_control";
+  const auto available = read_controllers(directory + "/cgroup.controllers");
+  const auto enabled = read_controllers(file);
+  for (const char* name : {"cpu", "memory", "pids", "io", "cpuset"}) {
+    if (!available.contains(name) || enabled.contains(name)) continue;
     // One by one: a controller that cannot be enabled must not keep the others back.
-    static_cast<void>(write_cgroup_file(directory + "/cgroup.subtree_control", "+" + name));
+    static_cast<void>(write_cgroup_file(file, std::string("+") + name));
   }
-  return read_controllers(directory + "/cgroup.subtree_control");
+  return read_controllers(file);
 }
 
 // A v2 group with processes cannot hand controllers down: the keeper and we step into a sub-group.
@@ -144,6 +149,22 @@ class NoCgroups final : public Cgroups {
  public:
   explicit NoCgroups(std::string reason) : reason_(std::move(reason)) {}
   Result<void> create(const std::string&, const CgroupLimits&) override { return {}; }
+  Result<void> update(const std::string&, const CgroupLimits&, const CgroupLimits&) override {
+    return fail("there are no cgroups here (" + reason_ + "), so nothing can be limited");
+  }
+  std::vector<UnenforcedSetting> unenforced(const CgroupLimits& limits) const override {
+    std::vector<UnenforcedSetting> all;
+    for (CgroupSetting& setting : v2_settings(limits, {})) {
+      if (setting.key == "oom_group" || (!all.empty() && all.back().key == setting.key)) continue;
+      all.push_back({std::move(setting.key), "there are no cgroups here"});
+    }
+    return all;
+  }
+  Result<void> freeze(const std::string&, bool) override {
+    return fail("there are no cgroups here (" + reason_ + "), so nothing can be frozen");
+  }
+  usage::CgroupPaths paths(const std::string&) const override { return {}; }
+  usage::CgroupPaths base_paths() const override { return {}; }
   Result<CgroupEntry> entry(const std::string&) override { return CgroupEntry{}; }
   void kill(const std::string&) override {}
   void signal(const std::string&, int) override {}
@@ -155,8 +176,9 @@ class NoCgroups final : public Cgroups {
   std::vector<std::string> leaves() const override { return {}; }
   bool remove_base() override { return true; }
   std::string describe() const override {
-    return "no cgroups (" + reason_ + "): CPU, memory and pids limits are not enforced, and " +
-           "processes that a child leaves behind are not found";
+    return "no cgroups (" + reason_ + "): CPU, memory and pids limits are not enforced, use is " +
+           "neither measured nor attributed, a kill for lack of memory is not told from another " +
+           "SIGKILL, and processes that a child leaves behind are not found";
   }
   bool can_track() const override { return false; }
   bool enforces_limits() const override { return false; }

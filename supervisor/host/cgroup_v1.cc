@@ -8,13 +8,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "supervisor/host/cgroup_apply.h"
 #include "supervisor/host/cgroup_files.h"
+#include "supervisor/host/cgroup_settings.h"
 
 namespace pillion::supervisor::host {
-
-std::uint32_t v1_cpu_shares(std::uint32_t cpu_millis) {
-  return std::clamp<std::uint32_t>(cpu_millis * 1024 / 1000, 2, 262144);
-}
 
 CgroupsV1::CgroupsV1(std::map<std::string, std::string> bases, std::unique_ptr<CgroupsV2> tracker)
     : bases_(std::move(bases)), tracker_(std::move(tracker)) {}
@@ -33,7 +31,7 @@ std::string CgroupsV1::procs_file(const std::string& leaf) const {
 
 Result<void> CgroupsV1::create(const std::string& leaf, const CgroupLimits& limits) {
   auto made = make_directories(leaf);
-  if (made) made = apply(leaf, limits);
+  if (made) made = update(leaf, limits, {});
   if (!made) remove(leaf);
   return made;
 }
@@ -65,28 +63,63 @@ Result<void> CgroupsV1::prepare_cpuset(const std::string& leaf) {
   return {};
 }
 
-Result<void> CgroupsV1::apply(const std::string& leaf, const CgroupLimits& limits) {
-  Result<void> result;
-  const auto set = [&](const char* controller, const char* file, const auto& number) {
-    if (!result || !number || !bases_.contains(controller)) return;
-    result = write_cgroup_file(path(controller, leaf) + "/" + file, fmt::format("{}", *number));
-  };
-  std::optional<std::uint64_t> quota;
-  if (limits.cpu_millis) quota = std::max<std::uint64_t>(*limits.cpu_millis * 100ull, 1000);
-  std::optional<std::uint32_t> shares;
-  if (limits.cpu_request_millis) shares = v1_cpu_shares(*limits.cpu_request_millis);
-  set("cpu", "cpu.cfs_quota_us", quota);
-  set("cpu", "cpu.shares", shares);
-  set("memory", "memory.soft_limit_in_bytes", limits.memory_low_bytes);
-  set("memory", "memory.limit_in_bytes", limits.memory_bytes);
-  const std::string memsw = path("memory", leaf) + "/memory.memsw.limit_in_bytes";
-  if (limits.memory_bytes && limits.swap_bytes && file_exists(memsw)) {
-    std::optional<std::uint64_t> both = *limits.memory_bytes + *limits.swap_bytes;
-    set("memory", "memory.memsw.limit_in_bytes", both);
+Result<void> CgroupsV1::update(const std::string& leaf, const CgroupLimits& limits,
+                               const CgroupLimits& before) {
+  auto settings = v1_settings(limits, before);
+  // An empty cpuset would take no process: no limit means what the service's own group has.
+  for (CgroupSetting& setting : settings) {
+    if (setting.controller != "cpuset" || !setting.value.empty() || !bases_.contains("cpuset")) {
+      continue;
+    }
+    auto inherited = read_file(bases_.at("cpuset") + "/" + setting.file);
+    if (!inherited) return fail(inherited.error());
+    setting.value = *inherited;
   }
-  set("pids", "pids.max", limits.pids);
-  set("cpuset", "cpuset.cpus", limits.cpuset);
-  return result;
+  return apply_settings(settings,
+                        [&](const std::string& controller) { return path(controller, leaf); });
+}
+
+std::vector<UnenforcedSetting> CgroupsV1::unenforced(const CgroupLimits& limits) const {
+  return find_unenforced(v1_settings(limits, {}), limits, "cgroup v1",
+                         [&](const std::string& controller) {
+                           const auto base = bases_.find(controller);
+                           return base == bases_.end() ? std::string() : base->second;
+                         });
+}
+
+Result<void> CgroupsV1::freeze(const std::string& leaf, bool is_frozen) {
+  const std::string freezer = path("freezer", leaf);
+  if (!freezer.empty()) {
+    return write_cgroup_file(freezer + "/freezer.state", is_frozen ? "FROZEN" : "THAWED");
+  }
+  if (tracker_) return tracker_->freeze(leaf, is_frozen);
+  return fail("cannot freeze " + leaf + ": there is no freezer controller");
+}
+
+usage::CgroupPaths CgroupsV1::paths(const std::string& leaf) const {
+  return paths_below("/" + leaf);
+}
+
+usage::CgroupPaths CgroupsV1::base_paths() const { return paths_below(""); }
+
+usage::CgroupPaths CgroupsV1::paths_below(const std::string& leaf) const {
+  usage::CgroupPaths paths;
+  const auto where = [&](const char* controller) {
+    const auto base = bases_.find(controller);
+    return base == bases_.end() ? std::string() : base->second + leaf;
+  };
+  paths.cpu = where("cpu");
+  paths.cpuacct = where("cpuacct");
+  paths.memory = where("memory");
+  paths.pids = where("pids");
+  paths.io = where("blkio");
+  if (tracker_) {
+    paths.unified =
+        leaf.empty() ? tracker_->base_paths().unified : tracker_->paths(leaf.substr(1)).unified;
+  }
+  const std::string procs = where("freezer");
+  paths.procs = (procs.empty() ? bases_.begin()->second + leaf : procs) + "/cgroup.procs";
+  return paths;
 }
 
 Result<CgroupEntry> CgroupsV1::entry(const std::string& leaf) {
@@ -105,13 +138,16 @@ Result<CgroupEntry> CgroupsV1::entry(const std::string& leaf) {
 }
 
 void CgroupsV1::kill(const std::string& leaf) {
-  if (tracker_) return tracker_->kill(leaf);
-  const std::string freezer = path("freezer", leaf);
-  // A v1 freezer holds a killed process until it is thawed: freeze, kill all, thaw.
-  const bool is_frozen =
-      !freezer.empty() && write_cgroup_file(freezer + "/freezer.state", "FROZEN").has_value();
+  if (tracker_) {
+    tracker_->kill(leaf);
+    // A process that somebody froze meanwhile could not die.
+    if (bases_.contains("freezer")) static_cast<void>(freeze(leaf, false));
+    return;
+  }
+  // Frozen, nothing forks away from the loop; a v1 freezer holds what was killed until it thaws.
+  const bool is_frozen = freeze(leaf, true).has_value();
   signal_pids(procs_file(leaf), SIGKILL);
-  if (is_frozen) static_cast<void>(write_cgroup_file(freezer + "/freezer.state", "THAWED"));
+  if (is_frozen) static_cast<void>(freeze(leaf, false));
 }
 
 void CgroupsV1::signal(const std::string& leaf, int signal_number) {

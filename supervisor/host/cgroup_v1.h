@@ -18,6 +18,12 @@ class CgroupsV1 final : public Cgroups {
   CgroupsV1(std::map<std::string, std::string> bases, std::unique_ptr<CgroupsV2> tracker);
 
   Result<void> create(const std::string& leaf, const CgroupLimits& limits) override;
+  Result<void> update(const std::string& leaf, const CgroupLimits& limits,
+                      const CgroupLimits& before) override;
+  std::vector<UnenforcedSetting> unenforced(const CgroupLimits& limits) const override;
+  Result<void> freeze(const std::string& leaf, bool is_frozen) override;
+  usage::CgroupPaths paths(const std::string& leaf) const override;
+  usage::CgroupPaths base_paths() const override;
   Result<CgroupEntry> entry(const std::string& leaf) override;
   void kill(const std::string& leaf) override;
   void signal(const std::string& leaf, int signal_number) override;
@@ -35,15 +41,12 @@ class CgroupsV1 final : public Cgroups {
   // Empty when the controller is not there.
   std::string path(const std::string& controller, const std::string& leaf) const;
   std::string procs_file(const std::string& leaf) const;
+  usage::CgroupPaths paths_below(const std::string& leaf) const;
   Result<void> make_directories(const std::string& leaf);
   Result<void> prepare_cpuset(const std::string& leaf);
-  Result<void> apply(const std::string& leaf, const CgroupLimits& limits);
 
   std::map<std::string, std::string> bases_;
   std::unique_ptr<CgroupsV2> tracker_;
 };
-
-// cpu.shares from a CPU request; 1 CPU = 1024.
-std::uint32_t v1_cpu_shares(std::uint32_t cpu_millis);
 
 }  // namespace pillion::supervisor::host

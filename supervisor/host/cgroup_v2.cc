@@ -8,53 +8,58 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "supervisor/host/cgroup_apply.h"
 #include "supervisor/host/cgroup_files.h"
+#include "supervisor/host/cgroup_settings.h"
 
 namespace pillion::supervisor::host {
-
-std::string v2_cpu_max(std::uint32_t cpu_millis) {
-  return fmt::format("{} 100000", std::max<std::uint64_t>(std::uint64_t{cpu_millis} * 100, 1000));
-}
-
-std::uint32_t v2_cpu_weight(std::uint32_t cpu_millis) {
-  return std::clamp<std::uint32_t>(cpu_millis / 10, 1, 10000);
-}
 
 CgroupsV2::CgroupsV2(std::string base, std::set<std::string> controllers, bool is_base_ours)
     : base_(std::move(base)), controllers_(std::move(controllers)), is_base_ours_(is_base_ours) {}
 
 Result<void> CgroupsV2::create(const std::string& leaf, const CgroupLimits& limits) {
   if (auto made = make_cgroup(path(leaf)); !made) return made;
-  auto applied = apply(leaf, limits);
+  auto applied = update(leaf, limits, {});
   if (!applied) remove_cgroup(path(leaf));
   return applied;
 }
 
-Result<void> CgroupsV2::apply(const std::string& leaf, const CgroupLimits& limits) {
-  Result<void> result;
-  const auto set = [&](const char* controller, const char* file, const std::string& value) {
-    if (!result || !controllers_.contains(controller)) return;
-    result = write_cgroup_file(path(leaf) + "/" + file, value);
+Result<void> CgroupsV2::update(const std::string& leaf, const CgroupLimits& limits,
+                               const CgroupLimits& before) {
+  return apply_settings(v2_settings(limits, before), [&](const std::string& controller) {
+    return controllers_.contains(controller) ? path(leaf) : std::string();
+  });
+}
+
+std::vector<UnenforcedSetting> CgroupsV2::unenforced(const CgroupLimits& limits) const {
+  // Which files a group has does not depend on the group: the base shows them, as it is no root.
+  return find_unenforced(v2_settings(limits, {}), limits, "cgroup v2",
+                         [&](const std::string& controller) {
+                           return controllers_.contains(controller) ? base_ : std::string();
+                         });
+}
+
+Result<void> CgroupsV2::freeze(const std::string& leaf, bool is_frozen) {
+  return write_cgroup_file(path(leaf) + "/cgroup.freeze", is_frozen ? "1" : "0");
+}
+
+usage::CgroupPaths CgroupsV2::paths(const std::string& leaf) const { return paths_of(path(leaf)); }
+
+usage::CgroupPaths CgroupsV2::base_paths() const { return paths_of(base_); }
+
+usage::CgroupPaths CgroupsV2::paths_of(const std::string& directory) const {
+  usage::CgroupPaths paths;
+  paths.is_v2 = true;
+  const auto where = [&](const char* controller) {
+    return controllers_.contains(controller) ? directory : std::string();
   };
-  const auto set_number = [&](const char* controller, const char* file, const auto& number) {
-    if (number) set(controller, file, std::to_string(*number));
-  };
-  if (limits.cpu_millis) set("cpu", "cpu.max", v2_cpu_max(*limits.cpu_millis));
-  if (limits.cpu_request_millis) {
-    set("cpu", "cpu.weight", std::to_string(v2_cpu_weight(*limits.cpu_request_millis)));
-  }
-  set_number("memory", "memory.low", limits.memory_low_bytes);
-  set_number("memory", "memory.high", limits.memory_high_bytes);
-  set_number("memory", "memory.max", limits.memory_bytes);
-  // A kernel without swap has no memory.swap.max, and then nothing to limit.
-  if (limits.swap_bytes && file_exists(path(leaf) + "/memory.swap.max")) {
-    set_number("memory", "memory.swap.max", limits.swap_bytes);
-  }
-  if (limits.has_oom_group) set("memory", "memory.oom.group", "1");
-  set_number("pids", "pids.max", limits.pids);
-  set_number("io", "io.weight", limits.io_weight);
-  if (limits.cpuset) set("cpuset", "cpuset.cpus", *limits.cpuset);
-  return result;
+  paths.cpu = where("cpu");
+  paths.memory = where("memory");
+  paths.pids = where("pids");
+  paths.io = where("io");
+  paths.unified = directory;
+  paths.procs = directory + "/cgroup.procs";
+  return paths;
 }
 
 Result<CgroupEntry> CgroupsV2::entry(const std::string& leaf) {
@@ -67,10 +72,9 @@ void CgroupsV2::kill(const std::string& leaf) {
   const std::string file = path(leaf) + "/cgroup.kill";
   if (file_exists(file) && write_cgroup_file(file, "1")) return;
   // Before 5.14: frozen, nothing can fork away from the loop; SIGKILL ends frozen processes too.
-  const std::string freeze = path(leaf) + "/cgroup.freeze";
-  const bool is_frozen = file_exists(freeze) && write_cgroup_file(freeze, "1").has_value();
+  const bool is_frozen = freeze(leaf, true).has_value();
   signal_pids(path(leaf) + "/cgroup.procs", SIGKILL);
-  if (is_frozen) static_cast<void>(write_cgroup_file(freeze, "0"));
+  if (is_frozen) static_cast<void>(freeze(leaf, false));
 }
 
 void CgroupsV2::signal(const std::string& leaf, int signal_number) {

@@ -16,6 +16,12 @@ class CgroupsV2 final : public Cgroups {
   CgroupsV2(std::string base, std::set<std::string> controllers, bool is_base_ours);
 
   Result<void> create(const std::string& leaf, const CgroupLimits& limits) override;
+  Result<void> update(const std::string& leaf, const CgroupLimits& limits,
+                      const CgroupLimits& before) override;
+  std::vector<UnenforcedSetting> unenforced(const CgroupLimits& limits) const override;
+  Result<void> freeze(const std::string& leaf, bool is_frozen) override;
+  usage::CgroupPaths paths(const std::string& leaf) const override;
+  usage::CgroupPaths base_paths() const override;
   Result<CgroupEntry> entry(const std::string& leaf) override;
   void kill(const std::string& leaf) override;
   void signal(const std::string& leaf, int signal_number) override;
@@ -31,16 +37,11 @@ class CgroupsV2 final : public Cgroups {
 
  private:
   std::string path(const std::string& leaf) const { return base_ + "/" + leaf; }
-  Result<void> apply(const std::string& leaf, const CgroupLimits& limits);
+  usage::CgroupPaths paths_of(const std::string& directory) const;
 
   std::string base_;
   std::set<std::string> controllers_;
   bool is_base_ours_;
 };
-
-// "max 100000" and the like, for tests.
-std::string v2_cpu_max(std::uint32_t cpu_millis);
-// cpu.weight 1–10000 from a CPU request; 1 CPU = 100, the kernel's default.
-std::uint32_t v2_cpu_weight(std::uint32_t cpu_millis);
 
 }  // namespace pillion::supervisor::host

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "supervisor/host/block_device.h"
 #include "supervisor/host/volumes.h"
 
 namespace pillion::supervisor::host {
@@ -148,6 +149,26 @@ std::vector<int> capabilities_of(const config::Child& child) {
   return numbers;
 }
 
+namespace {
+
+CgroupIoLimit io_limit_of(const config::IoLimit& io) {
+  CgroupIoLimit limit;
+  limit.path = io.device;
+  auto device = find_block_device(io.device);
+  if (device) {
+    limit.device = *device;
+  } else {
+    limit.problem = device.error().message();
+  }
+  if (io.read_bandwidth) limit.read_bytes = io.read_bandwidth->value;
+  if (io.write_bandwidth) limit.write_bytes = io.write_bandwidth->value;
+  if (io.read_iops) limit.read_operations = *io.read_iops;
+  if (io.write_iops) limit.write_operations = *io.write_iops;
+  return limit;
+}
+
+}  // namespace
+
 CgroupLimits cgroup_limits_of(const config::Child& child) {
   CgroupLimits limits;
   if (child.limits.cpu) limits.cpu_millis = child.limits.cpu->value;
@@ -158,7 +179,10 @@ CgroupLimits cgroup_limits_of(const config::Child& child) {
   if (child.limits.swap) limits.swap_bytes = child.limits.swap->value;
   if (child.limits.pids) limits.pids = *child.limits.pids;
   if (child.limits.io_weight) limits.io_weight = *child.limits.io_weight;
+  if (child.requests.memory_min) limits.memory_min_bytes = child.requests.memory_min->value;
+  for (const config::IoLimit& io : child.limits.io) limits.io.push_back(io_limit_of(io));
   limits.cpuset = child.limits.cpuset;
+  limits.memory_nodes = child.limits.memory_nodes;
   limits.has_oom_group = child.oom_group;
   return limits;
 }

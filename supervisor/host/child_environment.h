@@ -38,6 +38,7 @@ std::optional<Credentials> credentials_of(const ChildContext& context);
 // Numbers of the capabilities it keeps; unknown names are skipped (loading has checked them).
 std::vector<int> capabilities_of(const config::Child& child);
 
+// Looks up the block devices of `limits.io`; one that is not found is left empty, with the problem.
 CgroupLimits cgroup_limits_of(const config::Child& child);
 
 // Everything above together; cgroup, namespaces, mounts, output and listeners are the caller's.

@@ -6,8 +6,10 @@
 #include <catch2/catch.hpp>
 
 #include "runtime/fd.h"
+#include "supervisor/host/block_device.h"
 #include "supervisor/host/cgroup_detect.h"
 #include "supervisor/host/cgroup_files.h"
+#include "supervisor/host/cgroup_settings.h"
 #include "supervisor/host/cgroup_v1.h"
 #include "supervisor/host/cgroup_v2.h"
 
@@ -60,6 +62,124 @@ TEST_CASE("CPU quantities become the kernel's numbers") {
   CHECK(v1_cpu_shares(1) == 2);
 }
 
+namespace {
+
+std::vector<std::string> lines_of(const std::vector<CgroupSetting>& settings) {
+  std::vector<std::string> lines;
+  for (const auto& each : settings) lines.push_back(each.file + " = " + each.value);
+  return lines;
+}
+
+using Lines = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("limits become the files of cgroup v2, and are lifted by the kernel's words for none") {
+  CgroupLimits limits;
+  limits.cpu_millis = 1500;
+  limits.cpu_request_millis = 500;
+  limits.memory_bytes = 1000;
+  limits.memory_high_bytes = 900;
+  limits.memory_low_bytes = 500;
+  limits.memory_min_bytes = 100;
+  limits.swap_bytes = 0;
+  limits.pids = 7;
+  limits.io_weight = 300;
+  limits.cpuset = "0-1";
+  limits.memory_nodes = "0";
+  limits.has_oom_group = true;
+  CgroupIoLimit io;
+  io.path = "/dev/x";
+  io.device = "8:0";
+  io.read_bytes = 1024;
+  io.write_operations = 10;
+  limits.io = {io};
+  CHECK(lines_of(v2_settings(limits, {})) ==
+        Lines{"cpu.max = 150000 100000", "cpu.weight = 50", "memory.min = 100", "memory.low = 500",
+              "memory.high = 900", "memory.max = 1000", "memory.swap.max = 0",
+              "memory.oom.group = 1", "pids.max = 7", "io.weight = default 300",
+              "io.max = 8:0 rbps=1024 wbps=max riops=max wiops=10", "cpuset.cpus = 0-1",
+              "cpuset.mems = 0"});
+  CHECK(lines_of(v2_settings({}, limits)) ==
+        Lines{"cpu.max = max 100000", "cpu.weight = 100", "memory.min = 0", "memory.low = 0",
+              "memory.high = max", "memory.max = max", "memory.swap.max = max",
+              "memory.oom.group = 0", "pids.max = max", "io.weight = default 100",
+              "io.max = 8:0 rbps=max wbps=max riops=max wiops=max", "cpuset.cpus = \n",
+              "cpuset.mems = \n"});
+  CHECK(v2_settings(limits, {})[9].alternative_value == "default 118");  // systemd's BFQ scale
+}
+
+TEST_CASE("limits become the files of cgroup v1, memory and swap in the order the kernel takes") {
+  CgroupLimits limits;
+  limits.cpu_millis = 500;
+  limits.memory_bytes = 1000;
+  limits.swap_bytes = 200;
+  limits.pids = 7;
+  limits.io_weight = 50;
+  CgroupIoLimit io;
+  io.device = "8:0";
+  io.write_bytes = 4096;
+  limits.io = {io};
+  CHECK(lines_of(v1_settings(limits, {})) ==
+        Lines{"cpu.cfs_quota_us = 50000", "memory.limit_in_bytes = 1000",
+              "memory.memsw.limit_in_bytes = 1200", "pids.max = 7", "blkio.bfq.weight = 50",
+              "blkio.throttle.write_bps_device = 8:0 4096"});
+  CgroupLimits larger;
+  larger.memory_bytes = 3000;
+  larger.swap_bytes = 200;
+  CgroupLimits smaller = larger;
+  smaller.memory_bytes = 1000;
+  CHECK(lines_of(v1_settings(larger, smaller)) ==
+        Lines{"memory.memsw.limit_in_bytes = 3200", "memory.limit_in_bytes = 3000"});
+  CHECK(lines_of(v1_settings(smaller, larger)) ==
+        Lines{"memory.limit_in_bytes = 1000", "memory.memsw.limit_in_bytes = 1200"});
+  CHECK(lines_of(v1_settings({}, larger)) ==
+        Lines{"memory.memsw.limit_in_bytes = -1", "memory.limit_in_bytes = -1"});
+  CHECK(lines_of(v1_settings({}, limits)).back() == "blkio.throttle.write_iops_device = 8:0 0");
+}
+
+TEST_CASE("what a machine lacks is named with the key and the reason") {
+  const std::string base = "/tmp/pillion-unit-lacking-" + std::to_string(::getpid());
+  REQUIRE(make_cgroup(base));
+  const auto make = [&](const char* name) {
+    REQUIRE(pillion::write_file_atomically(base + "/" + name, "", 0600));
+  };
+  make("memory.limit_in_bytes");
+  CgroupsV1 cgroups({{"memory", base}}, nullptr);
+  CgroupLimits limits;
+  limits.memory_bytes = 1000;
+  limits.swap_bytes = 0;
+  limits.memory_high_bytes = 500;
+  limits.cpu_millis = 1;
+  CgroupIoLimit io;
+  io.path = "/proc";
+  io.problem = "/proc lies on no block device";
+  limits.io = {io};
+  CHECK(cgroups.unenforced(limits) ==
+        std::vector<UnenforcedSetting>{
+            {"limits.cpu", "the cpu controller is not available"},
+            {"limits.memory_high", "cgroup v1 has no such limit"},
+            {"limits.swap", "this kernel's memory controller has no memory.memsw.limit_in_bytes"},
+            {"limits.io of /proc", "/proc lies on no block device"}});
+  limits.memory_bytes.reset();
+  limits.io.clear();
+  const auto alone = cgroups.unenforced(limits);
+  CHECK(alone.back().reason ==
+        "cgroup v1 limits swap only together with memory: set limits.memory too");
+  CHECK(make_no_cgroups("why")->unenforced(limits).size() == 3);
+  ::unlink((base + "/memory.limit_in_bytes").c_str());
+  ::rmdir(base.c_str());
+}
+
+TEST_CASE("a path finds the disk below it, and one without a disk says so") {
+  const auto none = find_block_device("/proc/self");
+  REQUIRE_FALSE(none);
+  CHECK(none.error().message() == "/proc/self lies on no block device");
+  const auto missing = find_block_device("/nowhere/at/all");
+  REQUIRE_FALSE(missing);
+  CHECK(missing.error().message() == "cannot find /nowhere/at/all: No such file or directory");
+}
+
 TEST_CASE("a key of a flat file is matched as a whole word") {
   const char* text = "low 0\noom 4\noom_kill 2\n";
   CHECK(find_cgroup_key(text, "oom_kill") == 2);
@@ -86,6 +206,15 @@ TEST_CASE("the machine's own backend makes, limits and removes a leaf", "[root]"
   REQUIRE(made);
   CHECK(cgroups->leaves() == std::vector<std::string>{"app.1"});
   CHECK(cgroups->is_empty("app.1"));
+  CHECK(cgroups->unenforced(limits).empty());
+  CgroupLimits larger = limits;
+  larger.memory_bytes = 128u << 20;
+  larger.pids.reset();
+  CHECK(cgroups->update("app.1", larger, limits));
+  const auto paths = cgroups->paths("app.1");
+  const std::string limit_file = paths.is_v2 ? "/memory.max" : "/memory.limit_in_bytes";
+  CHECK(read_cgroup_number(paths.memory + limit_file) == 128u << 20);
+  CHECK(read_cgroup_number(paths.pids + "/pids.max") == 0);  // "max"
   CHECK(cgroups->oom_kills("app.1") == 0);
   CHECK(cgroups->entry("app.1"));
   CHECK(cgroups->remove("app.1"));
@@ -123,6 +252,12 @@ TEST_CASE("without v2, a v1 group is frozen, killed and thawed", "[root]") {
   CHECK(cgroups.contains("app.1", child));
   CHECK_FALSE(cgroups.is_empty("app.1"));
   CHECK_FALSE(cgroups.remove("app.1"));
+  const std::string state = bases.at("freezer") + "/app.1/freezer.state";
+  CHECK(cgroups.freeze("app.1", true));
+  CHECK_FALSE(pillion::read_file(state)->starts_with("THAWED"));
+  CHECK(cgroups.freeze("app.1", false));
+  CHECK(pillion::read_file(state)->starts_with("THAWED"));
+  CHECK(cgroups.freeze("app.1", true));  // who is frozen dies all the same
   cgroups.kill("app.1");
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
