@@ -4,6 +4,7 @@
 #include "runtime/http_server.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ namespace {
 
 constexpr std::size_t kReadBytes = 16384;
 constexpr int kAcceptsPerWakeupMax = 16;
+constexpr int kLastReadsMax = 16;
+constexpr Duration kAcceptPause = std::chrono::seconds(1);
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
@@ -52,17 +55,27 @@ HttpServerRequest to_request(const http1::RequestHead& head) {
   return request;
 }
 
-std::string serialise(const HttpServerResponse& response, bool is_head, bool keeps_alive) {
-  std::string out;
-  http1::HeadWriter writer(out);
+void write_head(http1::HeadWriter& writer, const HttpServerResponse& response, bool keeps_alive) {
   writer.status_line(response.status, http1::reason_phrase(response.status));
   for (const auto& [name, value] : response.headers) writer.field(name, value);
   writer.field("Date", http_date());
   if (!keeps_alive) writer.field("Connection", "close");
+}
+
+std::string serialise(const HttpServerResponse& response, bool is_head, bool keeps_alive) {
+  std::string out;
+  http1::HeadWriter writer(out);
+  write_head(writer, response, keeps_alive);
   writer.content_length(response.body.size());
   writer.end();
   if (!is_head) out += response.body;
   return out;
+}
+
+// Both directions are over, which only a Unix socket can tell before something is sent.
+bool is_hung_up(int socket) {
+  pollfd watched{socket, 0, 0};
+  return ::poll(&watched, 1, 0) == 1 && (watched.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 }  // namespace
@@ -89,9 +102,11 @@ class HttpServer::Core {
   struct Listener {
     Fd socket;
     Poll poll;
+    Timer pause;
   };
 
-  void accept_some(int listener);
+  void accept_some(Listener& listener);
+  HttpServerResponse refusal(int status, std::string_view reason) const;
   void remove(Connection* connection);
   void dispatch(const HttpServerRequest& request, HttpResponder respond);
   void check_drained();
@@ -104,6 +119,11 @@ class HttpServer::Core {
   std::vector<std::unique_ptr<Connection>> connections;
   std::function<void()> on_drained;
   bool is_draining = false;
+};
+
+// Shared with the responder and the stream, which may be used after the connection is gone.
+struct HttpStream::Ticket {
+  HttpServer::Core::Connection* connection;
 };
 
 class HttpServer::Core::Connection {
@@ -122,21 +142,21 @@ class HttpServer::Core::Connection {
   }
 
   bool is_idle() const { return state_ == State::Head && input_.empty(); }
+  bool is_streaming() const { return state_ == State::Streaming; }
   void refuse(int status, std::string_view reason);
+  bool write_piece(std::string_view bytes);
+  void end_stream();
   void close();
 
  private:
-  enum class State { Head, Body, Handling, Writing, Closed };
-  // Shared with the responder, which may be called after this connection is gone.
-  struct Ticket {
-    Connection* connection;
-  };
+  enum class State { Head, Body, Handling, Streaming, Writing, Closed };
+  using Ticket = HttpStream::Ticket;
 
   void arm(Duration timeout) {
     timer_.start(timeout, [this] { on_timeout(); });
   }
   void on_timeout() {
-    if (is_idle() || state_ == State::Writing)
+    if (is_idle() || state_ == State::Writing || state_ == State::Streaming)
       close();
     else if (state_ == State::Handling)
       arm(core_.options.request_timeout);
@@ -152,6 +172,7 @@ class HttpServer::Core::Connection {
   bool read_chunked_body();
   void handle();
   void on_response(HttpServerResponse response);
+  void begin_stream(HttpServerResponse response);
   void flush();
   void on_written();
 
@@ -171,6 +192,8 @@ class HttpServer::Core::Connection {
   std::shared_ptr<Ticket> ticket_;
   bool keeps_alive_ = true;
   bool is_input_closed_ = false;
+  bool is_chunked_ = false;
+  http1::Version head_version_ = http1::Version::Http11;
 };
 
 void HttpServer::Core::Connection::on_event(int events, int error) {
@@ -198,7 +221,8 @@ bool HttpServer::Core::Connection::read_some() {
   if (count == 0) {
     is_input_closed_ = true;
     poll_.stop();
-    return state_ == State::Handling || state_ == State::Writing;
+    // A peer may close its half and wait for the answer, as `nc -N` does.
+    return state_ >= State::Handling && !is_hung_up(socket_.get());
   }
   if (is_idle()) arm(core_.options.request_timeout);
   input_.append(buffer, static_cast<std::size_t>(count));
@@ -210,6 +234,38 @@ void HttpServer::Core::Connection::advance() {
   if (state_ == State::Body) read_body();
   // A client that sends on while we answer waits in the socket's buffer, not in ours.
   if (state_ == State::Handling && !is_input_closed_) poll_.set_events(kDisconnect);
+}
+
+bool HttpServer::Core::Connection::write_piece(std::string_view bytes) {
+  if (state_ != State::Streaming) return false;
+  if (bytes.empty()) return true;
+  if (output_.size() - output_sent_ + bytes.size() > core_.options.stream_bytes_max) {
+    close();
+    return false;
+  }
+  if (output_sent_ > 0) output_.erase(0, std::exchange(output_sent_, 0));
+  const bool was_empty = output_.empty();
+  if (is_chunked_) {
+    char size[http1::kChunkSizeLineMax];
+    output_.append(size, http1::write_chunk_size(size, bytes.size()));
+  }
+  output_ += bytes;
+  if (is_chunked_) output_ += "\r\n";
+  if (was_empty) {
+    arm(core_.options.request_timeout);
+    flush();
+  }
+  return state_ == State::Streaming;
+}
+
+void HttpServer::Core::Connection::end_stream() {
+  if (state_ != State::Streaming) return;
+  ticket_->connection = nullptr;
+  ticket_.reset();
+  if (is_chunked_) output_ += http1::kLastChunk;
+  state_ = State::Writing;
+  arm(core_.options.request_timeout);
+  flush();
 }
 
 void HttpServer::Core::Connection::parse_head() {
@@ -226,6 +282,7 @@ void HttpServer::Core::Connection::parse_head() {
     return;
   }
   request_ = to_request(head_);
+  head_version_ = head_.version;
   keeps_alive_ = http1::wants_keep_alive(head_.fields, head_.version) && !core_.is_draining;
   const bool wants_continue = head_.fields.has_list_element(http1::FieldId::Expect, "100-continue");
   input_.erase(0, result.head_bytes);
@@ -301,9 +358,13 @@ void HttpServer::Core::Connection::handle() {
 
 void HttpServer::Core::Connection::on_response(HttpServerResponse response) {
   if (state_ != State::Handling) return;
+  keeps_alive_ = keeps_alive_ && !core_.is_draining;
+  if (response.on_stream && request_.method != "HEAD") {
+    begin_stream(std::move(response));
+    return;
+  }
   ticket_->connection = nullptr;
   ticket_.reset();
-  keeps_alive_ = keeps_alive_ && !core_.is_draining;
   output_ = serialise(response, request_.method == "HEAD", keeps_alive_);
   output_sent_ = 0;
   state_ = State::Writing;
@@ -311,10 +372,29 @@ void HttpServer::Core::Connection::on_response(HttpServerResponse response) {
   flush();
 }
 
+void HttpServer::Core::Connection::begin_stream(HttpServerResponse response) {
+  is_chunked_ = head_version_ == http1::Version::Http11;
+  keeps_alive_ = keeps_alive_ && is_chunked_;
+  output_.clear();
+  output_sent_ = 0;
+  http1::HeadWriter writer(output_);
+  write_head(writer, response, keeps_alive_);
+  if (is_chunked_) writer.chunked();
+  writer.end();
+  state_ = State::Streaming;
+  arm(core_.options.request_timeout);
+  if (!is_input_closed_) poll_.set_events(kDisconnect);
+  flush();
+  write_piece(response.body);
+  HttpStream stream;
+  stream.ticket_ = ticket_;
+  response.on_stream(std::move(stream));
+}
+
 void HttpServer::Core::Connection::refuse(int status, std::string_view reason) {
   keeps_alive_ = false;  // bytes after an error are never parsed
   input_.clear();
-  output_ = serialise(HttpServerResponse::text(status, std::string(reason) + "\n"), false, false);
+  output_ = serialise(core_.refusal(status, reason), false, false);
   output_sent_ = 0;
   state_ = State::Writing;
   arm(core_.options.request_timeout);
@@ -340,6 +420,13 @@ void HttpServer::Core::Connection::flush() {
 }
 
 void HttpServer::Core::Connection::on_written() {
+  if (state_ == State::Streaming) {
+    output_.clear();
+    output_sent_ = 0;
+    timer_.stop();  // a stream may be quiet for as long as it likes
+    poll_.set_events(is_input_closed_ ? 0 : kDisconnect);
+    return;
+  }
   if (!keeps_alive_ || is_input_closed_) {
     close();
     return;
@@ -360,7 +447,8 @@ void HttpServer::Core::Connection::close() {
   // What the peer still sends must not turn our last words into a reset.
   ::shutdown(socket_.get(), SHUT_WR);
   char rest[kReadBytes];
-  while (!is_input_closed_ && ::recv(socket_.get(), rest, sizeof rest, MSG_DONTWAIT) > 0) {
+  for (int i = 0; i < kLastReadsMax && !is_input_closed_; ++i) {
+    if (::recv(socket_.get(), rest, sizeof rest, MSG_DONTWAIT) <= 0) break;
   }
   state_ = State::Closed;
   timer_.stop();
@@ -368,14 +456,31 @@ void HttpServer::Core::Connection::close() {
   core_.remove(this);
 }
 
-void HttpServer::Core::accept_some(int listener) {
+void HttpServer::Core::accept_some(Listener& listener) {
   for (int i = 0; i < kAcceptsPerWakeupMax; ++i) {
-    Fd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket) return;
+    Fd socket(::accept4(listener.socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+      if (errno != EMFILE && errno != ENFILE && errno != ENOMEM && errno != ENOBUFS) return;
+      // The connection stays in the backlog and would wake us again at once.
+      listener.poll.set_events(0);
+      listener.pause.start(kAcceptPause, [&listener] { listener.poll.set_events(kReadable); });
+      return;
+    }
     const bool is_full = connections.size() >= options.connections_max;
+    const std::string reason =
+        options.refuse_peer ? options.refuse_peer(socket.get()) : std::string();
     connections.push_back(std::make_unique<Connection>(*this, std::move(socket)));
-    if (is_full) connections.back()->refuse(503, "too many connections");
+    if (!reason.empty()) {
+      connections.back()->refuse(403, reason);
+    } else if (is_full) {
+      connections.back()->refuse(503, "too many connections");
+    }
   }
+}
+
+HttpServerResponse HttpServer::Core::refusal(int status, std::string_view reason) const {
+  if (options.describe_refusal) return options.describe_refusal(status, std::string(reason));
+  return HttpServerResponse::text(status, std::string(reason) + "\n");
 }
 
 void HttpServer::Core::remove(Connection* connection) {
@@ -398,7 +503,7 @@ void HttpServer::Core::dispatch(const HttpServerRequest& request, HttpResponder 
     if (fallback)
       fallback(request, std::move(respond));
     else
-      respond(HttpServerResponse::text(404, "no such path: " + request.path + "\n"));
+      respond(refusal(404, "no such path: " + request.path));
     return;
   }
   auto method = path->second.find(request.method);
@@ -409,7 +514,7 @@ void HttpServer::Core::dispatch(const HttpServerRequest& request, HttpResponder 
   }
   std::string allowed;
   for (const auto& [name, handler] : path->second) allowed += (allowed.empty() ? "" : ", ") + name;
-  auto response = HttpServerResponse::text(405, "use " + allowed + "\n");
+  auto response = refusal(405, "use " + allowed);
   response.headers.emplace_back("Allow", allowed);
   respond(std::move(response));
 }
@@ -432,23 +537,39 @@ void HttpServer::route(std::string method, std::string path,
 
 void HttpServer::set_fallback(HttpServerHandler handler) { core_->fallback = std::move(handler); }
 
+bool HttpStream::write(std::string_view bytes) {
+  return ticket_ && ticket_->connection != nullptr && ticket_->connection->write_piece(bytes);
+}
+void HttpStream::end() {
+  if (ticket_ && ticket_->connection != nullptr) ticket_->connection->end_stream();
+}
+bool HttpStream::is_open() const {
+  return ticket_ && ticket_->connection != nullptr && ticket_->connection->is_streaming();
+}
+
 void HttpServer::serve(Fd listener) {
   const int fd = listener.get();
-  auto entry =
-      std::make_unique<Core::Listener>(Core::Listener{std::move(listener), Poll(core_->loop, fd)});
-  entry->poll.start(kReadable, [core = core_.get(), fd](int, int) { core->accept_some(fd); });
+  auto entry = std::make_unique<Core::Listener>(
+      Core::Listener{std::move(listener), Poll(core_->loop, fd), Timer(core_->loop)});
+  entry->poll.start(kReadable, [core = core_.get(), entry = entry.get()](int, int) {
+    core->accept_some(*entry);
+  });
   core_->listeners.push_back(std::move(entry));
 }
+
+std::size_t HttpServer::connections() const { return core_->connections.size(); }
 
 void HttpServer::drain(std::function<void()> on_drained) {
   core_->listeners.clear();
   core_->is_draining = true;
   core_->on_drained = std::move(on_drained);
-  std::vector<Core::Connection*> idle;
+  std::vector<Core::Connection*> idle, streaming;
   for (const auto& connection : core_->connections) {
     if (connection->is_idle()) idle.push_back(connection.get());
+    if (connection->is_streaming()) streaming.push_back(connection.get());
   }
   for (auto* connection : idle) connection->close();
+  for (auto* connection : streaming) connection->end_stream();
   core_->check_drained();
 }
 

@@ -3,7 +3,8 @@
 //
 // One server serves any number of listening sockets on one loop. It answers by itself: 400 for a
 // request that breaks RFC 9112, 404/405 for unknown routes, 408 when a request takes longer than
-// `request_timeout`, 413 and 431 beyond the limits, 503 beyond `connections_max`.
+// `request_timeout`, 413 and 431 beyond the limits, 503 beyond `connections_max`. A body without an
+// end (an event stream) is an HttpStream.
 #pragma once
 
 #include <cstddef>
@@ -35,10 +36,31 @@ struct HttpServerRequest {
   std::string body;
 };
 
+// The open end of a response body that is sent piece by piece. A copyable handle: it may outlive
+// its connection, and then does nothing. From the loop's thread.
+class HttpStream {
+ public:
+  HttpStream() = default;
+
+  // Sends, or keeps up to `stream_bytes_max` until the client reads. False when the client is gone;
+  // one that lets more than that pile up, or takes nothing for `request_timeout`, is dropped.
+  bool write(std::string_view bytes);
+  // Completes the response.
+  void end();
+  bool is_open() const;
+
+ private:
+  friend class HttpServer;
+  struct Ticket;
+  std::shared_ptr<Ticket> ticket_;  // shared with the connection, which tears it up when it goes
+};
+
 struct HttpServerResponse {
   int status = 200;
   HttpHeaders headers;  // Content-Length, Date and Connection are added
   std::string body;
+  // When set, `body` is the beginning of a stream; gets the stream before the responder returns.
+  std::function<void(HttpStream)> on_stream = nullptr;
 
   static HttpServerResponse text(int status, std::string body);
   static HttpServerResponse json(int status, std::string body);
@@ -53,6 +75,11 @@ struct HttpServerOptions {
   std::size_t connections_max = 128;
   Duration request_timeout = std::chrono::seconds(10);  // from the first byte to the last
   Duration idle_timeout = std::chrono::seconds(60);
+  std::size_t stream_bytes_max = 1u << 20;  // waiting for one client
+  // Asked for each new connection: empty lets it in, else it is refused with 403 and this reason.
+  std::function<std::string(int socket)> refuse_peer = nullptr;
+  // How the server's own refusals look; plain text when empty.
+  std::function<HttpServerResponse(int status, std::string reason)> describe_refusal = nullptr;
 };
 
 class HttpServer {
@@ -71,15 +98,19 @@ class HttpServer {
   // Called for every path that has no route, instead of 404.
   void set_fallback(HttpServerHandler handler);
 
-  // Serves a listening, non-blocking socket (TCP or Unix); owns it from now on.
+  // Serves a listening, non-blocking socket (TCP or Unix); owns it from now on. While no descriptor
+  // is free it pauses for a second at a time.
   void serve(Fd listener);
 
-  // Closes the listeners; open connections finish their request, then close.
+  std::size_t connections() const;
+
+  // Closes the listeners; open connections finish their request, then close. Streams are ended.
   // `on_drained` runs when the last one is gone (perhaps in the next round, never before
   // returning).
   void drain(std::function<void()> on_drained);
 
  private:
+  friend class HttpStream;
   class Core;
   std::unique_ptr<Core> core_;
 };

@@ -9,6 +9,7 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitNotRunning = 3;
 inline constexpr int kExitUsage = 64;
+inline constexpr int kExitSetUp = 71;
 inline constexpr int kExitConfig = 78;
 
 // Returns the exit code of the process; `run` replaces the process instead.

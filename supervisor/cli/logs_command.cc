@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -13,6 +14,7 @@
 #include "config/parse_units.h"
 #include "runtime/json_text.h"
 #include "supervisor/cli/cli.h"
+#include "supervisor/cli/commands.h"
 #include "supervisor/cli/log_files.h"
 #include "supervisor/cli/log_records.h"
 #include "supervisor/cli/running_services.h"
@@ -158,6 +160,35 @@ int show_logs(const LogsOptions& options) {
     view.show_round(false);
   }
   return kExitOk;
+}
+
+std::string check_since(const std::string& text) {
+  return parse_since(text, SystemClock().wall_now())
+             ? std::string()
+             : fmt::format(
+                   "\"{}\" is neither a duration such as 10m nor a time such as "
+                   "2024-01-15T14:32:01Z",
+                   text);
+}
+
+void add_logs(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<LogsOptions>();  // shared with the callbacks
+  CLI::App* logs = app.add_subcommand("logs", "Show what the children of a service print");
+  logs->add_option("NAME", options->name, "The service")->required();
+  logs->add_option("CHILD", options->child, "Only this child (default: all, by time)");
+  logs->add_flag("-f,--follow", options->is_following, "Go on with what is printed from now on");
+  logs->add_option_function<std::string>(
+          "--since",
+          [options](const std::string& text) {
+            options->since = parse_since(text, SystemClock().wall_now());
+          },
+          "10m (ago) or 2024-01-15T14:32:01Z")
+      ->check(check_since);
+  logs->add_option("-n,--tail", options->tail, "Only the last so many lines");
+  logs->add_flag("-p,--previous", options->is_previous,
+                 "Only what the generation before the last one printed");
+  logs->add_flag("--json", options->is_json, "One object per line");
+  logs->callback([options, &exit_code] { exit_code = show_logs(*options); });
 }
 
 }  // namespace pillion::supervisor::cli

@@ -3,19 +3,20 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <memory>
 
+#include "supervisor/cli/api_client.h"
 #include "supervisor/cli/cli.h"
+#include "supervisor/cli/commands.h"
 #include "supervisor/cli/running_services.h"
 #include "supervisor/cli/text_table.h"
-#include "supervisor/control/request.h"
 
 namespace pillion::supervisor::cli {
 
 namespace {
-
-// The supervisor answers within a loop round; a restart of it takes about a second.
-constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
 
 const char* role_word(core::Role role) {
   switch (role) {
@@ -121,16 +122,13 @@ int show_status(const StatusOptions& options) {
   std::string json;
   bool is_first = true;
   for (const std::string& name : names) {
-    auto client = connect_to(name);
+    const auto answer = call_api(name, "GET", "/v1/status");
     // A directory that a crashed service left is no news when all were asked for.
-    if (!client && options.names.empty()) continue;
-    auto answer = client ? client->ask(control::to_json(control::Request{}), kAnswerTimeout)
-                         : Result<std::string>(fail(client.error()));
-    auto report = answer ? control::parse_status_report(*answer)
-                         : Result<control::StatusReport>(fail(answer.error()));
+    if (!answer && options.names.empty() && answer.error().errno_value() == ENOENT) continue;
+    const auto report = answer ? control::parse_status_report(*answer)
+                               : Result<control::StatusReport>(fail(answer.error()));
     if (!report) {
-      fmt::print(stderr, "pillion: {}\n", report.error().message());
-      exit_code = exit_code_of(report.error());
+      exit_code = complain(report.error());
       continue;
     }
     if (options.is_json) {
@@ -146,44 +144,13 @@ int show_status(const StatusOptions& options) {
   return exit_code;
 }
 
-namespace {
-
-// {"receipt":{…}} → the object inside; empty for any other reply.
-std::string receipt_of(const std::string& reply) {
-  constexpr std::string_view prefix = R"({"receipt":)";
-  if (reply.compare(0, prefix.size(), prefix) != 0 || reply.back() != '}') return {};
-  return reply.substr(prefix.size(), reply.size() - prefix.size() - 1);
-}
-
-}  // namespace
-
-int stop_service(const StopOptions& options) {
-  const auto complain = [](const Error& error) {
-    fmt::print(stderr, "pillion: {}\n", error.message());
-    return exit_code_of(error);
-  };
-  auto client = connect_to(options.name);
-  if (!client) return complain(client.error());
-  const control::Request request{control::Command::Stop, options.grace};
-  auto reply = client->ask(control::to_json(request), kAnswerTimeout);
-  if (!reply) return complain(reply.error());
-  if (const auto refusal = control::parse_error(*reply)) return complain(Error(*refusal));
-  // A stop has a deadline of its own; ours only guards against a supervisor that hangs.
-  while (receipt_of(*reply).empty()) {
-    reply = client->receive(std::chrono::hours(24));
-    if (!reply) {
-      return complain(Error("the service ended without a receipt: " + reply.error().message()));
-    }
-  }
-  const std::string json = receipt_of(*reply);
-  if (options.is_json) {
-    fmt::print("{}\n", json);
-    return kExitOk;
-  }
-  const auto receipt = control::parse_receipt(json);
-  if (!receipt) return complain(receipt.error());
-  fmt::print("{} {}", service_name_of(options.name), core::describe(*receipt));
-  return kExitOk;
+void add_status(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<StatusOptions>();  // shared with the callback
+  CLI::App* status =
+      app.add_subcommand("status", "Show running services, and why one is not ready");
+  status->add_option("NAME", options->names, "Services (default: all that run here)");
+  status->add_flag("--json", options->is_json, "One object for one NAME, else an array");
+  status->callback([options, &exit_code] { exit_code = show_status(*options); });
 }
 
 }  // namespace pillion::supervisor::cli

@@ -1,11 +1,9 @@
-// `pillion status` and `pillion stop`.
+// `pillion status`.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "runtime/clock.h"
 #include "supervisor/control/status_report.h"
 
 namespace pillion::supervisor::cli {
@@ -18,13 +16,5 @@ int show_status(const StatusOptions& options);
 
 // The table of one service.
 std::string render_status(const control::StatusReport& report, bool with_colour);
-
-struct StopOptions {
-  std::string name;
-  std::optional<Duration> grace;  // empty = the service's own
-  bool is_json = false;
-};
-// Waits for the end and prints the receipt.
-int stop_service(const StopOptions& options);
 
 }  // namespace pillion::supervisor::cli

@@ -15,6 +15,7 @@
 #include "runtime/log.h"
 #include "supervisor/control/control_server.h"
 #include "supervisor/host/child_environment.h"
+#include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
 #include "supervisor/host/volumes.h"
 
@@ -57,25 +58,15 @@ int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
   return exit_code;
 }
 
-// Runs the loop until the service is over.
+// Runs the loop until the service is over. Parts of the host add their routes to `api` here.
 void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOptions& options) {
-  const auto listener = keeper.get_fd("control");
+  control::Api api;
+  ServiceApi service_api(api, supervisor, options.config_file);
   std::optional<control::ControlServer> server;
-  if (listener) {
-    control::ControlHandlers handlers;
-    handlers.on_status = [&] {
-      control::StatusReport report = supervisor.report();
-      report.config_file = options.config_file;
-      return report;
-    };
-    handlers.on_stop = [&](std::optional<Duration> grace) {
-      supervisor.stop(grace, "pillion stop");
-    };
-    server.emplace(loop, listener->get(), std::move(handlers));
-  }
+  if (auto listener = keeper.get_fd("control")) server.emplace(loop, std::move(*listener), api);
   supervisor.on_finish([&](const core::Finish& finish) {
     std::fputs(core::describe(finish.receipt).c_str(), stderr);
-    if (server) server->finish(finish.receipt);
+    service_api.finish(finish.receipt);
   });
   loop.run();
 }

@@ -1,6 +1,8 @@
 // Tables, sizes, durations and messages: what people see.
 #include <catch2/catch.hpp>
+#include <cerrno>
 
+#include "supervisor/cli/api_client.h"
 #include "supervisor/cli/running_services.h"
 #include "supervisor/cli/status_command.h"
 #include "supervisor/cli/text_table.h"
@@ -69,18 +71,18 @@ TEST_CASE("status shows children in order, with the reason for each wait") {
 TEST_CASE("a service may be named by its file") {
   CHECK(service_name_of("orders") == "orders");
   CHECK(service_name_of("/etc/pillion/orders.toml") == "orders");
-  const auto refused = connect_to("../etc");
+  const auto refused = call_api("../etc", "GET", "/v1/status");
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message() == "\"../etc\" is not the name of a service");
 }
 
 TEST_CASE("a service that does not run: what to do") {
   ::setenv("PILLION_RUNTIME_DIR", "/tmp/pillion-nothing-runs-here", 1);
-  const auto missing = connect_to("orders");
+  const auto missing = call_api("orders", "GET", "/v1/status");
   REQUIRE_FALSE(missing);
   CHECK(missing.error().message() ==
         "no service \"orders\" is running here (none is).\n"
         "Start it with `pillion run orders.toml`, or `systemctl start pillion@orders` when its "
         "file is in /etc/pillion.");
-  CHECK(exit_code_of(missing.error()) == 3);
+  CHECK(missing.error().errno_value() == ENOENT);
 }

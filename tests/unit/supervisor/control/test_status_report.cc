@@ -1,7 +1,6 @@
 // What travels over the control socket, there and back.
 #include <catch2/catch.hpp>
 
-#include "supervisor/control/request.h"
 #include "supervisor/control/status_report.h"
 
 using namespace pillion::supervisor;
@@ -54,21 +53,6 @@ TEST_CASE("a receipt survives JSON") {
   REQUIRE(back);
   CHECK(describe(*back) == describe(receipt));
   CHECK(to_json(*back) == to_json(receipt));
-}
-
-TEST_CASE("requests are read strictly and errors say what is legal") {
-  CHECK(parse_request(R"({"command":"status"})")->command == Command::Status);
-  CHECK(parse_request(R"({"command":"stop","grace":"1m30s"})")->grace == seconds(90));
-  CHECK(parse_request(to_json(Request{Command::Stop, milliseconds(250)}))->grace ==
-        milliseconds(250));
-  CHECK(parse_request("").error().message() == "a request is one JSON object on one line");
-  CHECK(parse_request("[]").error().message() == "a request is one JSON object on one line");
-  CHECK(parse_request("{}").error().message() ==
-        "`command` is missing; there are \"status\" and \"stop\"");
-  CHECK(parse_request(R"({"command":"dance"})").error().message() ==
-        "unknown command \"dance\"; there are \"status\" and \"stop\"");
-  CHECK(parse_request(R"({"command":"stop","grace":10})").error().message() ==
-        "`grace` is a duration with its unit, such as \"10s\"");
 }
 
 TEST_CASE("rubbish is neither a status nor a receipt") {

@@ -1,0 +1,24 @@
+// One function per command of `pillion`: adds the subcommand with its options to the parser. What
+// the command does runs when the line is parsed and sets `exit_code`, which outlives the parser.
+#pragma once
+
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace pillion::supervisor::cli {
+
+void add_check(CLI::App& app, int& exit_code);
+void add_config(CLI::App& app, int& exit_code);
+void add_logs(CLI::App& app, int& exit_code);
+void add_run(CLI::App& app, int& exit_code);
+void add_status(CLI::App& app, int& exit_code);
+void add_stop(CLI::App& app, int& exit_code);
+
+// Checks of option values: empty when right, else what is wrong with it.
+std::string check_duration(const std::string& text);
+std::string check_since(const std::string& text);
+
+}  // namespace pillion::supervisor::cli

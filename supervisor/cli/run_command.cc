@@ -1,0 +1,52 @@
+// `pillion run`, and the hidden `pillion supervise` that the keeper starts.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "config/check.h"
+#include "config/system_lookup.h"
+#include "supervisor/cli/cli.h"
+#include "supervisor/cli/commands.h"
+#include "supervisor/cli/text_table.h"
+#include "supervisor/host/run.h"
+
+namespace pillion::supervisor::cli {
+
+namespace {
+
+// Everything wrong with the file is said before anything is opened.
+int run_service(const host::RunOptions& options) {
+  const auto load = config::system_load_options();
+  const auto loaded = config::load_service(options.config_file, load);
+  if (!loaded.diagnostics.empty()) {
+    const std::string text = config::format_text(loaded.diagnostics, wants_colour(STDERR_FILENO));
+    std::fwrite(text.data(), 1, text.size(), stderr);
+  }
+  if (!loaded.value) return kExitConfig;
+  const Error error = host::exec_keeper(loaded.value->name(), options);
+  fmt::print(stderr, "pillion: {}\n", error.message());
+  return kExitSetUp;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<host::RunOptions>();  // shared with the callback
+  CLI::App* run = app.add_subcommand("run", "Run a service in the foreground until told to stop");
+  run->add_option("FILE", options->config_file, "The service's TOML file")->required();
+  run->add_flag("--echo", options->echoes_output,
+                "Also print the children's output here, each line after its child's name");
+  run->callback([options, &exit_code] { exit_code = run_service(*options); });
+
+  auto supervised = std::make_shared<host::RunOptions>();
+  CLI::App* supervise = app.add_subcommand("supervise", "");
+  supervise->group("");
+  supervise->add_option("FILE", supervised->config_file)->required();
+  supervise->add_flag("--echo", supervised->echoes_output);
+  supervise->callback([supervised, &exit_code] { exit_code = host::run_supervisor(*supervised); });
+}
+
+}  // namespace pillion::supervisor::cli

@@ -1,0 +1,82 @@
+#include "supervisor/cli/stop_command.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+
+#include "config/parse_units.h"
+#include "supervisor/cli/api_client.h"
+#include "supervisor/cli/cli.h"
+#include "supervisor/cli/commands.h"
+#include "supervisor/cli/running_services.h"
+#include "supervisor/control/status_report.h"
+
+namespace pillion::supervisor::cli {
+
+namespace {
+
+// A stop has a deadline of its own; ours only guards against a supervisor that hangs.
+constexpr Duration kStopTimeout = std::chrono::hours(24);
+
+// {"receipt":{…}} → the object inside; empty for anything else.
+std::string receipt_of(const std::string& reply) {
+  constexpr std::string_view prefix = R"({"receipt":)";
+  if (reply.compare(0, prefix.size(), prefix) != 0 || reply.back() != '}') return {};
+  return reply.substr(prefix.size(), reply.size() - prefix.size() - 1);
+}
+
+std::string stop_body(std::optional<Duration> grace) {
+  if (!grace) return "{}";
+  return fmt::format(R"({{"grace":"{}ms"}})",
+                     std::chrono::duration_cast<std::chrono::milliseconds>(*grace).count());
+}
+
+// A supervisor that is replaced in the middle of the stop drops the connection; its successor goes
+// on with the same stop, and asking again only waits for it.
+Result<std::string> ask_for_stop(const StopOptions& options) {
+  auto reply =
+      call_api(options.name, "POST", "/v1/stop?wait=1", stop_body(options.grace), kStopTimeout);
+  while (!reply && reply.error().errno_value() == ECONNRESET) {
+    reply = call_api(options.name, "POST", "/v1/stop?wait=1", "{}", kStopTimeout);
+    if (!reply && reply.error().errno_value() == ENOENT) {
+      return fail("the service ended without a receipt");
+    }
+  }
+  return reply;
+}
+
+}  // namespace
+
+int stop_service(const StopOptions& options) {
+  const auto reply = ask_for_stop(options);
+  if (!reply) return complain(reply.error());
+  const std::string json = receipt_of(*reply);
+  if (options.is_json) {
+    fmt::print("{}\n", json);
+    return kExitOk;
+  }
+  const auto receipt = control::parse_receipt(json);
+  if (!receipt) return complain(receipt.error());
+  fmt::print("{} {}", service_name_of(options.name), core::describe(*receipt));
+  return kExitOk;
+}
+
+void add_stop(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<StopOptions>();  // shared with the callbacks
+  CLI::App* stop = app.add_subcommand("stop", "Drain and stop a service; prints the receipt");
+  stop->add_option("NAME", options->name, "The service")->required();
+  stop->add_option_function<std::string>(
+          "--grace",
+          [options](const std::string& text) {
+            if (const auto grace = config::parse_duration(text)) options->grace = *grace;
+          },
+          "Time for the whole stop, instead of stop_grace")
+      ->check(check_duration);
+  stop->add_flag("--json", options->is_json, "The receipt as JSON");
+  stop->callback([options, &exit_code] { exit_code = stop_service(*options); });
+}
+
+}  // namespace pillion::supervisor::cli

@@ -1,0 +1,66 @@
+#include "supervisor/host/service_api.h"
+
+#include <nlohmann/json.hpp>
+
+#include "config/parse_units.h"
+#include "supervisor/host/supervisor.h"
+
+namespace pillion::supervisor::host {
+namespace {
+
+using Json = nlohmann::json;
+
+// The body's object; empty for an empty body, an error for anything else.
+Result<Json> parse_body(const control::ApiRequest& request) {
+  if (request.body.empty()) return Json::object();
+  Json json = Json::parse(request.body, nullptr, false);
+  if (!json.is_object()) return fail("the body is not a JSON object");
+  return json;
+}
+
+Result<std::optional<Duration>> read_duration(const Json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end() || found->is_null()) return std::optional<Duration>();
+  const auto duration = found->is_string()
+                            ? config::parse_duration(found->get_ref<const std::string&>())
+                            : std::nullopt;
+  if (!duration) {
+    return fail("`" + std::string(key) + "` is a duration with its unit, such as \"10s\"");
+  }
+  return std::optional<Duration>(*duration);
+}
+
+}  // namespace
+
+ServiceApi::ServiceApi(control::Api& api, Supervisor& supervisor, std::string config_file)
+    : supervisor_(supervisor), config_file_(std::move(config_file)) {
+  api.add("GET", "/v1/status", [this](const control::ApiRequest&, control::Responder reply) {
+    control::StatusReport report = supervisor_.report();
+    report.config_file = config_file_;
+    reply.json(200, control::to_json(report));
+  });
+  api.add("POST", "/v1/stop", [this](const control::ApiRequest& request, control::Responder reply) {
+    stop(request, reply);
+  });
+}
+
+void ServiceApi::stop(const control::ApiRequest& request, const control::Responder& reply) {
+  const auto body = parse_body(request);
+  if (!body) return reply.error(400, body.error().message());
+  const auto grace = read_duration(*body, "grace");
+  if (!grace) return reply.error(400, grace.error().message());
+  if (request.has_flag("wait")) {
+    waiting_for_end_.push_back(reply);
+  } else {
+    reply.json(202, R"({"stopping":true})");
+  }
+  supervisor_.stop(*grace, "pillion stop");
+}
+
+void ServiceApi::finish(const core::Receipt& receipt) {
+  const std::string answer = R"({"receipt":)" + control::to_json(receipt) + "}";
+  for (const control::Responder& reply : waiting_for_end_) reply.json(200, answer);
+  waiting_for_end_.clear();
+}
+
+}  // namespace pillion::supervisor::host
