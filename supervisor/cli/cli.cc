@@ -43,6 +43,7 @@ int run(int argc, char** argv) {
   add_status(app, exit_code);
   add_stop(app, exit_code);
   add_logs(app, exit_code);
+  add_upgrade(app, exit_code);
   // The library reports by exception, also for --help and --version; this is the boundary.
   try {
     app.parse(argc, argv);

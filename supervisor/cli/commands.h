@@ -16,6 +16,7 @@ void add_logs(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_stop(CLI::App& app, int& exit_code);
+void add_upgrade(CLI::App& app, int& exit_code);
 
 // Checks of option values: empty when right, else what is wrong with it.
 std::string check_duration(const std::string& text);

@@ -12,6 +12,7 @@
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/text_table.h"
 #include "supervisor/host/run.h"
+#include "supervisor/host/upgrade.h"
 
 namespace pillion::supervisor::cli {
 
@@ -46,7 +47,13 @@ void add_run(CLI::App& app, int& exit_code) {
   supervise->group("");
   supervise->add_option("FILE", supervised->config_file)->required();
   supervise->add_flag("--echo", supervised->echoes_output);
-  supervise->callback([supervised, &exit_code] { exit_code = host::run_supervisor(*supervised); });
+  supervise->add_flag("--abandon", supervised->is_abandoning);
+  auto state = std::make_shared<std::string>();  // shared with the callback
+  supervise->add_option("--check-takeover", *state);
+  supervise->callback([supervised, state, &exit_code] {
+    exit_code = state->empty() ? host::run_supervisor(*supervised)
+                               : host::check_takeover(supervised->config_file, *state);
+  });
 }
 
 }  // namespace pillion::supervisor::cli

@@ -40,7 +40,8 @@ Result<std::string> ask_for_stop(const StopOptions& options) {
   auto reply =
       call_api(options.name, "POST", "/v1/stop?wait=1", stop_body(options.grace), kStopTimeout);
   while (!reply && reply.error().errno_value() == ECONNRESET) {
-    reply = call_api(options.name, "POST", "/v1/stop?wait=1", "{}", kStopTimeout);
+    reply =
+        call_api(options.name, "POST", "/v1/stop?wait=1", stop_body(options.grace), kStopTimeout);
     if (!reply && reply.error().errno_value() == ENOENT) {
       return fail("the service ended without a receipt");
     }

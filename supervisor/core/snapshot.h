@@ -69,7 +69,8 @@ struct StopSnapshot {
 struct Snapshot {
   static constexpr int kVersion = 1;
   int version = kVersion;
-  std::string boot_id;  // filled and compared by the host
+  std::string boot_id;            // filled and compared by the host
+  std::uint64_t last_signal = 0;  // likewise: serial number of the last signal that is in here
   ServiceState state = ServiceState::Preparing;
   Duration service_started_at{};
   Duration entered_state_at{};

@@ -128,6 +128,7 @@ template<class Visitor, class Service>
 void visit_service(Visitor visit, Service& service) {
   visit("version", service.version);
   visit("boot_id", service.boot_id);
+  visit("last_signal", service.last_signal);
   visit("state", service.state);
   visit("service_started_at", service.service_started_at);
   visit("entered_state_at", service.entered_state_at);

@@ -75,6 +75,7 @@ void prepare_fds(ChildStage& stage) {
     return lifted;
   };
   stage.error_pipe = lift(stage.error_pipe);
+  if (stage.go_pipe >= 0) stage.go_pipe = lift(stage.go_pipe);
   const int null_fd = lift(stage.null_fd);
   const int input = stage.standard_input < 0 ? null_fd : lift(stage.standard_input);
   const int output = stage.standard_output < 0 ? null_fd : lift(stage.standard_output);
@@ -163,6 +164,17 @@ void write_pid(char* digits) {
   *digits = '\0';
 }
 
+// A supervisor that died before the keeper knew our pid will start another one in our place.
+void wait_to_go(const ChildStage& stage) {
+  if (stage.go_pipe < 0) return;
+  char byte = 0;
+  ssize_t count = 0;
+  do {
+    count = ::read(stage.go_pipe, &byte, 1);
+  } while (count < 0 && errno == EINTR);
+  if (count != 1) ::_exit(125);
+}
+
 }  // namespace
 
 void run_child_stage(ChildStage& stage) {
@@ -182,6 +194,7 @@ void run_child_stage(ChildStage& stage) {
   if (::chdir(stage.working_directory) < 0) give_up(stage, SpawnStage::ChangeDirectory);
   if (stage.listen_pid_digits != nullptr) write_pid(stage.listen_pid_digits);
   reset_signals();
+  wait_to_go(stage);
   ::execve(stage.argv[0], stage.argv, stage.env);
   give_up(stage, SpawnStage::Execute);
 }

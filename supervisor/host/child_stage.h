@@ -52,6 +52,7 @@ struct ChildStage {
   StageFd* fds = nullptr;  // beside stdio; sources are rewritten
   std::size_t fd_count = 0;
   int error_pipe = -1;
+  int go_pipe = -1;
   pid_t expected_parent = 0;
 };
 

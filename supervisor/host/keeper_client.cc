@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/log.h"
 #include "supervisor/keeper/channel.h"
 
 namespace pillion::supervisor::host {
@@ -53,10 +55,15 @@ Result<std::unique_ptr<KeeperClient>> KeeperClient::from_environment() {
 
 Result<std::unique_ptr<KeeperClient>> KeeperClient::connect(Fd socket) {
   std::unique_ptr<KeeperClient> client(new KeeperClient(std::move(socket)));
-  auto hello = client->request(make_request(MessageType::Hello));
+  Message request = make_request(MessageType::Hello);
+  if (const char* version = std::getenv(keeper::kSupervisorVersionVariable)) {
+    request.version = static_cast<std::uint16_t>(std::atoi(version));
+  }
+  auto hello = client->request(request);
   if (!hello) return fail(hello.error().wrap("cannot talk to the keeper"));
   client->keeper_pid_ = static_cast<pid_t>(hello->pid);
   client->restarts_ = hello->value;
+  client->version_ = std::min(request.version, hello->version);
   return client;
 }
 
@@ -114,11 +121,11 @@ void KeeperClient::remove_fd(const std::string& name) {
 }
 
 Result<std::int64_t> KeeperClient::register_child(const std::string& name, std::uint64_t generation,
-                                                  const std::string& cgroup) {
+                                                  const std::string& cgroup, int go) {
   Message message = make_request(MessageType::ChildRegister, name);
   message.generation = static_cast<std::int64_t>(generation);
   std::snprintf(message.cgroup, sizeof message.cgroup, "%s", cgroup.c_str());
-  auto answer = request(message);
+  auto answer = request(message, has_go_pipe() ? go : -1);
   if (!answer) return fail(answer.error().wrap("cannot register " + name));
   return answer->value;
 }
@@ -145,6 +152,30 @@ void KeeperClient::acknowledge(std::int64_t id) {
   static_cast<void>(request(make_request(MessageType::ChildAcknowledge, {}, id)));
 }
 
+void KeeperClient::acknowledge_signal(std::uint64_t serial) {
+  if (version_ < 2 || serial == 0) return;
+  static_cast<void>(
+      request(make_request(MessageType::SignalAcknowledge, {}, static_cast<std::int64_t>(serial))));
+}
+
+void KeeperClient::say_alive(std::chrono::seconds patience) {
+  if (version_ < 2) return;
+  static_cast<void>(request(make_request(MessageType::Alive, {}, patience.count())));
+}
+
+Result<void> KeeperClient::check_upgrade(std::function<void(Result<void>)> on_checked) {
+  auto answer = request(make_request(MessageType::Upgrade, {}, 0));
+  if (!answer) return fail(answer.error());
+  on_checked_ = std::move(on_checked);
+  return {};
+}
+
+Result<void> KeeperClient::upgrade(int own_executable) {
+  auto answer = request(make_request(MessageType::Upgrade, {}, 1), own_executable);
+  if (!answer) return fail(answer.error());
+  return {};
+}
+
 Result<void> KeeperClient::finish(int exit_code) {
   auto answer = request(make_request(MessageType::Finish, {}, exit_code));
   if (!answer) return fail(answer.error());
@@ -152,7 +183,7 @@ Result<void> KeeperClient::finish(int exit_code) {
 }
 
 void KeeperClient::start(Loop& loop, std::function<void(const ChildRecord&)> on_exit,
-                         std::function<void(int)> on_signal) {
+                         std::function<void(int, std::uint64_t)> on_signal) {
   loop_ = &loop;
   on_exit_ = std::move(on_exit);
   on_signal_ = std::move(on_signal);
@@ -185,9 +216,27 @@ void KeeperClient::deliver() {
   while (!unasked_.empty()) {
     const Message message = unasked_.front();
     unasked_.pop_front();
-    if (message.type == MessageType::ChildExited) on_exit_(to_record(message));
-    if (message.type == MessageType::Signal) on_signal_(static_cast<int>(message.value));
+    deliver_one(message);
   }
+}
+
+void KeeperClient::deliver_one(const Message& message) {
+  if (message.type == MessageType::ChildExited) on_exit_(to_record(message));
+  if (message.type == MessageType::Signal) {
+    on_signal_(static_cast<int>(message.value), static_cast<std::uint64_t>(message.generation));
+  }
+  if (message.type != MessageType::Upgrade) return;
+  if (message.value == 1) {
+    log::error("the upgrade failed, the keeper goes on as it was: {}",
+               std::strerror(message.error));
+    return;
+  }
+  const auto on_checked = std::move(on_checked_);
+  on_checked_ = nullptr;
+  if (!on_checked) return;
+  on_checked(message.error == 0
+                 ? Result<void>()
+                 : fail("the installed pillion-keeper cannot continue from the running one"));
 }
 
 }  // namespace pillion::supervisor::host

@@ -40,6 +40,8 @@ class KeeperClient {
   static Result<std::unique_ptr<KeeperClient>> connect(Fd socket);
 
   pid_t keeper_pid() const { return keeper_pid_; }
+  // What both ends know (supervisor/keeper/protocol.h).
+  unsigned version() const { return version_; }
   // How often the supervisor was started again; 0 in its first life.
   std::int64_t restarts() const { return restarts_; }
 
@@ -50,9 +52,11 @@ class KeeperClient {
   std::vector<std::string> list_fds();
   void remove_fd(const std::string& name);
 
-  // Before clone; returns the record's id.
+  // Before clone; returns the record's id. The child waits on the other end of `go` (-1 = none)
+  // until report_spawned().
   Result<std::int64_t> register_child(const std::string& name, std::uint64_t generation,
-                                      const std::string& cgroup);
+                                      const std::string& cgroup, int go = -1);
+  bool has_go_pipe() const { return version_ >= 2; }
   Result<void> report_spawned(std::int64_t id, pid_t pid, std::uint64_t start_time);
   std::vector<ChildRecord> list_children();
   void acknowledge(std::int64_t id);
@@ -60,9 +64,18 @@ class KeeperClient {
   // The keeper ends with this code once we are gone.
   Result<void> finish(int exit_code);
 
+  // This signal is dealt with; until then a next supervisor would hear of it too.
+  void acknowledge_signal(std::uint64_t serial);
+  // A supervisor that says nothing for so long is killed and started again.
+  void say_alive(std::chrono::seconds patience);
+  // The keeper tries whether its installed program can continue; `on_checked` gets the verdict.
+  Result<void> check_upgrade(std::function<void(Result<void>)> on_checked);
+  // Once we have ended, the keeper executes its program anew, which starts the new supervisor.
+  Result<void> upgrade(int own_executable);
+
   // Starts delivering; both callbacks run from the loop, never within a call to this object.
   void start(Loop& loop, std::function<void(const ChildRecord&)> on_exit,
-             std::function<void(int signal_number)> on_signal);
+             std::function<void(int signal_number, std::uint64_t serial)> on_signal);
 
  private:
   explicit KeeperClient(Fd socket) : socket_(std::move(socket)) {}
@@ -70,17 +83,20 @@ class KeeperClient {
   void on_readable();
   void schedule_delivery();
   void deliver();
+  void deliver_one(const keeper::Message& message);
 
   Fd socket_;
   pid_t keeper_pid_ = 0;
   std::int64_t restarts_ = 0;
+  unsigned version_ = 1;
   std::uint32_t last_sequence_ = 0;
   std::deque<keeper::Message> unasked_;
   Loop* loop_ = nullptr;
   std::optional<Timer> delivery_;
   std::optional<Poll> poll_;
   std::function<void(const ChildRecord&)> on_exit_;
-  std::function<void(int)> on_signal_;
+  std::function<void(int, std::uint64_t)> on_signal_;
+  std::function<void(Result<void>)> on_checked_;
 };
 
 }  // namespace pillion::supervisor::host

@@ -6,20 +6,41 @@
 
 #include <cerrno>
 
+#include "supervisor/host/failpoint.h"
+
 namespace pillion::supervisor::host {
 
-Result<ProcessId> ProcessHost::start(const SpawnPlan& plan, const std::string& name,
+// The child waits before its exec until the keeper has its pid: killed between the clone and the
+// report, we leave nothing behind that nobody knows.
+Result<SpawnedChild> ProcessHost::start_recorded(SpawnPlan& plan, ProcessId id, Pipe& go) {
+  go.write_end.reset();  // the keeper has it, the child must not
+  plan.go_pipe = go.read_end.get();
+  failpoint("registered");
+  auto child = spawn(plan);
+  if (!child) return child;
+  failpoint("cloned");
+  auto reported = keeper_.report_spawned(id, child->pid, read_start_time(child->pid));
+  if (!reported) return fail(reported.error());
+  failpoint("recorded");
+  return child;
+}
+
+Result<ProcessId> ProcessHost::start(SpawnPlan& plan, const std::string& name,
                                      std::uint64_t generation, const std::string& leaf,
                                      ProcessEvents events) {
-  auto id = keeper_.register_child(name, generation, leaf);
+  Pipe go;
+  if (keeper_.has_go_pipe()) {
+    auto pipe = make_pipe();
+    if (!pipe) return fail(pipe.error());
+    go = std::move(*pipe);
+  }
+  auto id = keeper_.register_child(name, generation, leaf, go.write_end.get());
   if (!id) return id;
-  auto child = spawn(plan);
+  auto child = start_recorded(plan, *id, go);
   if (!child) {
     keeper_.acknowledge(*id);
     return fail(child.error());
   }
-  auto reported = keeper_.report_spawned(*id, child->pid, read_start_time(child->pid));
-  if (!reported) return fail(reported.error());
   Process& process = processes_[*id];
   process.pid = child->pid;
   process.pidfd = std::move(child->pidfd);
@@ -40,6 +61,8 @@ ProcessId ProcessHost::adopt(const ChildRecord& record, ProcessEvents events) {
   // The keeper reaps only after it recorded the exit: a running record's pid is still its own.
   if (record.state == keeper::ChildState::Running) {
     process.pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, record.pid, 0)));
+    // It may have been reaped since we asked, and the number given to another.
+    if (read_start_time(record.pid) != record.start_time) process.pidfd.reset();
   }
   process.events = std::move(events);
   return record.id;

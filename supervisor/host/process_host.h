@@ -30,7 +30,7 @@ class ProcessHost {
 
   // `name` and `generation` go to the ledger. An error means that no process was made. Callbacks
   // run from the loop, never within this call.
-  Result<ProcessId> start(const SpawnPlan& plan, const std::string& name, std::uint64_t generation,
+  Result<ProcessId> start(SpawnPlan& plan, const std::string& name, std::uint64_t generation,
                           const std::string& leaf, ProcessEvents events);
   // A process of an earlier supervisor, alive or with its exit recorded.
   ProcessId adopt(const ChildRecord& record, ProcessEvents events);
@@ -67,6 +67,7 @@ class ProcessHost {
   };
 
   void on_error_pipe(ProcessId id);
+  Result<SpawnedChild> start_recorded(SpawnPlan& plan, ProcessId id, Pipe& go);
 
   Loop& loop_;
   KeeperClient& keeper_;

@@ -14,6 +14,7 @@
 #include "config/system_lookup.h"
 #include "runtime/log.h"
 #include "supervisor/control/control_server.h"
+#include "supervisor/host/abandon.h"
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
@@ -107,6 +108,7 @@ int run_supervisor(const RunOptions& options) {
     return fail_set_up(**keeper, kept.error(), kExitSetUp);
   }
   config::complete_components(*service);
+  if (options.is_abandoning) return abandon_service(loop, **keeper, *service, paths);
   Supervisor supervisor(loop, **keeper, std::move(*service), paths, options.echoes_output);
   if (auto started = supervisor.start(); !started) {
     return fail_set_up(**keeper, started.error(), kExitSetUp);

@@ -1,9 +1,12 @@
 #include "supervisor/host/service_api.h"
 
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "config/parse_units.h"
 #include "supervisor/host/supervisor.h"
+#include "supervisor/host/upgrade.h"
 
 namespace pillion::supervisor::host {
 namespace {
@@ -42,6 +45,18 @@ ServiceApi::ServiceApi(control::Api& api, Supervisor& supervisor, std::string co
   api.add("POST", "/v1/stop", [this](const control::ApiRequest& request, control::Responder reply) {
     stop(request, reply);
   });
+  api.add("GET", "/v1/version", [this](const control::ApiRequest&, control::Responder reply) {
+    const Json answer = {{"version", program_version()},
+                         {"supervisor_pid", ::getpid()},
+                         {"keeper_pid", supervisor_.keeper_pid()}};
+    reply.json(200, answer.dump());
+  });
+  api.add("POST", "/v1/upgrade", [this](const control::ApiRequest&, control::Responder reply) {
+    supervisor_.upgrade([reply](Result<void> verdict) {
+      if (verdict) return reply.json(202, R"({"upgrading":true})");
+      reply.error(409, verdict.error().message());
+    });
+  });
 }
 
 void ServiceApi::stop(const control::ApiRequest& request, const control::Responder& reply) {
@@ -49,12 +64,11 @@ void ServiceApi::stop(const control::ApiRequest& request, const control::Respond
   if (!body) return reply.error(400, body.error().message());
   const auto grace = read_duration(*body, "grace");
   if (!grace) return reply.error(400, grace.error().message());
-  if (request.has_flag("wait")) {
-    waiting_for_end_.push_back(reply);
-  } else {
-    reply.json(202, R"({"stopping":true})");
-  }
+  const bool waits = request.has_flag("wait");
+  if (waits) waiting_for_end_.push_back(reply);
+  // Once it is answered it must not be lost with this process.
   supervisor_.stop(*grace, "pillion stop");
+  if (!waits) reply.json(202, R"({"stopping":true})");
 }
 
 void ServiceApi::finish(const core::Receipt& receipt) {

@@ -1,15 +1,20 @@
 #include "supervisor/host/supervisor.h"
 
+#include <cxxabi.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <random>
+#include <typeinfo>
 
 #include <fmt/format.h>
 
 #include "runtime/log.h"
 #include "supervisor/host/cgroup_detect.h"
+#include "supervisor/host/failpoint.h"
 
 namespace pillion::supervisor::host {
 namespace {
@@ -18,6 +23,28 @@ std::string read_boot_id() {
   auto text = read_file("/proc/sys/kernel/random/boot_id");
   if (!text) return {};
   return text->substr(0, text->find('\n'));
+}
+
+constexpr auto kAlivePeriod = std::chrono::seconds(10);
+constexpr auto kAlivePatience = std::chrono::seconds(30);
+// For the answer to whoever asked for the upgrade.
+constexpr auto kMakeWayDelay = std::chrono::milliseconds(50);
+
+template<class T>
+std::string short_type_name() {
+  int status = 0;
+  char* name = abi::__cxa_demangle(typeid(T).name(), nullptr, nullptr, &status);
+  const std::string text = name != nullptr ? name : "?";
+  std::free(name);
+  return text.substr(text.rfind(':') + 1);
+}
+
+// "before:Spawn", "after:Exited", …
+template<class Variant>
+void failpoint_around(const char* when, const Variant& variant) {
+  if (!failpoints_are_armed()) return;
+  std::visit([&]<class T>(const T&) { reach_failpoint(std::string(when) + short_type_name<T>()); },
+             variant);
 }
 
 core::ServicePlan plan_of(const config::Service& service) {
@@ -110,7 +137,10 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
       wakeup_(loop),
       run_later_(loop),
       parent_(Notifier::from_environment()),
-      boot_id_(read_boot_id()) {}
+      boot_id_(read_boot_id()),
+      alive_(loop),
+      upgrade_check_(loop, keeper, processes_, *cgroups_),
+      make_way_(loop) {}
 
 Supervisor::~Supervisor() = default;
 
@@ -122,7 +152,8 @@ Result<void> Supervisor::start() {
   carry_out(core_->start(now()));
   keeper_.start(
       loop_, [this](const ChildRecord& record) { processes_.on_exit(record); },
-      [this](int signal_number) { on_signal(signal_number); });
+      [this](int signal_number, std::uint64_t serial) { on_signal(signal_number, serial); });
+  alive_.start(Duration::zero(), kAlivePeriod, [this] { keeper_.say_alive(kAlivePatience); });
   run_queue();
   return {};
 }
@@ -141,6 +172,7 @@ void Supervisor::restore_or_create() {
   for (const ChildRecord& record : keeper_.list_children()) {
     if (auto survivor = children_.adopt(record)) survivors.push_back(std::move(*survivor));
   }
+  last_signal_ = snapshot->last_signal;
   core_ = std::make_unique<core::Core>(core::Core::restore(plan_of(service_), seed, *snapshot,
                                                            survivors, now(), clock_.boot_time()));
 }
@@ -160,6 +192,7 @@ std::optional<core::Snapshot> Supervisor::read_snapshot() const {
 void Supervisor::write_state() {
   core::Snapshot snapshot = core_->snapshot(now(), clock_.boot_time());
   snapshot.boot_id = boot_id_;
+  snapshot.last_signal = last_signal_;
   auto written = write_file_atomically(paths_.state_file(), core::to_json(snapshot), 0600);
   if (!written)
     log::error("a restart of the supervisor would lose state: {}", written.error().message());
@@ -177,6 +210,7 @@ void Supervisor::run_queue() {
   while (!queue_.empty()) {
     const core::Event event = std::move(queue_.front());
     queue_.pop_front();
+    failpoint_around("event:", event);
     carry_out(core_->handle(event, now()));
   }
   carry_out(core_->advance(now()));
@@ -192,7 +226,11 @@ void Supervisor::post_queue() {
 
 void Supervisor::carry_out(const core::Actions& actions) {
   is_carrying_out_ = true;
-  for (const core::Action& action : actions) std::visit(Carrier{*this}, action);
+  for (const core::Action& action : actions) {
+    failpoint_around("before:", action);
+    std::visit(Carrier{*this}, action);
+    failpoint_around("after:", action);
+  }
   is_carrying_out_ = false;
   if (!actions.empty()) tell_parent();
 }
@@ -203,11 +241,25 @@ void Supervisor::arm_wakeup() {
   wakeup_.start(std::max(*at - now(), Duration::zero()), [this] { run_queue(); });
 }
 
-void Supervisor::on_signal(int signal_number) {
+// A signal is acknowledged when what it caused is on disk; one that an earlier supervisor had
+// handled but not acknowledged must not count twice.
+void Supervisor::on_signal(int signal_number, std::uint64_t serial) {
+  failpoint("signal");
+  if (serial == 0 || serial > last_signal_) {
+    last_signal_ = std::max(last_signal_, serial);
+    handle_signal(signal_number);
+    run_queue();
+  }
+  failpoint("signal handled");
+  keeper_.acknowledge_signal(serial);
+}
+
+void Supervisor::handle_signal(int signal_number) {
   if (signal_number == SIGHUP) {
     log::warn("SIGHUP: reloading a running service is not available; restart it instead");
     return;
   }
+  if (signal_number != SIGTERM && signal_number != SIGINT) return;
   core::StopRequested stop;
   stop.escalates = true;
   stop.reason = signal_number == SIGINT ? "SIGINT" : "SIGTERM";
@@ -219,6 +271,33 @@ void Supervisor::stop(std::optional<Duration> grace, std::string reason) {
   stop.grace = grace;
   stop.reason = std::move(reason);
   post(stop);
+  run_queue();
+}
+
+void Supervisor::upgrade(std::function<void(Result<void>)> on_checked) {
+  if (core_->is_finished()) return on_checked(fail("the service has ended"));
+  write_state();
+  const std::string accepted = paths_.accepted_directory() + "/" + service_.name() + ".toml";
+  auto started =
+      upgrade_check_.start(accepted, paths_.state_file(), [this, on_checked](Result<void> verdict) {
+        if (verdict) {
+          log::info("upgrading: the installed programs take over, no child is touched");
+          make_way_.start(kMakeWayDelay, [this] { make_way(); });
+        } else {
+          log::error("no upgrade: {}", verdict.error().message());
+        }
+        on_checked(std::move(verdict));
+      });
+  if (!started) on_checked(fail(started.error()));
+}
+
+// As if killed, which takes nothing from anybody, but announced.
+void Supervisor::make_way() {
+  write_state();
+  auto executable = open_file("/proc/self/exe", O_RDONLY);
+  auto told = keeper_.upgrade(executable ? executable->get() : -1);
+  if (told) ::_exit(0);
+  log::error("no upgrade: {}", told.error().message());
 }
 
 control::StatusReport Supervisor::report() const {

@@ -19,6 +19,7 @@
 #include "supervisor/host/process_host.h"
 #include "supervisor/host/service_paths.h"
 #include "supervisor/host/service_setup.h"
+#include "supervisor/host/upgrade.h"
 
 namespace pillion::supervisor::host {
 
@@ -33,7 +34,12 @@ class Supervisor {
 
   // For the control socket.
   control::StatusReport report() const;
+  // On disk when this returns.
   void stop(std::optional<Duration> grace, std::string reason);
+  pid_t keeper_pid() const { return keeper_.keeper_pid(); }
+  // Checks the installed programs, then makes way for them: this process ends, the children do not.
+  // `on_checked` runs once, from the loop, shortly before that, or with the reason for a refusal.
+  void upgrade(std::function<void(Result<void>)> on_checked);
   // Called once with the action Finish, before the loop stops.
   void on_finish(std::function<void(const core::Finish&)> callback) {
     on_finish_ = std::move(callback);
@@ -52,7 +58,9 @@ class Supervisor {
   void post_queue();
   void carry_out(const core::Actions& actions);
   void arm_wakeup();
-  void on_signal(int signal_number);
+  void on_signal(int signal_number, std::uint64_t serial);
+  void handle_signal(int signal_number);
+  void make_way();
   void publish(bool is_ready);
   void tell_parent();
   void finish(const core::Finish& action);
@@ -77,6 +85,10 @@ class Supervisor {
   bool has_told_ready_ = false;
   bool has_told_stopping_ = false;
   std::string boot_id_;
+  std::uint64_t last_signal_ = 0;  // serial number of the last signal that was handled
+  Timer alive_;
+  UpgradeCheck upgrade_check_;
+  Timer make_way_;
   std::function<void(const core::Finish&)> on_finish_;
 };
 

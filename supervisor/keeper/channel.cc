@@ -51,6 +51,7 @@ int receive_message(int socket, Message* message, int* fd) {
     }
   }
   if (count == 0) return ECONNRESET;
+  // A newer peer's message is longer and was cut by the kernel to what we know.
   if (count != sizeof *message || message->magic != kProtocolMagic) {
     if (*fd >= 0) ::close(*fd);
     *fd = -1;

@@ -1,16 +1,18 @@
 #include "supervisor/keeper/ledger.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cerrno>
 
 namespace pillion::keeper {
 
-std::int64_t Ledger::add(const Message& request) {
+std::int64_t Ledger::add(const Message& request, int go) {
   for (Record& record : records_) {
     if (record.is_used) continue;
     record.is_used = true;
     record.is_reported = false;
+    record.go = go;
     record.message = request;
     record.message.value = ++last_id_;
     record.message.pid = 0;
@@ -34,6 +36,12 @@ int Ledger::bind(std::int64_t id, std::int64_t pid, std::uint64_t start_time) {
   record->message.pid = pid;
   record->message.start_time = start_time;
   record->message.state = ChildState::Running;
+  if (record->go >= 0) {
+    const char byte = 1;
+    static_cast<void>(!::write(record->go, &byte, 1));  // it may have been killed meanwhile
+    ::close(record->go);
+    record->go = -1;
+  }
   for (Stray& stray : strays_) {
     if (stray.pid != pid) continue;
     stray.pid = 0;
@@ -59,17 +67,38 @@ void Ledger::on_exit(pid_t pid, int wait_status, std::uint64_t exit_time_ns) {
   next_stray_ = (next_stray_ + 1) % kStraysMax;
 }
 
-const Message* Ledger::at(std::int64_t index) const {
+const Ledger::Record* Ledger::used_at(std::int64_t index) const {
   for (const Record& record : records_) {
-    if (record.is_used && index-- == 0) return &record.message;
+    if (record.is_used && index-- == 0) return &record;
   }
   return nullptr;
+}
+
+const Message* Ledger::at(std::int64_t index) const {
+  const Record* record = used_at(index);
+  return record == nullptr ? nullptr : &record->message;
+}
+
+int Ledger::go_at(std::int64_t index) const {
+  const Record* record = used_at(index);
+  return record == nullptr ? -1 : record->go;
+}
+
+bool Ledger::restore(const Message& record, int go) {
+  for (Record& free : records_) {
+    if (free.is_used) continue;
+    free = Record{true, false, go, record};
+    return true;
+  }
+  return false;
 }
 
 int Ledger::remove(std::int64_t id) {
   Record* record = find(id);
   if (record == nullptr) return ENOENT;
   record->is_used = false;
+  if (record->go >= 0) ::close(record->go);
+  record->go = -1;
   if (!has_pending()) {
     for (Stray& stray : strays_) stray.pid = 0;
   }
@@ -90,7 +119,9 @@ void Ledger::mark_reported(std::int64_t id) {
 }
 
 void Ledger::mark_all_unreported() {
-  for (Record& record : records_) record.is_reported = false;
+  for (Record& record : records_) {
+    if (record.is_used) record.is_reported = false;
+  }
 }
 
 void Ledger::kill_all() const {
