@@ -63,9 +63,11 @@ const TableSchema& schema_of<LogInput>() {
                  {.form = Form::Glob})
           .field("format", &LogInput::format,
                  "How a line is parsed; `auto` recognises it, `raw` keeps it whole.")
-          .field("pattern", &LogInput::pattern,
-                 "Of format `pattern` or `regex`; named groups become fields.",
-                 {.form = Form::Regex})
+          .field(
+              "pattern", &LogInput::pattern,
+              "Of format `pattern` (a layout), `regex` (named groups become fields) or `csv` (the "
+              "names of the columns).",
+              {.non_empty = true})
           .field("framing", &LogInput::framing,
                  "What is around each line: nothing, or a container runtime's envelope.",
                  {.computed_default = "\"lines\"; \"cri\" for `child`"})

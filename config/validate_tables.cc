@@ -181,14 +181,15 @@ void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy) {
 
 void check_log_input(Reader& reader, const Node& node, LogInput& input) {
   if (input.child && node.find("framing") == nullptr) input.framing = Framing::Cri;
-  const bool takes_pattern = input.format == LogFormat::Pattern || input.format == LogFormat::Regex;
+  const bool takes_pattern = input.format == LogFormat::Pattern ||
+                             input.format == LogFormat::Regex || input.format == LogFormat::Csv;
   if (takes_pattern && node.find("pattern") == nullptr) {
     reader.missing(position_of(node, "format"),
                    "format \"" + std::string(name_of(input.format)) + "\" needs `pattern`");
   }
   if (!takes_pattern && input.pattern && node.find("format") != nullptr) {
     reader.error(position_of(node, "pattern"),
-                 "`pattern` is only for the formats \"pattern\" and \"regex\"");
+                 "`pattern` is only for the formats \"pattern\", \"regex\" and \"csv\"");
   }
   if (!input.exclude.empty() && !input.file) {
     reader.error(position_of(node, "exclude"), "`exclude` is only for `file`");

@@ -1,5 +1,7 @@
 #include "adapters/logs/stream_input.h"
 
+#include "runtime/log.h"
+
 namespace pillion::logs {
 
 bool StreamInput::read(RecordBuffer& records, std::size_t records_bytes_max, std::int64_t wall_ns) {
@@ -10,6 +12,9 @@ bool StreamInput::read(RecordBuffer& records, std::size_t records_bytes_max, std
   const std::size_t taken = encoder_.encode(left, offset_, records, records_bytes_max);
   consumed_ += taken;
   offset_ += taken;
+  if (const std::string choice = encoder_.take_choice(); !choice.empty()) {
+    log::info("standard input: format {}", choice);
+  }
   if (records.size() >= records_bytes_max) return true;
   pending_.erase(0, consumed_);
   consumed_ = 0;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "adapters/logs/encode/layout.h"
+#include "adapters/logs/encode/regex_format.h"
 #include "adapters/logs/output/elasticsearch_output.h"
 #include "adapters/logs/output/file_output.h"
 #include "adapters/logs/output/stdout_output.h"
@@ -23,7 +26,7 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::optional<Format> format_of(config::LogFormat format) {
+Format format_of(config::LogFormat format) {
   switch (format) {
     case config::LogFormat::Auto: return Format::Auto;
     case config::LogFormat::Raw: return Format::Raw;
@@ -32,8 +35,73 @@ std::optional<Format> format_of(config::LogFormat format) {
     case config::LogFormat::PrefixedLogfmt: return Format::PrefixedLogfmt;
     case config::LogFormat::Clf:
     case config::LogFormat::Combined: return Format::Clf;
-    default: return std::nullopt;
+    case config::LogFormat::NginxError: return Format::NginxError;
+    case config::LogFormat::ApacheError: return Format::ApacheError;
+    case config::LogFormat::Syslog3164: return Format::Syslog3164;
+    case config::LogFormat::Syslog5424: return Format::Syslog5424;
+    case config::LogFormat::Log4j: return Format::Log4j;
+    case config::LogFormat::Glog: return Format::Glog;
+    case config::LogFormat::Python: return Format::Python;
+    case config::LogFormat::Postgresql: return Format::Postgresql;
+    case config::LogFormat::Mysql: return Format::Mysql;
+    case config::LogFormat::Redis: return Format::Redis;
+    case config::LogFormat::Haproxy: return Format::Haproxy;
+    case config::LogFormat::Envoy: return Format::Envoy;
+    case config::LogFormat::JavaGc: return Format::JavaGc;
+    case config::LogFormat::Csv: return Format::Csv;
+    case config::LogFormat::Ltsv: return Format::Ltsv;
+    case config::LogFormat::KeyValue: return Format::KeyValue;
+    case config::LogFormat::Pattern: return Format::Pattern;
+    case config::LogFormat::Regex: return Format::Regex;
   }
+  return Format::Raw;
+}
+
+// The names in "time,level,message".
+Result<std::vector<std::string>> columns_of(const std::string& list) {
+  std::vector<std::string> columns;
+  std::size_t at = 0;
+  for (;;) {
+    const std::size_t comma = std::min(list.find(',', at), list.size());
+    std::string name = list.substr(at, comma - at);
+    name.erase(0, name.find_first_not_of(' '));
+    name.erase(name.find_last_not_of(' ') + 1);
+    const bool has_bad = std::any_of(name.begin(), name.end(), [](unsigned char c) {
+      return c <= ' ' || c == '"' || c == '\\' || c >= 0x7f;
+    });
+    if (has_bad || name.size() > kKeyBytesMax) return fail("\"" + name + "\" is no field name");
+    columns.push_back(std::move(name));  // an empty one is skipped in lines
+    if (comma == list.size()) break;
+    at = comma + 1;
+  }
+  if (columns.size() > kFieldsMax - 2) return fail("more than 254 columns");
+  return columns;
+}
+
+// What `pattern` says for the formats that have one.
+Result<void> set_pattern(const config::LogInput& input, EncoderOptions& options) {
+  const bool wants_one = options.format == Format::Pattern || options.format == Format::Regex ||
+                         options.format == Format::Csv;
+  if (!wants_one) return {};
+  const std::string name(config::name_of(input.format));
+  if (!input.pattern) {
+    return fail("format \"" + name + "\" needs `pattern`" +
+                (options.format == Format::Csv ? ", the columns: \"time,level,message\"" : ""));
+  }
+  if (options.format == Format::Pattern) {
+    auto layout = Layout::compile(*input.pattern);
+    if (!layout) return fail(layout.error().wrap("pattern"));
+    options.layout = std::make_shared<const Layout>(std::move(*layout));
+  } else if (options.format == Format::Regex) {
+    auto regex = RegexFormat::compile(*input.pattern);
+    if (!regex) return fail(regex.error().wrap("pattern"));
+    options.regex = std::move(*regex);
+  } else {
+    auto columns = columns_of(*input.pattern);
+    if (!columns) return fail(columns.error().wrap("pattern"));
+    options.columns = std::move(*columns);
+  }
+  return {};
 }
 
 // Creates `path` when it can be; empty when it cannot be written to.
@@ -81,7 +149,8 @@ Envelope envelope_of(const config::LogsConfig& config, const config::LogInput* i
 EncoderOptions encoder_options(const config::LogsConfig& config, const config::LogInput& input,
                                const Surroundings& surroundings) {
   EncoderOptions options;
-  options.format = *format_of(input.format);
+  options.format = format_of(input.format);
+  static_cast<void>(set_pattern(input, options));  // find_problems() told what is wrong with it
   options.is_cri = input.framing == config::Framing::Cri || input.child.has_value();
   options.zone = TimeZone::load(input.timezone).value_or(TimeZone::utc());
   options.line_bytes_max = input.max_line.value;
@@ -176,9 +245,10 @@ void check_input(const config::LogInput& input, const std::string& name,
   };
   if (input.fifo) unsupported("`fifo`");
   if (input.syslog) unsupported("`syslog`");
-  if (!format_of(input.format)) {
-    unsupported("format \"" + std::string(config::name_of(input.format)) +
-                "\" (legal: auto, raw, json, logfmt, prefixed-logfmt, clf, combined)");
+  EncoderOptions options;
+  options.format = format_of(input.format);
+  if (const auto done = set_pattern(input, options); !done) {
+    problems.push_back(name + ": " + done.error().message());
   }
   if (input.framing == config::Framing::Docker) unsupported("framing \"docker\"");
   if (input.encoding != "utf-8") unsupported("encoding \"" + input.encoding + "\"");

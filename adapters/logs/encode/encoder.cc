@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "adapters/logs/encode/layout.h"
+#include "adapters/logs/encode/regex_format.h"
 #include "adapters/logs/encode/timestamp.h"
 #include "runtime/json_text.h"
 
@@ -32,6 +34,23 @@ void reserve_own_keys(EncodeState& state) {
     reserve_key(state, "pillion.generation");
   }
   for (const auto& entry : envelope.entries) reserve_key(state, entry.key);
+}
+
+// A field takes its name, quotes, colon and comma; a repeated one a suffix.
+std::size_t names_bytes(const EncodeState& state) {
+  // Structured data repeats its element's name for each parameter.
+  const bool has_structured_data =
+      state.format == Format::Auto || state.format == Format::Syslog5424 || state.layout;
+  std::size_t bytes = has_structured_data ? kFieldsMax * (kKeyBytesMax + 16) : 0;
+  const auto add = [&](std::size_t name_bytes) { bytes += name_bytes + 16; };
+  if (state.layout) {
+    for (const LayoutStep& step : state.layout->steps) add(step.text.size());
+  }
+  if (state.regex) {
+    for (const auto& group : state.regex->groups()) add(group.name.size());
+  }
+  for (const std::string& column : state.columns) add(column.size());
+  return bytes;
 }
 
 }  // namespace
@@ -82,6 +101,11 @@ const Kernel& kernel_for_this_cpu() {
 
 Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel) {
   state_.format = state_.active = options.format;
+  state_.layout = std::move(options.layout);
+  state_.regex = std::move(options.regex);
+  state_.columns = std::move(options.columns);
+  for (std::string& column : state_.columns) column.reserve(column.size() + kScanPadding);
+  state_.names_bytes = names_bytes(state_);
   state_.is_cri = options.is_cri;
   state_.zone = std::move(options.zone);
   state_.envelope = std::move(options.envelope);
@@ -92,6 +116,7 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
 }
 
 void Encoder::set_observed_time(std::int64_t unix_nanoseconds) {
+  state_.observed_unix = unix_nanoseconds / 1'000'000'000;
   state_.observed_length =
       static_cast<std::uint32_t>(render_wall_time(unix_nanoseconds, state_.observed));
 }

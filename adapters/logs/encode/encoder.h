@@ -15,6 +15,10 @@ namespace pillion::logs {
 
 struct EncoderOptions {
   Format format = Format::Auto;
+  // Of format Pattern, Regex and Csv.
+  std::shared_ptr<const Layout> layout;
+  std::shared_ptr<RegexFormat> regex;  // not shared between threads
+  std::vector<std::string> columns;
   bool is_cri = false;
   TimeZone zone;
   Envelope envelope;

@@ -3,8 +3,11 @@
 #pragma once
 
 #include "adapters/logs/encode/kernel_clf.h"
+#include "adapters/logs/encode/kernel_columns.h"
 #include "adapters/logs/encode/kernel_json.h"
 #include "adapters/logs/encode/kernel_pairs.h"
+#include "adapters/logs/encode/kernel_timed.h"
+#include "adapters/logs/encode/named_layouts.h"
 
 namespace pillion::logs {
 namespace PILLION_LOGS_ISA {
@@ -25,6 +28,38 @@ inline char* parse_certain_logfmt(EncodeState& state, char* out, const char* p, 
   return pairs < 2 || starts_with_text ? nullptr : put_message(state, out);
 }
 
+// The first of `layouts` that the line fits; null when there is none. `begin` is where the record
+// begins, for a fresh start with each.
+inline char* parse_layouts(EncodeState& state, char* const begin, const char* p, const char* end,
+                           std::uint64_t offset, const std::vector<Layout>& layouts) {
+  for (const Layout& layout : layouts) {
+    char* const body = begin_record(state, begin, offset);
+    if (char* const out = LayoutWalk(state, layout, body, p, end).run()) return out;
+  }
+  return nullptr;
+}
+
+// The format of the last line is tried first, then the others in their order.
+inline char* parse_named_layouts(EncodeState& state, char* const begin, const char* p,
+                                 const char* end, std::uint64_t offset, Format& detected) {
+  const auto attempt = [&](Format format) {
+    detected = format;
+    return parse_layouts(state, begin, p, end, offset, named_layouts(format).certain);
+  };
+  const Format usual = state.last_layout;
+  if (usual != Format::Auto) {
+    if (char* const out = attempt(usual)) return out;
+  }
+  for (const Format format : detectable_layouts()) {
+    if (format == usual) continue;
+    if (char* const out = attempt(format)) {
+      state.last_layout = format;
+      return out;
+    }
+  }
+  return nullptr;
+}
+
 // Tries the formats that the line's first byte allows. Always succeeds: a line of no format is raw.
 inline char* parse_detected(EncodeState& state, char* const begin, const char* p, const char* end,
                             std::uint64_t offset, Format& detected) {
@@ -37,11 +72,15 @@ inline char* parse_detected(EncodeState& state, char* const begin, const char* p
   const char c = first < end ? *first : ' ';
   char* out = nullptr;
   if (c == '{') out = attempt(Format::Json, parse_json);
+  if (out == nullptr && c != '{' && c != '[') out = attempt(Format::Clf, parse_clf);
+  if (out == nullptr && (is_digit(c) || is_alpha(c) || c == '[' || c == '<')) {
+    out = parse_named_layouts(state, begin, first, end, offset, detected);
+  }
   if (out == nullptr && (is_digit(c) || c == '[')) {
     out = attempt(Format::PrefixedLogfmt, parse_prefixed);
   }
-  if (out == nullptr && c != '{' && c != '[') out = attempt(Format::Clf, parse_clf);
   if (out == nullptr) out = attempt(Format::Logfmt, parse_certain_logfmt);
+  if (out == nullptr) out = attempt(Format::Timed, parse_timed);
   if (out == nullptr) out = attempt(Format::Raw, parse_raw);
   state.scratch.failure = nullptr;
   return out;
@@ -60,8 +99,41 @@ inline void vote(EncodeState& state, Format format) {
   state.has_chosen = true;
 }
 
+// Formats whose parser is chosen line by line from `state.active`.
+inline bool is_of_columns(Format format) {
+  return format == Format::Csv || format == Format::Ltsv || format == Format::KeyValue ||
+         format == Format::Regex;
+}
+
+// Pattern stands for every format that is neither one with a kernel of its own nor one of columns.
+inline char* parse_by_layout(EncodeState& state, char* const begin, const char* p, const char* end,
+                             std::uint64_t offset) {
+  char* out = nullptr;
+  if (state.active == Format::Pattern) {
+    out = LayoutWalk(state, *state.layout, begin_record(state, begin, offset), p, end).run();
+  } else {
+    out = parse_layouts(state, begin, p, end, offset, named_layouts(state.active).all);
+  }
+  if (out == nullptr) state.scratch.failure = "not of the format";
+  return out;
+}
+
+inline char* parse_columns(EncodeState& state, char* out, const char* p, const char* end) {
+  switch (state.active) {
+    case Format::Csv: return parse_csv(state, out, p, end);
+    case Format::Ltsv: return parse_ltsv(state, out, p, end);
+    case Format::KeyValue: return parse_key_value(state, out, p, end);
+    default: return parse_regex(state, out, p, end);
+  }
+}
+
 template<Format F>
-inline char* parse_line(EncodeState& state, char* out, const char* p, const char* end) {
+inline char* parse_line(EncodeState& state, char* const begin, const char* p, const char* end,
+                        std::uint64_t offset) {
+  if constexpr (F == Format::Pattern) return parse_by_layout(state, begin, p, end, offset);
+  char* const out = begin_record(state, begin, offset);
+  if constexpr (F == Format::Csv) return parse_columns(state, out, p, end);
+  if constexpr (F == Format::Timed) return parse_timed(state, out, p, end);
   if constexpr (F == Format::Json) return parse_json(state, out, p, end);
   if constexpr (F == Format::Logfmt) return parse_logfmt(state, out, p, end);
   if constexpr (F == Format::PrefixedLogfmt) return parse_prefixed(state, out, p, end);
@@ -88,16 +160,16 @@ inline void encode_record(EncodeState& state, const char* p, const char* end, st
   }
   const auto length = static_cast<std::size_t>(end - p);
   const Envelope& envelope = state.envelope;
-  char* const begin = buffer.reserve(length * 8 + (envelope.has_original ? length * 6 : 0) + 2048 +
-                                     envelope.tail.size() + envelope.record_prefix.size());
+  char* const begin =
+      buffer.reserve(length * 8 + (envelope.has_original ? length * 6 : 0) + 2048 +
+                     envelope.tail.size() + envelope.record_prefix.size() + state.names_bytes);
   char* out;
   if constexpr (F == Format::Auto || F == Format::Mixed) {
     Format detected = Format::Raw;
     out = parse_detected(state, begin, p, end, offset, detected);
     if constexpr (F == Format::Auto) vote(state, detected);
   } else {
-    char* const body = begin_record(state, begin, offset);
-    out = parse_line<F>(state, body, p, end);
+    out = parse_line<F>(state, begin, p, end, offset);
     if (out == nullptr) {  // the whole line goes out as it is, marked
       const char* const failure = record.failure;
       out = parse_raw(state, begin_record(state, begin, offset), p, end);
@@ -192,7 +264,8 @@ inline const char* encode_lines_of(EncodeState& state, const char* const begin, 
                                    std::uint64_t offset, RecordBuffer& buffer,
                                    std::size_t buffer_bytes_max) {
   const char* p = begin;
-  while (p < end && state.active == F && buffer.size() < buffer_bytes_max) {
+  const Format started = state.active;
+  while (p < end && state.active == started && buffer.size() < buffer_bytes_max) {
     const void* const found = std::memchr(p, '\n', static_cast<std::size_t>(end - p));
     if (found == nullptr) break;
     const char* const newline = static_cast<const char*>(found);
@@ -221,8 +294,14 @@ inline const char* encode_lines(EncodeState& state, const char* begin, const cha
                                                      buffer_bytes_max);
     case Format::Clf:
       return encode_lines_of<Format::Clf>(state, begin, end, offset, buffer, buffer_bytes_max);
+    case Format::Timed:
+      return encode_lines_of<Format::Timed>(state, begin, end, offset, buffer, buffer_bytes_max);
+    default: break;
   }
-  return begin;
+  return is_of_columns(state.active)
+             ? encode_lines_of<Format::Csv>(state, begin, end, offset, buffer, buffer_bytes_max)
+             : encode_lines_of<Format::Pattern>(state, begin, end, offset, buffer,
+                                                buffer_bytes_max);
 }
 
 }  // namespace PILLION_LOGS_ISA

@@ -192,11 +192,17 @@ inline char* put_level(EncodeState& state, char* out, const char* level) {
 inline bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
 inline bool is_alpha(char c) { return static_cast<unsigned char>((c | 0x20) - 'a') < 26; }
 
-// The zone that may follow a time: Z, +01, +0100, +01:00, or " +0100". Empty when there is none.
+// The zone that may follow a time: Z, +01, +0100, +01:00, " +0100", " UTC", " GMT". Empty when
+// there is none.
 inline std::string_view zone_at(const char* p, const char* end) {
   if (p == end) return {};
   if (*p == 'Z' || *p == 'z') return {p, 1};
   const char* sign = *p == ' ' ? p + 1 : p;
+  if (sign != p && end - sign >= 3 && (*sign == 'U' || *sign == 'G')) {
+    const bool is_named = std::memcmp(sign, "UTC", 3) == 0 || std::memcmp(sign, "GMT", 3) == 0;
+    const bool ends = end - sign == 3 || sign[3] == ' ' || sign[3] == ']';
+    return is_named && ends ? std::string_view(p, 4) : std::string_view();
+  }
   if (end - sign < 3 || (*sign != '+' && *sign != '-') || !is_digit(sign[1]) ||
       !is_digit(sign[2])) {
     return {};

@@ -312,11 +312,24 @@ inline char* put_unquoted(EncodeState& state, char* out, const char* p, const ch
   return out;
 }
 
+// As put_escaped, for CSV text in which "" stands for a quote.
+inline char* put_doubled(EncodeState& state, char* out, const char* p, const char* end) {
+  while (p < end) {
+    const void* const found = std::memchr(p, '"', static_cast<std::size_t>(end - p));
+    if (found == nullptr) return put_escaped(state, out, p, end);
+    const char* const quote = static_cast<const char*>(found);
+    out = put_escaped(state, out, p, quote + 1);
+    p = quote + 1 < end && quote[1] == '"' ? quote + 2 : quote + 1;
+  }
+  return out;
+}
+
 inline char* put_text(EncodeState& state, char* out, const Piece& piece) {
   switch (piece.text) {
     case Text::Clean: return put_clean(out, piece.begin, piece.end);
     case Text::Raw: return put_escaped(state, out, piece.begin, piece.end);
     case Text::Backslash: return put_unquoted(state, out, piece.begin, piece.end);
+    case Text::Doubled: return put_doubled(state, out, piece.begin, piece.end);
   }
   return out;
 }

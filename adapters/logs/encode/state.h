@@ -14,6 +14,9 @@
 
 namespace pillion::logs {
 
+struct Layout;
+class RegexFormat;
+
 // Every buffer that lines are read from has this many readable bytes after its last line, so that
 // vector loads need no bounds check.
 inline constexpr std::size_t kScanPadding = 64;
@@ -21,8 +24,35 @@ inline constexpr std::size_t kScanPadding = 64;
 inline constexpr std::size_t kFieldsMax = 256;
 inline constexpr std::size_t kKeyBytesMax = 128;
 
-enum class Format : std::uint8_t { Auto, Mixed, Raw, Json, Logfmt, PrefixedLogfmt, Clf };
-inline constexpr std::size_t kFormatCount = 7;
+enum class Format : std::uint8_t {
+  Auto,
+  Mixed,
+  Raw,
+  Json,
+  Logfmt,
+  PrefixedLogfmt,
+  Clf,
+  Timed,  // a time among the first words, and text; only found by `auto`
+  NginxError,
+  ApacheError,
+  Syslog3164,
+  Syslog5424,
+  Log4j,
+  Glog,
+  Python,
+  Postgresql,
+  Mysql,
+  Redis,
+  Haproxy,
+  Envoy,
+  JavaGc,
+  Csv,
+  Ltsv,
+  KeyValue,
+  Pattern,
+  Regex
+};
+inline constexpr std::size_t kFormatCount = 26;
 std::string_view name_of(Format format);
 
 // One minute of local time and its UTC rendering: lines of the same minute pay for no calendar.
@@ -82,6 +112,7 @@ enum class Text : std::uint8_t {
   Clean,      // nothing to escape
   Raw,        // escape what JSON asks for
   Backslash,  // was quoted: \" \\ \n \uXXXX already mean what they mean in JSON
+  Doubled,    // was quoted as CSV does: "" is one quote
 };
 struct Piece {
   const char* begin;
@@ -165,8 +196,21 @@ struct EncodeState {
   MinuteCache iso_minute;
   MinuteCache clf_minute;
   MinuteCache cri_minute;
+  MinuteCache spelled_minute;      // of times in other spellings, see spelled_time.h
+  std::uint8_t time_spelling = 0;  // the one that fitted last
+  std::int64_t observed_unix = 0;  // seconds; when the chunk was read
   std::int64_t last_unix_minute = 0;
   std::uint64_t reserved_keys[4] = {};  // Bloom filter of the names that are ours
+
+  // Of the configured format, see layout.h, regex_format.h and kernel_columns.h.
+  std::shared_ptr<const Layout> layout;
+  std::shared_ptr<RegexFormat> regex;
+  std::vector<std::string> columns;
+  Format last_layout = Format::Auto;  // the one that `auto` found last
+  std::size_t names_bytes = 0;        // room that the format's field names may take in a record
+  // Of lines with a time in seconds among their first words: the word, of this line and the next.
+  std::int8_t epoch_column = -1;
+  std::int8_t next_epoch_column = -1;
 
   char observed[32] = {};  // when the chunk was read, "2024-01-15T14:32:01.123Z"
   std::uint32_t observed_length = 0;

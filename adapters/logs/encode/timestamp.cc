@@ -39,8 +39,10 @@ int month_by_name(const char* p) {
   return 0;
 }
 
-bool fill_cache(EncodeState& state, MinuteCache& cache, const CivilTime& civil,
-                std::string_view key, std::string_view zone) {
+}  // namespace
+
+bool fill_minute(EncodeState& state, MinuteCache& cache, const CivilTime& civil,
+                 std::string_view key, std::string_view zone) {
   if (!is_valid_minute(civil) || zone.size() > sizeof cache.zone) return false;
   TimeZone::Answer answer;
   if (zone.empty()) {
@@ -62,17 +64,19 @@ bool fill_cache(EncodeState& state, MinuteCache& cache, const CivilTime& civil,
   return true;
 }
 
-}  // namespace
-
 std::string_view name_of(Format format) {
-  constexpr std::string_view kNames[kFormatCount] = {"auto",   "mixed",           "raw", "json",
-                                                     "logfmt", "prefixed-logfmt", "clf"};
+  constexpr std::string_view kNames[kFormatCount] = {
+      "auto",    "mixed", "raw",         "json",         "logfmt",      "prefixed-logfmt",
+      "clf",     "timed", "nginx-error", "apache-error", "syslog-3164", "syslog-5424",
+      "log4j",   "glog",  "python",      "postgresql",   "mysql",       "redis",
+      "haproxy", "envoy", "java-gc",     "csv",          "ltsv",        "key-value",
+      "pattern", "regex"};
   return kNames[static_cast<std::size_t>(format)];
 }
 
 std::optional<int> parse_zone_offset(std::string_view text) {
   if (!text.empty() && text[0] == ' ') text.remove_prefix(1);
-  if (text == "Z" || text == "z") return 0;
+  if (text == "Z" || text == "z" || text == "UTC" || text == "GMT") return 0;
   if (text.size() < 3 || (text[0] != '+' && text[0] != '-')) return std::nullopt;
   const int hours = two_digits(text.data() + 1);
   int minutes = 0;
@@ -99,7 +103,7 @@ bool fill_iso_minute(EncodeState& state, MinuteCache& cache, const char* text,
   if (century < 0 || year < 0) return false;
   const CivilTime civil{century * 100 + year,  two_digits(text + 5),  two_digits(text + 8),
                         two_digits(text + 11), two_digits(text + 14), 0};
-  return fill_cache(state, cache, civil, {text, 16}, zone);
+  return fill_minute(state, cache, civil, {text, 16}, zone);
 }
 
 bool fill_clf_minute(EncodeState& state, MinuteCache& cache, const char* text,
@@ -111,7 +115,7 @@ bool fill_clf_minute(EncodeState& state, MinuteCache& cache, const char* text,
   if (century < 0 || year < 0) return false;
   const CivilTime civil{century * 100 + year,  month_by_name(text + 3), two_digits(text),
                         two_digits(text + 12), two_digits(text + 15),   0};
-  return fill_cache(state, cache, civil, {text, 17}, zone);
+  return fill_minute(state, cache, civil, {text, 17}, zone);
 }
 
 void render_seconds(std::int64_t unix_seconds, char* out) {

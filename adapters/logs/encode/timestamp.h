@@ -16,10 +16,15 @@ inline constexpr std::size_t kTimeBytesMax = 32;
 // "Z", "+01", "+0100", "+01:00", with or without a leading space: seconds east of Greenwich.
 std::optional<int> parse_zone_offset(std::string_view text);
 
-// Fills a minute cache from "2024-01-15T14:32" (T or space, - or /; 16 readable bytes), or from
-// "15/Jan/2024:14:32" (17 bytes). `zone` is the line's own, empty for the source's zone. False when
-// it is no such time. In an hour that occurs twice the cache is filled but stays invalid, so that
-// every line is decided anew.
+// Fills `cache` with the minute of `civil` (its second does not count) under `key` of at most 24
+// bytes. `zone` is the line's own, empty for the source's. False for a time that does not exist. In
+// an hour that occurs twice the cache is filled but stays invalid, so that every line is decided
+// anew.
+bool fill_minute(EncodeState& state, MinuteCache& cache, const CivilTime& civil,
+                 std::string_view key, std::string_view zone);
+
+// fill_minute() from "2024-01-15T14:32" (T or space, - or /; 16 readable bytes), or from
+// "15/Jan/2024:14:32" (17 bytes). False when it is no such time.
 bool fill_iso_minute(EncodeState& state, MinuteCache& cache, const char* text,
                      std::string_view zone);
 bool fill_clf_minute(EncodeState& state, MinuteCache& cache, const char* text,

@@ -318,7 +318,7 @@ orders.toml:10:9: error: there is no child `ap`
    10 | child = "ap"
       |         ^~~~
       = note: did you mean `app`?
-orders.toml:11:11: error: `pattern` is only for the formats "pattern" and "regex"
+orders.toml:11:11: error: `pattern` is only for the formats "pattern", "regex" and "csv"
    11 | pattern = "x"
       |           ^~~
 orders.toml:13:1: error: [adapter.logs.config.output] needs one of `stdout`, `file`, `elasticsearch`, `loki`, `otlp`, `syslog` and `http`

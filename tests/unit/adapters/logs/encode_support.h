@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "adapters/logs/encode/encoder.h"
+#include "adapters/logs/encode/layout.h"
+#include "adapters/logs/encode/regex_format.h"
 
 namespace pillion::logs::test {
 
@@ -19,6 +21,14 @@ inline EncoderOptions options_of(Format format, const std::string& zone = "utc")
   EncoderOptions options;
   options.format = format;
   options.zone = TimeZone::load(zone).value();
+  if (format == Format::Pattern) {
+    options.layout = std::make_shared<const Layout>(
+        Layout::compile("%{time} %(<%{a}> %)%{b:quoted} %{c:sd} %{pairs}").value());
+  }
+  if (format == Format::Regex) {
+    options.regex = RegexFormat::compile("(?<a>\\w+)?.(?<time>[0-9 :-]+)(?<message>.*)").value();
+  }
+  if (format == Format::Csv) options.columns = {"time", "level", "message"};
   return options;
 }
 
