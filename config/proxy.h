@@ -45,6 +45,7 @@ struct ProxyInbound {
   std::vector<InboundPort> ports;                             // filled in from [app] ports
   std::vector<PublishedListener> published;                   // filled in from [network] publish
   MutualTls mutual_tls = MutualTls::Disable;
+  bool require_client_certificate = true;  // where mutual_tls is not `disable`
   std::vector<std::string> allowed_peers;  // SPIFFE ids or trust domains; empty = any verified peer
   bool operator==(const ProxyInbound&) const = default;
 };

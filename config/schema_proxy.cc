@@ -16,7 +16,7 @@ const TableSchema& schema_of<InboundPort>() {
           .field("port", &InboundPort::port, "The app's port.", {.required = true})
           .field("protocol", &InboundPort::protocol, "What is spoken on it.")
           .field("mutual_tls", &InboundPort::mutual_tls, "For this port alone.",
-                 {.computed_default = "inbound.mutual_tls", .planned = true})
+                 {.computed_default = "inbound.mutual_tls"})
           .done();
   return schema;
 }
@@ -48,11 +48,12 @@ const TableSchema& schema_of<ProxyInbound>() {
           .field("published", &ProxyInbound::published,
                  "The supervisor fills them in from `[network] publish`.")
           .field("mutual_tls", &ProxyInbound::mutual_tls,
-                 "`strict` takes only mutual TLS, `permissive` TLS and plain text on one port.",
-                 {.planned = true})
+                 "`strict` takes only mutual TLS, `permissive` TLS and plain text on one port.")
+          .field("require_client_certificate", &ProxyInbound::require_client_certificate,
+                 "Where TLS is spoken; without it a client may come without a certificate.")
           .field("allowed_peers", &ProxyInbound::allowed_peers,
                  "SPIFFE ids or trust domains that may connect; empty is any verified peer.",
-                 {.form = Form::SpiffeId, .planned = true})
+                 {.form = Form::SpiffeId})
           .done();
   return schema;
 }
@@ -189,7 +190,7 @@ const TableSchema& schema_of<Upstream>() {
           .field("hosts", &Upstream::hosts, "What the app calls it: host names that lead here.",
                  {.form = Form::HostName, .computed_default = "[name]"})
           .field("protocol", &Upstream::protocol, "What the endpoints speak.")
-          .field("tls", &Upstream::tls, "TLS to the endpoints.", {.planned = true})
+          .field("tls", &Upstream::tls, "TLS to the endpoints.")
           .field("retry", &Upstream::retry, "Retries.")
           .field("timeouts", &Upstream::timeouts, "Timeouts.")
           .field("load_balancing", &Upstream::load_balancing, "How an endpoint is chosen.")
@@ -249,7 +250,7 @@ template<>
 const TableSchema& schema_of<ProxyTimeouts>() {
   static const TableSchema schema =
       TableBuilder<ProxyTimeouts>("Proxy timeouts", "")
-          .field("tls_handshake", &ProxyTimeouts::tls_handshake, "Of clients.", {.planned = true})
+          .field("tls_handshake", &ProxyTimeouts::tls_handshake, "Of clients.", {.min = 1})
           .field("request_headers", &ProxyTimeouts::request_headers,
                  "From the first byte to the last header; 408.")
           .field("app_connect", &ProxyTimeouts::app_connect, "Connection to the app; 503.")
@@ -328,7 +329,7 @@ const TableSchema& schema_of<ProxyConfig>() {
           .field("explicit", &ProxyConfig::explicit_listeners,
                  "Local addresses that the app calls knowingly.")
           .named("upstream", &ProxyConfig::upstreams, "Services that the app calls.")
-          .field("identity", &ProxyConfig::identity, "Our certificate.", {.planned = true})
+          .field("identity", &ProxyConfig::identity, "Our certificate.")
           .field("limits", &ProxyConfig::limits, "Limits.")
           .field("timeouts", &ProxyConfig::timeouts, "Timeouts.")
           .field("access_log", &ProxyConfig::access_log, "Access log.")

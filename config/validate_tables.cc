@@ -80,6 +80,22 @@ void check_hosts(Reader& reader, const Node& node, const ProxyConfig& proxy) {
   }
 }
 
+// TLS on a port needs a certificate of ours.
+void check_mutual_tls(Reader& reader, const Node& node, const ProxyConfig& proxy) {
+  if (proxy.identity) return;
+  const auto missing = [&](const std::string& path) {
+    reader.missing(position_of(node, path), "`mutual_tls` needs an `identity`",
+                   {"add a table `identity` with certificate_file, key_file, trust_bundle_file"});
+  };
+  if (proxy.inbound.mutual_tls != MutualTls::Disable) missing("inbound.mutual_tls");
+  for (std::size_t i = 0; i < proxy.inbound.ports.size(); ++i) {
+    const auto& port = proxy.inbound.ports[i];
+    if (port.mutual_tls && *port.mutual_tls != MutualTls::Disable) {
+      missing("inbound.ports." + std::to_string(i) + ".mutual_tls");
+    }
+  }
+}
+
 }  // namespace
 
 Position position_of(const Node& node, std::string_view path) {
@@ -169,6 +185,7 @@ void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy) {
   for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
     listens.add("explicit." + std::to_string(i) + ".listen", proxy.explicit_listeners[i].listen);
   }
+  check_mutual_tls(reader, node, proxy);
   if (proxy.drain.minimum > proxy.drain.maximum) {
     reader.error(position_of(node, "drain.minimum"), "`minimum` is longer than `maximum`",
                  {"`maximum` is " + to_string(proxy.drain.maximum)});

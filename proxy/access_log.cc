@@ -121,6 +121,11 @@ void AccessFormatter::append_json(std::string& out, const AccessRecord& record) 
     out.append(",\"request_id\":");
     append_quoted(out, record.request_id);
   }
+  if (!record.tls_version.empty()) {
+    out.append(",\"downstream_tls_version\":\"").append(record.tls_version);
+    out.append("\",\"downstream_peer_uri_san\":");
+    append_quoted(out, record.peer_uri);
+  }
   out.append(",\"response_flags\":\"").append(record.flags);
   out.append("\",\"response_code_details\":");
   append_quoted(out, record.details);

@@ -36,8 +36,10 @@ struct AccessRecord {
   std::string_view upstream_address;
   std::string_view downstream_address;
   std::string_view request_id;
-  std::string_view details;  // response_code_details
-  std::string_view flags;    // UF, UC, UT, UO, NR, DC …; empty when all is well
+  std::string_view details;      // response_code_details
+  std::string_view flags;        // UF, UC, UT, UO, NR, DC …; empty when all is well
+  std::string_view tls_version;  // of the client's side; empty for plain text
+  std::string_view peer_uri;     // the client's verified SPIFFE id
   unsigned attempts = 0;
   bool is_connection_reused = false;
 };

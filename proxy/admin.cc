@@ -85,6 +85,38 @@ std::string clusters(const Server& server) {
   return out;
 }
 
+void append_names(std::string& out, std::string_view key, const std::vector<std::string>& names) {
+  out.append(",\"").append(key).append("\":[");
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_string(out, names[i]);
+  }
+  out += ']';
+}
+
+// Never a key: only what the certificates tell everyone.
+std::string certificates(const Server& server) {
+  std::string out = "{\"certificates\":[";
+  const TlsPointer tls = server.tls();
+  bool is_first = true;
+  for (const CertificateInfo& one : tls->certificates) {
+    out += is_first ? "{\"use\":" : ",{\"use\":";
+    is_first = false;
+    append_json_string(out, one.use);
+    out += ",\"file\":";
+    append_json_string(out, one.file);
+    out += ",\"subject\":";
+    append_json_string(out, one.subject);
+    out += ",\"serial_number\":";
+    append_json_string(out, one.serial);
+    append_names(out, "uris", one.uris);
+    append_names(out, "dns", one.dns);
+    out +=
+        fmt::format(",\"valid_from\":{},\"expiration_time\":{}}}", one.not_before, one.not_after);
+  }
+  return out + "]}\n";
+}
+
 std::string config_dump(const Server& server) {
   config::Child child;
   child.use = config::Component::Proxy;
@@ -170,6 +202,9 @@ void Admin::add_views(HttpServer& http) {
   }
   http.route("GET", "/clusters", [this](const HttpServerRequest&) {
     return HttpServerResponse::text(200, clusters(server_));
+  });
+  http.route("GET", "/certs", [this](const HttpServerRequest&) {
+    return HttpServerResponse::json(200, certificates(server_));
   });
   http.route("GET", "/config_dump", [this](const HttpServerRequest&) {
     return HttpServerResponse::text(200, config_dump(server_));

@@ -56,6 +56,7 @@ class Cluster {
 struct RouteTable {
   SnapshotPointer snapshot;
   std::vector<std::shared_ptr<Cluster>> clusters;
+  TlsPointer tls;  // shared by all workers
 };
 
 }  // namespace pillion::proxy

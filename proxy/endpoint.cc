@@ -78,20 +78,41 @@ void UpstreamConnection::on_events(std::uint32_t events) {
         user_->on_upstream_connect_failed(error);
         return;
       }
-      state_ = State::InUse;
-      endpoint_.on_connected(*this);
-      user_->on_upstream_connected();
+      if (endpoint_.options().tls) {
+        socket_.start_tls(endpoint_.make_tls());
+        state_ = State::Handshaking;
+        advance_handshake();
+        return;
+      }
+      become_connected();
       return;
     }
+    case State::Handshaking: advance_handshake(); return;
     case State::InUse: user_->on_upstream_ready(); return;
     case State::Idle:
-      if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) endpoint_.drop_idle(*this);
+      if ((events & ~static_cast<std::uint32_t>(EPOLLOUT)) == 0) return;
+      if (socket_.tls() != nullptr && !socket_.is_stale()) return;  // a session ticket
+      endpoint_.drop_idle(*this);
       return;
   }
 }
 
+void UpstreamConnection::advance_handshake() {
+  switch (socket_.handshake()) {
+    case HandshakeStatus::WouldBlock: return;
+    case HandshakeStatus::Failed: user_->on_upstream_connect_failed(EPROTO); return;
+    case HandshakeStatus::Done: become_connected(); return;
+  }
+}
+
+void UpstreamConnection::become_connected() {
+  state_ = State::InUse;
+  endpoint_.on_connected(*this);
+  user_->on_upstream_connected();
+}
+
 void UpstreamConnection::on_deadline(Milliseconds) {
-  if (state_ != State::Connecting) return;
+  if (is_connected() || state_ == State::Idle) return;
   user_->on_upstream_connect_failed(is_awaiting_socket_ ? kNoAppSocket : ETIMEDOUT);
 }
 
@@ -201,7 +222,8 @@ void Endpoint::on_deadline(Milliseconds now) {
 
 std::shared_ptr<Endpoint> EndpointTable::get(const Address& address,
                                              const EndpointOptions& options) {
-  std::shared_ptr<Endpoint>& endpoint = endpoints_[Key{address, options.source}];
+  std::shared_ptr<Endpoint>& endpoint =
+      endpoints_[Key{address, options.source, options.tls.get(), options.alpn}];
   if (!endpoint || endpoint->options().connect_timeout != options.connect_timeout ||
       endpoint->options().pool_idle != options.pool_idle) {
     endpoint = std::make_shared<Endpoint>(reactor_, stats_, address, options);

@@ -12,6 +12,7 @@
 #include "proxy/idle_pool.h"
 #include "proxy/reactor.h"
 #include "proxy/stats.h"
+#include "proxy/tls_context.h"
 #include "proxy/upstream_connection.h"
 
 namespace pillion::proxy {
@@ -24,7 +25,9 @@ struct EndpointOptions {
   Milliseconds pool_idle = 60'000;
   SocketOptions socket;
   std::size_t pool_size_max = 512;
-  AppSockets* sockets = nullptr;  // where sockets come from; null = we make them
+  AppSockets* sockets = nullptr;         // where sockets come from; null = we make them
+  std::shared_ptr<const ClientTls> tls;  // shared with its upstream's other endpoints; null: none
+  AlpnChoice alpn = AlpnChoice::None;
 };
 
 class Endpoint final : public Deadline {
@@ -38,6 +41,11 @@ class Endpoint final : public Deadline {
   const EndpointOptions& options() const { return options_; }
   std::size_t active() const { return active_; }  // connections in use
   std::size_t idle() const { return pool_.size(); }
+
+  // For a connection of ours, with the session of an earlier one.
+  std::unique_ptr<TlsStream> make_tls() {
+    return options_.tls->make_stream(options_.alpn, session_);
+  }
 
   // An idle connection that still looks alive, lent to `user`; empty when there is none.
   // `is_checked` asks the kernel again just before (a system call), for what cannot be sent twice.
@@ -62,6 +70,7 @@ class Endpoint final : public Deadline {
   const Address address_;
   const EndpointOptions options_;
   const std::string text_;
+  TlsSessionSlot session_;
   std::size_t active_ = 0;
   IdlePool<UpstreamConnection> pool_;
 };
@@ -82,6 +91,8 @@ class EndpointTable {
   struct Key {
     Address address;
     std::optional<Address> source;
+    const ClientTls* tls = nullptr;
+    AlpnChoice alpn = AlpnChoice::None;
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {

@@ -19,12 +19,6 @@ std::string_view protocol_name(const Exchange& exchange) {
 
 }  // namespace
 
-HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Fd fd)
-    : worker_(worker),
-      context_(std::move(context)),
-      socket_(worker.reactor(), std::move(fd), *this),
-      peer_text_(context_.peer.to_string()) {}
-
 HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Socket socket,
                                std::string_view first)
     : worker_(worker),
@@ -32,7 +26,7 @@ HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Socket
       socket_(std::move(socket)),
       peer_text_(context_.peer.to_string()) {
   socket_.attach(*this);
-  held_.append(worker_.buffers(), first);
+  if (!first.empty()) held_.append(worker_.buffers(), first);
 }
 
 HttpConnection::~HttpConnection() = default;
@@ -278,6 +272,8 @@ void HttpConnection::record_exchange() {
   if (exchange.endpoint) record.upstream_address = exchange.endpoint->text();
   record.downstream_address = peer_text_;
   record.request_id = exchange.request_id;
+  record.tls_version = context_.tls_version;
+  record.peer_uri = context_.peer_uri;
   record.details = exchange.details;
   record.flags = flag_name(exchange.flag);
   record.attempts = exchange.attempts;

@@ -37,12 +37,14 @@ struct DownstreamContext {
   std::shared_ptr<Endpoint> endpoint;        // of `destination`; shared, see EndpointTable
   std::optional<std::size_t> upstream;       // of an explicit listener
   std::shared_ptr<const RouteTable> routes;  // shared, see RouteTable
+  std::string_view tls_version;              // "TLSv1.3"; empty for plain text
+  std::string peer_uri;                      // the verified peer's SPIFFE id, "" when it has none
+  std::string client_certificate;            // the value of X-Forwarded-Client-Cert
 };
 
 class HttpConnection final : public Watcher, public Deadline, private UpstreamUser {
  public:
-  HttpConnection(Worker& worker, DownstreamContext context, Fd fd);
-  // Takes over a connection whose first bytes were read already.
+  // `first` was read from the socket already.
   HttpConnection(Worker& worker, DownstreamContext context, Socket socket, std::string_view first);
   ~HttpConnection() override;
 

@@ -89,6 +89,10 @@ void HttpConnection::on_upstream_connect_failed(int error) {
   if (!exchange_) return;
   Exchange& exchange = *exchange_;
   exchange.stats->connect_failures.add();
+  std::string tls_failure;
+  if (error == EPROTO && exchange.upstream && exchange.upstream->socket().tls() != nullptr) {
+    tls_failure = exchange.upstream->socket().tls()->failure();
+  }
   release_upstream(false);
   if (exchange.cluster && exchange.attempts < exchange.attempts_max &&
       has_retry(exchange.cluster->config(), config::RetryOn::ConnectFailure)) {
@@ -101,12 +105,18 @@ void HttpConnection::on_upstream_connect_failed(int error) {
     return;
   }
   const bool is_timeout = error == ETIMEDOUT;
+  const std::string cause = !tls_failure.empty() ? "TLS: " + tls_failure
+                            : is_timeout         ? "timed out"
+                                                 : std::strerror(error);
   const std::string reason =
       fmt::format("cannot connect to {} {}: {}",
                   context_.direction == Direction::Inbound ? "the app at" : "the upstream at",
-                  exchange.endpoint->text(), is_timeout ? "timed out" : std::strerror(error));
+                  exchange.endpoint->text(), cause);
   fail_upstream(is_timeout ? 504 : 502, Flag::UpstreamConnectFailure,
-                is_timeout ? "upstream_connect_timeout" : "upstream_connect_failure", reason);
+                !tls_failure.empty() ? "upstream_tls_failure"
+                : is_timeout         ? "upstream_connect_timeout"
+                                     : "upstream_connect_failure",
+                reason);
 }
 
 // The upstream takes no more of the request. It may have answered already (a 413, say): look first.

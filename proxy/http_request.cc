@@ -153,6 +153,15 @@ void HttpConnection::build_request(RequestHead& head) {
       if (field.id == FieldId::RequestId) field.is_removed |= !is_id_kept;
     }
   }
+  const bool is_inbound = context_.direction == Direction::Inbound;
+  if (is_inbound && head.fields.has(FieldId::Forwarded)) {
+    // Only we say who the client is; what it says of itself goes nowhere.
+    for (Field& field : head.fields.all()) {
+      field.is_removed |=
+          field.id == FieldId::Forwarded &&
+          http1::equals_ignoring_case(head.fields.name(field), "x-forwarded-client-cert");
+    }
+  }
   HeadWriter writer(exchange.request);
   writer.request_line(head.method, head.path);
   if (is_host_rewritten) {
@@ -161,6 +170,9 @@ void HttpConnection::build_request(RequestHead& head) {
   }
   writer.fields(head.fields);
   if (!is_id_kept) writer.field("X-Request-ID", exchange.request_id);
+  if (!context_.client_certificate.empty()) {
+    writer.field("X-Forwarded-Client-Cert", context_.client_certificate);
+  }
   exchange.request.append(exchange.is_http10 ? "Via: 1.0 " : "Via: 1.1 ")
       .append(context_.routes->snapshot->config().via)
       .append(1, ' ')

@@ -298,6 +298,8 @@ void HttpConnection::switch_protocols(ResponseHead& head, std::string_view rest)
   facts.path = exchange.path;
   facts.authority = exchange.authority;
   facts.request_id = exchange.request_id;
+  facts.tls_version = context_.tls_version;
+  facts.peer_uri = context_.peer_uri;
   facts.status = 101;
   facts.stats = exchange.stats;
   facts.cluster = exchange.cluster;

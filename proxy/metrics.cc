@@ -1,6 +1,7 @@
 // The workers' counters as Prometheus text; called on the admin thread.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -149,6 +150,14 @@ void write_workers(MetricsWriter& writer, const Server& server) {
   write_plain(writer, server, "pillion_proxy_nominations_ignored_total", MetricType::Counter,
               "Connection options that named a protected field.",
               &WorkerStats::nominations_ignored);
+  write_plain(writer, server, "pillion_proxy_tls_handshakes_total", MetricType::Counter,
+              "TLS handshakes with clients that succeeded.", &WorkerStats::tls_handshakes);
+  write_plain(writer, server, "pillion_proxy_tls_resumed_total", MetricType::Counter,
+              "Of them, those that resumed a session.", &WorkerStats::tls_resumed);
+  write_plain(writer, server, "pillion_proxy_tls_failures_total", MetricType::Counter,
+              "TLS handshakes with clients that failed.", &WorkerStats::tls_failures);
+  write_plain(writer, server, "pillion_proxy_tls_plain_total", MetricType::Counter,
+              "Plain-text connections on permissive ports.", &WorkerStats::tls_plain);
   write_plain(writer, server, "pillion_proxy_detected_http_total", MetricType::Counter,
               "Connections detected as HTTP.", &WorkerStats::detections_http);
   write_plain(writer, server, "pillion_proxy_detected_tcp_total", MetricType::Counter,
@@ -162,6 +171,19 @@ void write_server(MetricsWriter& writer, const Server& server) {
                       "Configuration reloads, by result.");
   writer.sample({{"result", "accepted"}}, server.status().reloads_accepted.load());
   writer.sample({{"result", "rejected"}}, server.status().reloads_rejected.load());
+  writer.begin_family("pillion_proxy_certificate_rotations_total", MetricType::Counter,
+                      "Certificates loaded anew, by result.");
+  writer.sample({{"result", "accepted"}}, server.status().tls_rotations.load());
+  writer.sample({{"result", "rejected"}}, server.status().tls_rotations_failed.load());
+  const TlsPointer tls = server.tls();
+  if (!tls->certificates.empty()) {
+    writer.begin_family("pillion_proxy_certificate_expiry_timestamp_seconds", MetricType::Gauge,
+                        "When a certificate in use ends, in seconds since 1970.");
+    for (const CertificateInfo& one : tls->certificates) {
+      writer.sample({{"use", one.use}, {"serial", one.serial}},
+                    static_cast<std::uint64_t>(std::max<std::int64_t>(one.not_after, 0)));
+    }
+  }
   if (server.access_log() != nullptr) {
     writer.begin_family("pillion_proxy_access_log_dropped_total", MetricType::Counter,
                         "Access log lines that did not fit the buffer or could not be written.");

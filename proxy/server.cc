@@ -52,6 +52,9 @@ Result<std::unique_ptr<Server>> Server::create(config::ProxyConfig config,
                                                InheritedListeners inherited, Reload reload) {
   raise_descriptor_limit();
   std::unique_ptr<Server> server(new Server(std::move(config), std::move(reload)));
+  auto tls = load_tls(server->snapshot_->config());
+  if (!tls) return fail(tls.error());
+  server->tls_ = std::move(*tls);
   if (auto opened = server->open_listeners(inherited); !opened) return fail(opened.error());
   if (server->snapshot_->config().access_log.enabled) {
     auto log = AccessLog::create(server->snapshot_->config().access_log);
@@ -87,6 +90,11 @@ Server::~Server() {
 SnapshotPointer Server::snapshot() const {
   const std::lock_guard lock(snapshot_mutex_);
   return snapshot_;
+}
+
+TlsPointer Server::tls() const {
+  const std::lock_guard lock(snapshot_mutex_);
+  return tls_;
 }
 
 std::vector<std::string> Server::listener_names() const {
@@ -202,9 +210,10 @@ void Server::start_resolver() {
       },
       [this] { on_first_resolution(); });
   for (auto& worker : workers_) {
-    worker->post([one = worker.get(), snapshot = snapshot_, resolved = resolver_->addresses()] {
-      one->set_snapshot(snapshot, resolved);
-    });
+    worker->post(
+        [one = worker.get(), snapshot = snapshot_, tls = tls_, resolved = resolver_->addresses()] {
+          one->set_snapshot(snapshot, resolved, tls);
+        });
   }
 }
 
@@ -233,6 +242,7 @@ int Server::run() {
   for (auto& worker : workers_) worker->start();
   admin_ = std::make_unique<Admin>(*this, std::move(health_listener_),
                                    std::move(prometheus_listener_), std::move(admin_listener_));
+  watch_certificates();
   hangup_ = std::make_unique<SignalWatch>(loop_, SIGHUP, [this] { reload(); });
   drain_ = std::make_unique<Drain>(
       loop_, drain_timeout_from_environment(), [this] { begin_shutdown(); }, [this] { quit(); });
@@ -249,6 +259,7 @@ int Server::run() {
   // A look-up can take half a minute and cannot be cancelled: nothing is left that it could change.
   if (resolver_ && resolver_->is_busy()) _exit(0);
   resolver_.reset();
+  certificate_watch_.reset();
   watchdog_.reset();
   first_resolution_.reset();
   drain_minimum_.reset();
@@ -267,6 +278,13 @@ void Server::reload() {
     notifier_.status("serving the previous configuration: the new one was refused");
     return;
   }
+  auto tls = load_tls(*config);
+  if (!tls) {
+    ++status_.reloads_rejected;
+    log::error("the new configuration is refused: {}", tls.error().message());
+    notifier_.status("serving the previous configuration: the new one was refused");
+    return;
+  }
   ++status_.reloads_accepted;
   if (*config == snapshot_->config()) {
     log::info("the configuration did not change");
@@ -275,10 +293,42 @@ void Server::reload() {
   {
     const std::lock_guard lock(snapshot_mutex_);
     snapshot_ = std::make_shared<const Snapshot>(std::move(*config));
+    tls_ = std::move(*tls);
   }
   resolver_.reset();
   start_resolver();
+  watch_certificates();
   log::info("a new configuration is in force; open connections keep the one they began with");
+}
+
+// ---- Certificates -------------------------------------------------------------------------------
+
+void Server::watch_certificates() {
+  const auto files = tls_files(snapshot_->config());
+  certificate_watch_.reset();
+  if (files.empty()) return;
+  certificate_watch_ = std::make_unique<FileWatch>(loop_, files, [this] { rotate_certificates(); });
+}
+
+// The last good set stays until the files are whole and fit each other: a rotation replaces them
+// one by one.
+void Server::rotate_certificates() {
+  auto tls = load_tls(snapshot_->config());
+  if (!tls) {
+    ++status_.tls_rotations_failed;
+    log::warn("the certificates stay as they are: {}", tls.error().message());
+    return;
+  }
+  if ((*tls)->files_digest == tls_->files_digest) return;
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    tls_ = std::move(*tls);
+  }
+  ++status_.tls_rotations;
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get(), tls = tls_] { one->set_tls(tls); });
+  }
+  log::info("new certificates are in force; open connections keep the ones they began with");
 }
 
 // ---- Drain --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 
 #include "config/proxy.h"
 #include "proxy/access_log.h"
+#include "proxy/file_watch.h"
 #include "proxy/listener.h"
 #include "proxy/resolver.h"
 #include "proxy/snapshot.h"
@@ -33,6 +34,9 @@ struct ServerStatus {
   std::atomic<std::uint64_t> reloads_accepted{0};
   std::atomic<std::uint64_t> reloads_rejected{0};
 
+  std::atomic<std::uint64_t> tls_rotations{0};
+  std::atomic<std::uint64_t> tls_rotations_failed{0};
+
   bool is_ready() const { return is_started && !is_draining && !is_health_failed; }
 };
 
@@ -53,6 +57,7 @@ class Server {
   const ServerStatus& status() const { return status_; }
   ServerStatus& status() { return status_; }
   SnapshotPointer snapshot() const;
+  TlsPointer tls() const;
   const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
   const AccessLog* access_log() const { return access_log_.get(); }
   std::vector<std::string> listener_names() const;
@@ -75,6 +80,8 @@ class Server {
   void start_resolver();
   void on_first_resolution();
   void reload();
+  void watch_certificates();
+  void rotate_certificates();
   void begin_inbound_drain();
   void begin_shutdown();
   void close_inbound();
@@ -90,6 +97,7 @@ class Server {
   const Reload reload_;
   mutable std::mutex snapshot_mutex_;
   SnapshotPointer snapshot_;
+  TlsPointer tls_;  // of the files as last good; under snapshot_mutex_ too
   std::string via_token_;
   std::vector<OpenListener> listeners_;
   std::optional<Fd> health_listener_;
@@ -104,6 +112,7 @@ class Server {
   std::mutex tasks_mutex_;
   std::vector<std::function<void()>> tasks_;
   std::unique_ptr<Wakeup> wakeup_;
+  std::unique_ptr<FileWatch> certificate_watch_;
   std::unique_ptr<Timer> watchdog_;
   std::unique_ptr<Timer> first_resolution_;
   std::unique_ptr<Timer> drain_minimum_;

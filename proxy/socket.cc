@@ -19,23 +19,36 @@ Socket::Socket(Reactor& reactor, Fd fd, Watcher& watcher)
   reactor.add(fd_.get(), watcher);
 }
 
+Socket::Socket(Reactor& reactor, Fd fd)
+    : reactor_(&reactor),
+      fd_(std::move(fd)),
+      is_registered_(false),
+      is_readable_(true),
+      is_writable_(true) {}
+
 Socket::Socket(Socket&& other) noexcept
     : reactor_(other.reactor_),
       fd_(std::move(other.fd_)),
+      tls_(std::move(other.tls_)),
+      is_registered_(other.is_registered_),
       is_readable_(other.is_readable_),
       is_writable_(other.is_writable_),
       is_hung_up_(other.is_hung_up_),
-      is_broken_(other.is_broken_) {}
+      is_broken_(other.is_broken_),
+      is_reset_on_close_(other.is_reset_on_close_) {}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
   if (this == &other) return *this;
   close();
   reactor_ = other.reactor_;
   fd_ = std::move(other.fd_);
+  tls_ = std::move(other.tls_);
+  is_registered_ = other.is_registered_;
   is_readable_ = other.is_readable_;
   is_writable_ = other.is_writable_;
   is_hung_up_ = other.is_hung_up_;
   is_broken_ = other.is_broken_;
+  is_reset_on_close_ = other.is_reset_on_close_;
   return *this;
 }
 
@@ -74,7 +87,7 @@ void Socket::note_events(std::uint32_t events) {
   if ((events & (EPOLLHUP | EPOLLERR)) != 0) is_broken_ = true;
 }
 
-IoResult Socket::read(char* buffer, std::size_t size) {
+IoResult Socket::read_transport(char* buffer, std::size_t size) {
   while (true) {
     const ssize_t count = recv(fd_.get(), buffer, size, 0);
     if (count > 0) {
@@ -95,8 +108,8 @@ IoResult Socket::read(char* buffer, std::size_t size) {
   }
 }
 
-IoResult Socket::write(const iovec* parts, std::size_t count) {
-  if (count == 1) return write(static_cast<const char*>(parts->iov_base), parts->iov_len);
+IoResult Socket::write_transport(const iovec* parts, std::size_t count) {
+  if (count == 1) return write_transport(static_cast<const char*>(parts->iov_base), parts->iov_len);
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(parts);
   message.msg_iovlen = count < kPartsMax ? count : kPartsMax;
@@ -120,7 +133,7 @@ IoResult Socket::write(const iovec* parts, std::size_t count) {
   }
 }
 
-IoResult Socket::write(const char* bytes, std::size_t size) {
+IoResult Socket::write_transport(const char* bytes, std::size_t size) {
   while (true) {
     const ssize_t sent = send(fd_.get(), bytes, size, MSG_NOSIGNAL);
     if (sent >= 0) {
@@ -138,9 +151,30 @@ IoResult Socket::write(const char* bytes, std::size_t size) {
   }
 }
 
-bool Socket::is_stale() const {
+void Socket::attach(Watcher& watcher) {
+  if (is_registered_) {
+    reactor_->hand_over(fd_.get(), watcher);
+  } else {
+    reactor_->add(fd_.get(), watcher);
+    is_registered_ = true;
+  }
+}
+
+IoResult Socket::peek(char* buffer, std::size_t size) {
+  const ssize_t count = recv(fd_.get(), buffer, size, MSG_PEEK | MSG_DONTWAIT);
+  if (count > 0) return {IoStatus::Ok, static_cast<std::size_t>(count), 0};
+  if (count == 0) return {IoStatus::Eof, 0, 0};
+  if (errno == EAGAIN || errno == EINTR) return {IoStatus::WouldBlock, 0, 0};
+  return {IoStatus::Failed, 0, errno};
+}
+
+bool Socket::is_stale() {
   if (is_hung_up_ || is_broken_) return true;
   char byte;
+  if (tls_) {
+    is_readable_ = true;
+    return tls_->read(*this, &byte, 1).status != IoStatus::WouldBlock;
+  }
   const ssize_t count = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return count >= 0 || (errno != EAGAIN && errno != EINTR);
 }
@@ -158,14 +192,25 @@ bool Socket::has_peer() const {
   return getpeername(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &size) == 0;
 }
 
-void Socket::shutdown_write() { ::shutdown(fd_.get(), SHUT_WR); }
+void Socket::shutdown_write() {
+  if (tls_) tls_->shutdown(*this);
+  ::shutdown(fd_.get(), SHUT_WR);
+}
 
 void Socket::reset_on_close() {
   const linger option{1, 0};
   setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &option, sizeof option);
+  is_reset_on_close_ = true;
 }
 
-void Socket::close() { fd_.reset(); }
+void Socket::close() {
+  if (!fd_.is_open()) return;
+  if (tls_) {
+    if (!is_broken_ && !is_reset_on_close_) tls_->shutdown(*this);
+    tls_.reset();
+  }
+  fd_.reset();
+}
 
 void set_tcp_options(int fd, const SocketOptions& options) {
   const int on = 1;

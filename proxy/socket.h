@@ -1,26 +1,22 @@
 // A connected (or connecting) TCP socket registered with a reactor, with the readiness that its
-// edges left behind. Owns the descriptor; knows nothing of protocols.
+// edges left behind, and with TLS on top of it when start_tls() was called. Owns the descriptor;
+// knows nothing of the protocols above.
 #pragma once
 
 #include <sys/uio.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "proxy/address.h"
+#include "proxy/io_result.h"
 #include "proxy/reactor.h"
+#include "proxy/tls_stream.h"
 #include "runtime/fd.h"
 #include "runtime/result.h"
 
 namespace pillion::proxy {
-
-enum class IoStatus : std::uint8_t { Ok, WouldBlock, Eof, Failed };
-
-struct IoResult {
-  IoStatus status = IoStatus::Ok;
-  std::size_t bytes = 0;
-  int error = 0;  // errno when Failed
-};
 
 struct SocketOptions {
   unsigned keepalive_seconds = 60;
@@ -32,6 +28,8 @@ class Socket {
   Socket() = default;
   // Takes over a non-blocking descriptor and registers it for `watcher`.
   Socket(Reactor& reactor, Fd fd, Watcher& watcher);
+  // The same, registered by the first attach().
+  Socket(Reactor& reactor, Fd fd);
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&& other) noexcept;
   ~Socket() { close(); }
@@ -48,20 +46,41 @@ class Socket {
   int fd() const { return fd_.get(); }
 
   void note_events(std::uint32_t events);
-  bool is_readable() const { return is_readable_; }
+  bool is_readable() const { return is_readable_ || (tls_ && tls_->may_have_bytes()); }
   bool is_writable() const { return is_writable_; }
   // The peer will send nothing more, or the connection is broken.
   bool is_hung_up() const { return is_hung_up_; }
   bool is_broken() const { return is_broken_; }  // EPOLLERR or EPOLLHUP was seen
 
   // Short reads and EAGAIN clear the readiness until the next edge.
-  IoResult read(char* buffer, std::size_t size);
+  IoResult read(char* buffer, std::size_t size) {
+    return tls_ ? tls_->read(*this, buffer, size) : read_transport(buffer, size);
+  }
   // Writes as much as the kernel takes; WouldBlock with `bytes` > 0 is a part.
-  IoResult write(const iovec* parts, std::size_t count);
-  IoResult write(const char* bytes, std::size_t size);
+  IoResult write(const iovec* parts, std::size_t count) {
+    return tls_ ? tls_->write(*this, parts, count) : write_transport(parts, count);
+  }
+  IoResult write(const char* bytes, std::size_t size) {
+    return tls_ ? tls_->write(*this, bytes, size) : write_transport(bytes, size);
+  }
 
-  // True when a pooled connection is at its end or holds bytes nobody asked for.
-  bool is_stale() const;
+  // TLS from the next byte on; handshake() must be Done before the first read or write.
+  void start_tls(std::unique_ptr<TlsStream> tls) { tls_ = std::move(tls); }
+  HandshakeStatus handshake() { return tls_->handshake(*this); }
+  TlsStream* tls() { return tls_.get(); }
+  const TlsStream* tls() const { return tls_.get(); }
+
+  // Below TLS: the bytes of the connection itself.
+  bool is_transport_readable() const { return is_readable_; }
+  IoResult read_transport(char* buffer, std::size_t size);
+  IoResult write_transport(const iovec* parts, std::size_t count);
+  IoResult write_transport(const char* bytes, std::size_t size);
+
+  // What will be read next, left where it is. Below TLS.
+  IoResult peek(char* buffer, std::size_t size);
+  // True when a pooled connection is at its end or holds bytes nobody asked for. Messages of TLS
+  // itself (tickets) are taken in.
+  bool is_stale();
   int connect_error() const;  // SO_ERROR
   bool has_peer() const;      // a connection that was begun is there
   void shutdown_write();
@@ -69,7 +88,8 @@ class Socket {
   void reset_on_close();
   void close();
 
-  void attach(Watcher& watcher) { reactor_->hand_over(fd_.get(), watcher); }
+  // The events go to `watcher` from now on.
+  void attach(Watcher& watcher);
   // Asks for the current readiness again in the next batch, for fairness among sockets.
   void rearm(Watcher& watcher) { reactor_->hand_over(fd_.get(), watcher); }
   // After bytes were moved without read() and write() (splice).
@@ -80,10 +100,13 @@ class Socket {
  private:
   Reactor* reactor_ = nullptr;
   Fd fd_;
+  std::unique_ptr<TlsStream> tls_;
+  bool is_registered_ = true;
   bool is_readable_ = false;
   bool is_writable_ = false;
   bool is_hung_up_ = false;
   bool is_broken_ = false;
+  bool is_reset_on_close_ = false;
 };
 
 // TCP_NODELAY, keep-alive and TCP_USER_TIMEOUT for a descriptor that was accepted or made.

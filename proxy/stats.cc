@@ -11,6 +11,7 @@ std::string_view flag_name(Flag flag) {
     case Flag::None: return "";
     case Flag::DownstreamClosed: return "DC";
     case Flag::DownstreamProtocolError: return "DPE";
+    case Flag::DownstreamTlsFailure: return "DTF";
     case Flag::RequestTimeout: return "DT";
     case Flag::LimitExceeded: return "LE";
     case Flag::Refused: return "RF";

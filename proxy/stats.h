@@ -39,6 +39,7 @@ enum class Flag : std::uint8_t {
   None,
   DownstreamClosed,         // DC: the client went away
   DownstreamProtocolError,  // DPE
+  DownstreamTlsFailure,     // DTF: no TLS, or not with a certificate that we accept
   RequestTimeout,           // DT: the client was too slow
   LimitExceeded,            // LE: head or body beyond a limit
   Refused,                  // RF: CONNECT, a direct hit on the capture listener, an unknown target
@@ -95,6 +96,10 @@ class WorkerStats {
   std::array<Count, 2> exchanges_aborted;
   std::array<Count, 2> tcp_finished;
   std::array<Count, 2> tcp_aborted;
+  Count tls_handshakes;  // with clients
+  Count tls_resumed;
+  Count tls_failures;
+  Count tls_plain;  // plain text on a permissive port
   Count detections_http;
   Count detections_tcp;
 

@@ -28,7 +28,7 @@ TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Socket downstream, Socket u
   downstream_.out.append(worker_.buffers(), to_downstream);
 }
 
-TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Fd downstream, bool detecting,
+TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Socket downstream, bool detecting,
                    DownstreamContext context)
     : worker_(worker),
       facts_(std::move(facts)),
@@ -37,7 +37,8 @@ TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Fd downstream, bool detecti
   if (facts_.cluster) ++facts_.cluster->active_requests;
   facts_.stats->active.add();
   downstream_.is_connected = true;
-  downstream_.socket = Socket(worker_.reactor(), std::move(downstream), downstream_);
+  downstream_.socket = std::move(downstream);
+  downstream_.socket.attach(downstream_);
 }
 
 TcpRelay::~TcpRelay() { stop_waiting(); }
@@ -113,13 +114,33 @@ void TcpRelay::began_to_connect(Result<Socket> socket) {
   upstream_.socket = std::move(*socket);
 }
 
-void TcpRelay::on_connect_outcome() {
-  const int error = upstream_.socket.connect_error();
-  if (error == 0) {
-    upstream_.is_connected = true;
-    touch();
-    return;
+// The connection, then TLS where the upstream has it. False while it is not there yet, or after it
+// failed.
+bool TcpRelay::advance_connect() {
+  Socket& socket = upstream_.socket;
+  if (socket.tls() == nullptr) {
+    if (!socket.is_writable() && !socket.is_hung_up()) return false;
+    if (const int error = socket.connect_error(); error != 0) {
+      on_connect_failed(error);
+      return false;
+    }
+    if (facts_.endpoint->options().tls) socket.start_tls(facts_.endpoint->make_tls());
   }
+  if (socket.tls() != nullptr) {
+    const HandshakeStatus status = socket.handshake();
+    if (status == HandshakeStatus::WouldBlock) return false;
+    if (status == HandshakeStatus::Failed) {
+      log::debug("tcp: TLS with {}: {}", facts_.endpoint->text(), socket.tls()->failure());
+      on_connect_failed(EPROTO);
+      return false;
+    }
+  }
+  upstream_.is_connected = true;
+  touch();
+  return true;
+}
+
+void TcpRelay::on_connect_failed(int error) {
   facts_.stats->connect_failures.add();
   upstream_.socket.close();
   if (facts_.cluster && facts_.attempts <= facts_.cluster->config().retry.attempts) {
@@ -133,7 +154,8 @@ void TcpRelay::on_connect_outcome() {
     detect();
     return;
   }
-  finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
+  finish(Flag::UpstreamConnectFailure,
+         error == EPROTO ? "upstream_tls_failure" : "upstream_connect_failure");
 }
 
 // ---- Relaying -----------------------------------------------------------------------------------
@@ -141,11 +163,7 @@ void TcpRelay::on_connect_outcome() {
 void TcpRelay::on_side_events(Side& side, std::uint32_t events) {
   if (mode_ == Mode::Closed || !side.socket.is_open()) return;
   side.socket.note_events(events);
-  if (&side == &upstream_ && !upstream_.is_connected) {
-    if (!side.socket.is_writable() && !side.socket.is_hung_up()) return;
-    on_connect_outcome();
-    if (mode_ == Mode::Closed || !upstream_.is_connected) return;
-  }
+  if (&side == &upstream_ && !upstream_.is_connected && !advance_connect()) return;
   if (mode_ == Mode::Detecting) {
     detect();
     if (mode_ != Mode::Relaying) return;
@@ -268,6 +286,8 @@ void TcpRelay::finish(Flag flag, std::string_view details) {
     record.upstream = facts_.stats->upstream;
     if (facts_.endpoint) record.upstream_address = facts_.endpoint->text();
     record.downstream_address = peer;
+    record.tls_version = facts_.tls_version;
+    record.peer_uri = facts_.peer_uri;
     record.details = details;
     record.flags = flag_name(flag);
     record.attempts = facts_.attempts;
@@ -326,7 +346,10 @@ void TcpRelay::become_http() {
   facts_.stats->active.subtract();
   if (facts_.cluster) --facts_.cluster->active_requests;
   // The connection that the race opened serves the first request.
-  if (upstream_.socket.is_open() && upstream_.socket.has_peer() && !upstream_.socket.is_hung_up()) {
+  const bool is_whole =
+      upstream_.is_connected || !facts_.endpoint || !facts_.endpoint->options().tls;
+  if (upstream_.socket.is_open() && is_whole && upstream_.socket.has_peer() &&
+      !upstream_.socket.is_hung_up()) {
     facts_.endpoint->adopt_idle(std::move(upstream_.socket));
   } else {
     upstream_.socket.close();

@@ -31,6 +31,8 @@ struct RelayFacts {
   std::string path;
   std::string authority;
   std::string request_id;
+  std::string_view tls_version;
+  std::string peer_uri;
   int status = 0;
   RouteStats* stats = nullptr;
   std::shared_ptr<Cluster> cluster;    // shared, see RouteTable
@@ -47,7 +49,7 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
            std::string_view to_upstream, std::string_view to_downstream);
   // Connects to facts.endpoint (or one of facts.cluster) first. With `detecting`, the context is
   // what an HttpConnection would need.
-  TcpRelay(Worker& worker, RelayFacts facts, Fd downstream, bool detecting,
+  TcpRelay(Worker& worker, RelayFacts facts, Socket downstream, bool detecting,
            DownstreamContext context);
   ~TcpRelay() override;
 
@@ -80,7 +82,8 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   void began_to_connect(Result<Socket> socket);
   void stop_waiting();
   void on_app_socket(Fd socket) override;
-  void on_connect_outcome();
+  bool advance_connect();
+  void on_connect_failed(int error);
   void pump(Side& from, Side& to);
   bool flush(Side& side);
   void pass_on_end(Side& from, Side& to);

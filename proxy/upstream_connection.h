@@ -18,8 +18,9 @@ class Endpoint;
 class UpstreamUser {
  public:
   virtual void on_upstream_connected() = 0;
-  virtual void on_upstream_connect_failed(int error) = 0;  // ETIMEDOUT for our own timeout
-  virtual void on_upstream_ready() = 0;                    // readable, writable or broken
+  // ETIMEDOUT for our own timeout, EPROTO when TLS failed (see TlsStream::failure).
+  virtual void on_upstream_connect_failed(int error) = 0;
+  virtual void on_upstream_ready() = 0;  // readable, writable or broken
 
  protected:
   ~UpstreamUser() = default;
@@ -49,7 +50,10 @@ class UpstreamConnection final : public Watcher, public Deadline, private AppSoc
   void on_deadline(Milliseconds now) override;
 
  private:
-  enum class State : std::uint8_t { Connecting, InUse, Idle };
+  enum class State : std::uint8_t { Connecting, Handshaking, InUse, Idle };
+
+  void advance_handshake();
+  void become_connected();
 
   Result<void> connect_to_app(Reactor& reactor);
   Result<void> connect_on(Fd fd);

@@ -137,9 +137,11 @@ void Worker::run_posted() {
 
 // ---- Configuration ------------------------------------------------------------------------------
 
-void Worker::set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& resolved) {
+void Worker::set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& resolved,
+                          TlsPointer tls) {
   auto table = std::make_shared<RouteTable>();
   table->snapshot = snapshot;
+  table->tls = std::move(tls);
   for (std::size_t i = 0; i < snapshot->upstreams().size(); ++i) {
     // An upstream that did not change keeps its cluster, with its pools and counters.
     std::shared_ptr<Cluster> cluster;
@@ -161,12 +163,27 @@ void Worker::set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& res
   }
 }
 
+void Worker::set_tls(TlsPointer tls) {
+  if (!routes_) return;
+  auto table = std::make_shared<RouteTable>(*routes_);
+  table->tls = std::move(tls);
+  routes_ = table;
+  for (std::size_t i = 0; i < table->clusters.size(); ++i) {
+    std::vector<Address> addresses;
+    for (const auto& endpoint : table->clusters[i]->endpoints()) {
+      addresses.push_back(endpoint->address());
+    }
+    set_resolved(i, addresses);
+  }
+}
+
 // An upstream that changed in other respects need not wait for its names to resolve again.
 void Worker::keep_endpoints(Cluster& cluster) {
   if (!routes_) return;
   for (const auto& old : routes_->clusters) {
     if (old->config().name == cluster.config().name &&
-        old->config().address == cluster.config().address) {
+        old->config().address == cluster.config().address &&
+        old->config().tls == cluster.config().tls) {
       cluster.set_endpoints(old->endpoints());
     }
   }
@@ -176,14 +193,25 @@ void Worker::set_resolved(std::size_t upstream, const std::vector<Address>& addr
   if (!routes_ || upstream >= routes_->clusters.size()) return;
   Cluster& cluster = *routes_->clusters[upstream];
   std::vector<std::shared_ptr<Endpoint>> endpoints;
-  for (const Address& address : addresses) {
-    EndpointOptions options;
-    options.connect_timeout = cluster.config().timeouts.connect.count();
-    options.pool_idle = cluster.config().timeouts.pool_idle.count();
-    options.socket = socket_options(routes_->snapshot->config().timeouts);
-    endpoints.push_back(endpoints_.get(address, options));
-  }
+  const EndpointOptions options = options_of(cluster, upstream);
+  for (const Address& address : addresses) endpoints.push_back(endpoints_.get(address, options));
   cluster.set_endpoints(std::move(endpoints));
+}
+
+EndpointOptions Worker::options_of(const Cluster& cluster, std::size_t index) const {
+  EndpointOptions options;
+  options.connect_timeout = cluster.config().timeouts.connect.count();
+  options.pool_idle = cluster.config().timeouts.pool_idle.count();
+  options.socket = socket_options(routes_->snapshot->config().timeouts);
+  if (routes_->tls && index < routes_->tls->upstreams.size()) {
+    options.tls = routes_->tls->upstreams[index];
+    const auto protocol = cluster.config().protocol;
+    if (options.tls && protocol != config::ProxyProtocol::Tcp &&
+        protocol != config::ProxyProtocol::Tls) {
+      options.alpn = AlpnChoice::Http1;
+    }
+  }
+  return options;
 }
 
 std::shared_ptr<Endpoint> Worker::endpoint_of(const RouteTable& routes, const Address& address,
@@ -241,7 +269,8 @@ void Worker::refuse(const Address& peer, std::string_view why) {
 // Decides what a connection is about; see router.h for where its requests go.
 void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
   const config::ProxyConfig& config = routes_->snapshot->config();
-  if (http_connections_.size() + relays_.size() >= config.limits.max_connections) {
+  if (http_connections_.size() + relays_.size() + acceptors_.size() >=
+      config.limits.max_connections) {
     refuse(peer, "limits.max_connections is reached");
     return;
   }
@@ -252,6 +281,7 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
   context.peer = peer;
   context.routes = routes_;
   config::ProxyProtocol protocol = config::ProxyProtocol::Auto;
+  config::MutualTls mutual_tls = config::MutualTls::Disable;
   switch (info.kind) {
     case ListenerKind::Inbound:
     case ListenerKind::Publish: {
@@ -264,6 +294,8 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
       }
       const auto* port = routes_->snapshot->inbound_port(original.port());
       if (port != nullptr) protocol = port->protocol;
+      mutual_tls = config.inbound.mutual_tls;
+      if (port != nullptr && port->mutual_tls) mutual_tls = *port->mutual_tls;
       context.destination = original.is_v6()
                                 ? Address(*config::IpAddress::parse("::1"), original.port())
                                 : Address(config.inbound.app_address, original.port());
@@ -301,13 +333,36 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
   if (context.upstream && protocol == config::ProxyProtocol::Auto) {
     protocol = routes_->clusters[*context.upstream]->config().protocol;
   }
-  begin_connection(std::move(context), protocol, std::move(fd));
+  begin(std::move(context), protocol, mutual_tls, std::move(fd));
 }
 
-void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Fd fd) {
+void Worker::begin(DownstreamContext context, config::ProxyProtocol protocol,
+                   config::MutualTls mutual_tls, Fd fd) {
   stats_.connections_accepted[static_cast<std::size_t>(context.direction)].add();
+  // The app's own TLS passes through a permissive port untouched.
+  const bool is_own_tls =
+      protocol == config::ProxyProtocol::Tls && mutual_tls == config::MutualTls::Permissive;
+  if (mutual_tls == config::MutualTls::Disable || is_own_tls) {
+    begin_connection(std::move(context), protocol, Socket(reactor_, std::move(fd)));
+    return;
+  }
+  if (!context.routes->tls || !context.routes->tls->server) {
+    refuse(context.peer, "its port wants TLS and there is no identity");
+    return;
+  }
+  auto acceptor =
+      std::make_unique<TlsAcceptor>(*this, std::move(context), protocol, mutual_tls, std::move(fd));
+  TlsAcceptor& begun = *acceptor;
+  stats_.connections_active[static_cast<std::size_t>(begun.direction())].add();
+  acceptors_.emplace(&begun, std::move(acceptor));
+  begun.begin();
+}
+
+void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol protocol,
+                              Socket socket) {
   if (speaks_http1(protocol)) {
-    auto connection = std::make_unique<HttpConnection>(*this, std::move(context), std::move(fd));
+    auto connection = std::make_unique<HttpConnection>(*this, std::move(context), std::move(socket),
+                                                       std::string_view());
     HttpConnection& begun = *connection;
     adopt(std::move(connection));
     begun.begin();
@@ -317,6 +372,8 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
   facts.direction = context.direction;
   facts.peer = context.peer;
   facts.started_ns = reactor_.now_ns();
+  facts.tls_version = context.tls_version;
+  facts.peer_uri = context.peer_uri;
   facts.snapshot = context.routes->snapshot;
   if (context.upstream) {
     facts.cluster = context.routes->clusters[*context.upstream];
@@ -334,7 +391,7 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
   }
   const bool is_detecting =
       protocol == config::ProxyProtocol::Auto && !is_server_first_port(context.destination.port());
-  auto relay = std::make_unique<TcpRelay>(*this, std::move(facts), std::move(fd), is_detecting,
+  auto relay = std::make_unique<TcpRelay>(*this, std::move(facts), std::move(socket), is_detecting,
                                           std::move(context));
   TcpRelay& begun = *relay;
   adopt(std::move(relay));
@@ -366,6 +423,13 @@ void Worker::remove(TcpRelay& relay) {
   auto node = relays_.extract(&relay);
   if (node.empty()) return;
   stats_.connections_active[static_cast<std::size_t>(relay.direction())].subtract();
+  reactor_.bury(std::move(node.mapped()));
+}
+
+void Worker::remove(TlsAcceptor& acceptor) {
+  auto node = acceptors_.extract(&acceptor);
+  if (node.empty()) return;
+  stats_.connections_active[static_cast<std::size_t>(node.mapped()->direction())].subtract();
   reactor_.bury(std::move(node.mapped()));
 }
 
@@ -412,7 +476,7 @@ void Worker::close_idle(bool inbound_only) {
 }
 
 std::size_t Worker::count_busy() const {
-  std::size_t busy = relays_.size();
+  std::size_t busy = relays_.size() + acceptors_.size();
   for (const auto& [key, connection] : http_connections_) busy += connection->is_idle() ? 0 : 1;
   return busy;
 }
@@ -428,6 +492,9 @@ void Worker::abort_all() {
   std::vector<HttpConnection*> connections;
   for (const auto& [key, connection] : http_connections_) connections.push_back(connection.get());
   for (HttpConnection* connection : connections) connection->abort(Flag::Drained, "drained");
+  std::vector<TlsAcceptor*> acceptors;
+  for (const auto& [key, acceptor] : acceptors_) acceptors.push_back(acceptor.get());
+  for (TlsAcceptor* acceptor : acceptors) acceptor->abort();
   std::vector<TcpRelay*> relays;
   for (const auto& [key, relay] : relays_) relays.push_back(relay.get());
   for (TcpRelay* relay : relays) relay->abort(Flag::Drained, "drained");

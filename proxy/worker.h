@@ -26,6 +26,8 @@
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
 #include "proxy/tcp_relay.h"
+#include "proxy/tls_acceptor.h"
+#include "proxy/tls_context.h"
 #include "runtime/loop.h"
 
 namespace pillion::proxy {
@@ -50,7 +52,10 @@ class Worker final {
   // ---- On the worker's thread (through post).
   void add_listener(int fd, const ListenerInfo& info);
   void remove_listeners(bool inbound_only);
-  void set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& resolved);
+  void set_snapshot(SnapshotPointer snapshot, const ResolvedUpstreams& resolved,
+                    TlsPointer tls = nullptr);
+  // New certificates: connections made from now on use them.
+  void set_tls(TlsPointer tls);
   void set_resolved(std::size_t upstream, const std::vector<Address>& addresses);
   // Responses on inbound connections say `Connection: close` from now on.
   void begin_drain();
@@ -82,6 +87,9 @@ class Worker final {
 
   void adopt(std::unique_ptr<HttpConnection> connection);
   void adopt(std::unique_ptr<TcpRelay> relay);
+  void remove(TlsAcceptor& acceptor);
+  // Serves an accepted connection by what it speaks.
+  void begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Socket socket);
   void remove(HttpConnection& connection);
   void remove(TcpRelay& relay);
   std::shared_ptr<Endpoint> endpoint_of(const RouteTable& routes, const Address& address,
@@ -99,7 +107,9 @@ class Worker final {
   void keep_endpoints(Cluster& cluster);
   void accept_some(AcceptWatcher& watcher);
   void accepted(const ListenerInfo& info, Fd fd, const Address& peer);
-  void begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Fd fd);
+  void begin(DownstreamContext context, config::ProxyProtocol protocol, config::MutualTls tls,
+             Fd fd);
+  EndpointOptions options_of(const Cluster& cluster, std::size_t index) const;
   void refuse(const Address& peer, std::string_view why);
   void flush_log();
 
@@ -129,6 +139,7 @@ class Worker final {
   std::vector<std::unique_ptr<AcceptWatcher>> listeners_;
   std::unordered_map<const void*, std::unique_ptr<HttpConnection>> http_connections_;
   std::unordered_map<const void*, std::unique_ptr<TcpRelay>> relays_;
+  std::unordered_map<const void*, std::unique_ptr<TlsAcceptor>> acceptors_;
   std::unique_ptr<Housekeeping> housekeeping_;
   std::int64_t wall_offset_ns_ = 0;  // wall clock minus monotonic clock
   Milliseconds flush_interval_ = 200;

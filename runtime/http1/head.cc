@@ -33,6 +33,8 @@ constexpr KnownName kLength16[] = {{"proxy-connection", FieldId::ProxyConnection
 constexpr KnownName kLength17[] = {{"transfer-encoding", FieldId::TransferEncoding},
                                    {"x-forwarded-proto", FieldId::Forwarded}};
 
+constexpr KnownName kLength23[] = {{"x-forwarded-client-cert", FieldId::Forwarded}};
+
 std::span<const KnownName> names_of_length(std::size_t length) {
   switch (length) {
     case 2: return kLength2;
@@ -49,6 +51,7 @@ std::span<const KnownName> names_of_length(std::size_t length) {
     case 15: return kLength15;
     case 16: return kLength16;
     case 17: return kLength17;
+    case 23: return kLength23;
     default: return {};
   }
 }
