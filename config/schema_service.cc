@@ -23,8 +23,7 @@ const TableSchema& schema_of<ServiceSettings>() {
                  "Address for the merged metrics and health of all children.", {.planned = true})
           .field("signal_map", &ServiceSettings::signal_map,
                  "As a container's entrypoint: signal to the signal that the app gets, or "
-                 "\"ignore\".",
-                 {.planned = true})
+                 "\"ignore\".")
           .finish(check_settings)
           .done();
   return schema;

@@ -139,7 +139,9 @@ void NotifyReceiver::read_all() {
     header.msg_iovlen = 1;
     header.msg_control = control.data();
     header.msg_controllen = control.size();
-    const ssize_t size = ::recvmsg(socket_, &header, MSG_CMSG_CLOEXEC);
+    // Looked at first and taken out when it has been dealt with: a receiver that dies in between
+    // leaves it to its successor.
+    const ssize_t size = ::recvmsg(socket_, &header, MSG_CMSG_CLOEXEC | MSG_PEEK);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return;
     NotifyMessage message;
@@ -163,6 +165,7 @@ void NotifyReceiver::read_all() {
     message.fields =
         parse_notify_message(std::string_view(buffer.data(), static_cast<std::size_t>(size)));
     on_message_(std::move(message));
+    static_cast<void>(!::recv(socket_, buffer.data(), 1, MSG_DONTWAIT));
   }
 }
 

@@ -219,11 +219,11 @@ void Children::on_started(Key key, std::optional<SpawnFailure> failure,
 }
 
 void Children::on_exit(Key key, int wait_status) {
+  notify_sockets_[key.first]->read_all();  // a receipt is sent just before the exit
+  outputs_[key.first]->drain();
   const auto found = generations_.find(key);
   if (found == generations_.end()) return;
   Generation& generation = found->second;
-  notify_sockets_[key.first]->read_all();  // a receipt is sent just before the exit
-  outputs_[key.first]->drain();
   core::Exited event;
   event.child = key.first;
   event.generation = key.second;
@@ -297,6 +297,13 @@ void Children::send_signal(const core::SendSignal& action) {
   }
 }
 
+void Children::signal_app(int signal_number) {
+  for (auto found = generations_.rbegin(); found != generations_.rend(); ++found) {
+    if (config_of(found->first.first).role != config::Role::App) continue;
+    return send_signal({found->first.first, found->first.second, signal_number});
+  }
+}
+
 void Children::kill(core::ChildId child, core::Generation number) {
   const auto found = generations_.find({child, number});
   if (found == generations_.end()) return;
@@ -321,6 +328,21 @@ void Children::release(core::ChildId child, core::Generation number) {
   generations_.erase(found);
 }
 
+// The line that opens the gate may have been written to the log just before the end of an earlier
+// supervisor.
+void Children::rescan_log(const std::string& child, core::Generation number, GateWatch& gate) {
+  const auto text = read_file(paths_.log + "/" + child + ".log");
+  if (!text) return;
+  const std::string tag = fmt::format(":g{} ", number);
+  std::string_view rest = *text;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const auto at = line.find(tag);
+    if (at != std::string_view::npos) gate.on_line(line.substr(at + tag.size()));
+  }
+}
+
 std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
   const auto config = std::find_if(service_.children.begin(), service_.children.end(),
                                    [&](const auto& child) { return child.name == record.name; });
@@ -342,6 +364,7 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
   generation.gate =
       std::make_unique<GateWatch>(loop_, config->gate, [this, key] { on_gate_seen(key); });
   outputs_[child]->set_generation(record.generation);
+  if (config->gate.log_line) rescan_log(config->name, record.generation, *generation.gate);
   core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};
   generation.process = processes_.adopt(record, events_of(key));
   if (record.state == keeper::ChildState::Exited) {
@@ -392,6 +415,7 @@ void Children::on_notify(core::ChildId child, const NotifyMessage& message) {
     event.generation = key->second;
     post_(std::move(event));
   }
+  if (settle_) settle_();
 }
 
 std::optional<CgroupUsage> Children::usage(core::ChildId child) const {

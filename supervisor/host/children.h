@@ -42,9 +42,15 @@ class Children {
   // Takes over a record of the keeper's ledger; what the core must know of it, if anything.
   std::optional<core::Survivor> adopt(const ChildRecord& record);
 
+  // Called within a fact's delivery: what follows from it has been carried out when it returns, so
+  // that the fact may be forgotten at its source.
+  void on_facts(std::function<void()> settle) { settle_ = std::move(settle); }
+
   void spawn(core::ChildId child, core::Generation generation);
   void watch_gate(core::ChildId child, core::Generation generation);
   void send_signal(const core::SendSignal& action);
+  // To the app's running generation, as its signal_scope says.
+  void signal_app(int signal_number);
   void kill(core::ChildId child, core::Generation generation);
   void release(core::ChildId child, core::Generation generation);
 
@@ -78,6 +84,7 @@ class Children {
   void on_exit(Key key, int wait_status);
   bool has_leftovers(const Generation& generation) const;
   void on_gate_seen(Key key);
+  void rescan_log(const std::string& child, core::Generation number, GateWatch& gate);
   void look_for_leftovers();
   std::optional<Key> find_sender(core::ChildId child, const NotifyMessage& message) const;
   void on_notify(core::ChildId child, const NotifyMessage& message);
@@ -93,6 +100,7 @@ class Children {
   const ServicePaths& paths_;
   bool echoes_output_;
   PostEvent post_;
+  std::function<void()> settle_;
   std::map<Key, Generation> generations_;
   std::vector<std::unique_ptr<OutputCapture>> outputs_;       // by ChildId
   std::vector<std::unique_ptr<ChildNotify>> notify_sockets_;  // by ChildId

@@ -47,7 +47,9 @@ CommandRun::CommandRun(Loop& loop, ProcessHost& processes, Cgroups& cgroups, std
       processes_(processes),
       cgroups_(cgroups),
       name_(std::move(name)),
-      leaf_(std::move(leaf)),
+      // A group that was killed once kills what is cloned into it later (Linux 6.18): an earlier
+      // supervisor's group of that name must not be entered.
+      leaf_(fmt::format("{}.{}", leaf, ::getpid())),
       deadline_(loop),
       reply_(loop) {}
 

@@ -30,6 +30,19 @@ constexpr auto kAlivePatience = std::chrono::seconds(30);
 // For the answer to whoever asked for the upgrade.
 constexpr auto kMakeWayDelay = std::chrono::milliseconds(50);
 
+std::string name_of_signal(int number) {
+  if (const char* name = ::sigabbrev_np(number)) return std::string("SIG") + name;
+  return number < SIGRTMIN ? "" : fmt::format("SIGRTMIN+{}", number - SIGRTMIN);
+}
+
+// 0 when there is none of that name.
+int number_of_signal(std::string_view name) {
+  for (int number = 1; number <= SIGRTMAX; ++number) {
+    if (name_of_signal(number) == name) return number;
+  }
+  return 0;
+}
+
 template<class T>
 std::string short_type_name() {
   int status = 0;
@@ -148,6 +161,7 @@ Result<void> Supervisor::start() {
   if (auto made = make_directories(paths_.log, 0750); !made) return made;
   if (auto opened = children_.open_channels(); !opened) return opened;
   log::info("{}", cgroups_->describe());
+  children_.on_facts([this] { run_queue(); });
   restore_or_create();
   carry_out(core_->start(now()));
   keeper_.start(
@@ -255,11 +269,20 @@ void Supervisor::on_signal(int signal_number, std::uint64_t serial) {
 }
 
 void Supervisor::handle_signal(int signal_number) {
+  const auto& map = service_.settings.signal_map;
+  if (const auto mapped = map.find(name_of_signal(signal_number)); mapped != map.end()) {
+    if (const int target = number_of_signal(mapped->second)) children_.signal_app(target);
+    return;  // "ignore" is no signal
+  }
+  if (signal_number != SIGTERM && signal_number != SIGINT &&
+      (signal_number != SIGHUP || keeper_.keeper_pid() == 1)) {
+    children_.signal_app(signal_number);
+    return;
+  }
   if (signal_number == SIGHUP) {
     log::warn("SIGHUP: reloading a running service is not available; restart it instead");
     return;
   }
-  if (signal_number != SIGTERM && signal_number != SIGINT) return;
   core::StopRequested stop;
   stop.escalates = true;
   stop.reason = signal_number == SIGINT ? "SIGINT" : "SIGTERM";
