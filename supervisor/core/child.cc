@@ -1,6 +1,6 @@
 // Transitions of a child and what each of them does; the facts that lead to them are taken in by
-// child_events.cc, what follows an end is decided in child_end.cc. perform() is longer than a function
-// may be because it has one case for each effect.
+// child_events.cc, what follows an end is decided in child_end.cc. perform() is longer than a
+// function may be because it has one case for each effect.
 #include "supervisor/core/child.h"
 
 #include <fmt/format.h>
