@@ -297,8 +297,10 @@ void ServiceCheck::check_publish() {
   }
 }
 
-// Helpers are exempt from capture by their uid, so the captured programs need another one.
+// Helpers are exempt from capture by their uid, so the captured programs need another one. In a
+// sealed namespace nobody is exempt: our helpers are outside it, all others are captured.
 void ServiceCheck::check_users() {
+  if (service_.network.mode == NetworkMode::Sealed) return;
   const bool has_capture = service_.network.intercept.outbound;
   for (const Child& captured : service_.children) {
     if (captured.role != Role::App && captured.role != Role::Init) continue;

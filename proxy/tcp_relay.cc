@@ -72,6 +72,10 @@ void TcpRelay::connect_upstream() {
     facts_.endpoint = facts_.cluster->choose(worker_.random(),
                                              facts_.attempts > 1 ? facts_.endpoint.get() : nullptr);
   }
+  if (is_refused()) {
+    refuse();
+    return;
+  }
   const EndpointOptions& options = facts_.endpoint->options();
   facts_.stats->connections_made.add();
   worker_.reactor().timers().arm(*this, worker_.reactor().now() + options.connect_timeout);
@@ -89,6 +93,23 @@ void TcpRelay::connect_upstream() {
   }
   options.sockets->wait(*this, family);
   is_awaiting_socket_ = true;
+}
+
+// Policy: only configured upstreams may be called.
+bool TcpRelay::is_refused() const {
+  return facts_.direction == Direction::Outbound && !facts_.cluster &&
+         facts_.snapshot->config().outbound.unknown == config::UnknownDestination::Refuse;
+}
+
+// Without a connection. An HTTP client may still name an upstream, or gets an answer that says why.
+void TcpRelay::refuse() {
+  if (mode_ != Mode::Detecting) {
+    finish(Flag::Refused, "destination_not_allowed");
+    return;
+  }
+  is_connect_failed_ = true;
+  worker_.reactor().timers().arm(*this, worker_.reactor().now() + kFirstBytesMilliseconds);
+  detect();
 }
 
 void TcpRelay::on_app_socket(Fd socket) {
@@ -169,7 +190,11 @@ void TcpRelay::on_side_events(Side& side, std::uint32_t events) {
     if (mode_ != Mode::Relaying) return;
   }
   if (is_connect_failed_) {
-    finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
+    if (is_refused()) {
+      finish(Flag::Refused, "destination_not_allowed");
+    } else {
+      finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
+    }
     return;
   }
   if (!upstream_.is_connected) return;
@@ -241,7 +266,9 @@ void TcpRelay::settle() {
 }
 
 void TcpRelay::on_deadline(Milliseconds) {
-  if (!upstream_.is_connected) {
+  if (is_connect_failed_ && is_refused()) {
+    finish(Flag::Refused, "destination_not_allowed");
+  } else if (!upstream_.is_connected) {
     facts_.stats->connect_failures.add();
     if (is_awaiting_socket_)
       log::warn("a connection of {}: {}", facts_.peer.to_string(), kNoAppSocketReason);

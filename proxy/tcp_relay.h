@@ -81,6 +81,8 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   void connect_upstream();
   void began_to_connect(Result<Socket> socket);
   void stop_waiting();
+  bool is_refused() const;
+  void refuse();
   void on_app_socket(Fd socket) override;
   bool advance_connect();
   void on_connect_failed(int error);

@@ -95,17 +95,21 @@ std::vector<std::string> InheritedListeners::names() const {
   return names;
 }
 
-Result<Fd> listen_tcp(const std::string& address, std::uint16_t port,
-                      const ListenOptions& options) {
+namespace {
+
+Result<Fd> bind_socket(int type, const std::string& address, std::uint16_t port,
+                       const ListenOptions& options) {
   const bool is_v6 = address.find(':') != std::string::npos;
   const std::string shown = (is_v6 ? "[" + address + "]" : address) + ":" + std::to_string(port);
-  const std::string what = "cannot listen on " + shown;
+  const std::string what = "cannot listen on " + shown + (type == SOCK_DGRAM ? " (udp)" : "");
   SocketAddressStorage parsed;
   if (!parse_numeric(address, port, parsed)) return fail(what + ": not a numeric address");
-  Fd socket(::socket(parsed.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  Fd socket(::socket(parsed.storage.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return fail_errno(what);
-  if (auto set = set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1, what); !set) {
-    return fail(set.error());
+  // For datagrams it would let another program share the port.
+  if (type == SOCK_STREAM) {
+    auto set = set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1, what);
+    if (!set) return fail(set.error());
   }
   if (is_v6) {
     auto set = set_option(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, options.is_ipv6_only, what);
@@ -118,8 +122,19 @@ Result<Fd> listen_tcp(const std::string& address, std::uint16_t port,
     if (!set) return fail(set.error());
   }
   if (::bind(socket.get(), parsed.get(), parsed.length) < 0) return fail_errno(what);
-  if (::listen(socket.get(), options.backlog) < 0) return fail_errno(what);
+  if (type == SOCK_STREAM && ::listen(socket.get(), options.backlog) < 0) return fail_errno(what);
   return socket;
+}
+
+}  // namespace
+
+Result<Fd> listen_tcp(const std::string& address, std::uint16_t port,
+                      const ListenOptions& options) {
+  return bind_socket(SOCK_STREAM, address, port, options);
+}
+
+Result<Fd> bind_udp(const std::string& address, std::uint16_t port, const ListenOptions& options) {
+  return bind_socket(SOCK_DGRAM, address, port, options);
 }
 
 Result<Fd> listen_unix(const std::string& path, unsigned mode) {

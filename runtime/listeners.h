@@ -45,6 +45,10 @@ struct ListenOptions {
 Result<Fd> listen_tcp(const std::string& address, std::uint16_t port,
                       const ListenOptions& options = {});
 
+// A non-blocking UDP socket on a numeric address; `backlog` has no meaning.
+Result<Fd> bind_udp(const std::string& address, std::uint16_t port,
+                    const ListenOptions& options = {});
+
 // A non-blocking stream listener on a filesystem path with `mode`; replaces a stale socket file.
 Result<Fd> listen_unix(const std::string& path, unsigned mode = 0660);
 

@@ -169,7 +169,7 @@ Result<void> Children::write_child_files(const config::Child& child) {
 
 // What every process that runs as a child, or beside it, has in common.
 void Children::complete_plan(const config::Child& child, SpawnPlan& plan) {
-  plan.network_namespace = setup_.network_namespace();
+  plan.network_namespace = setup_.network_namespace_of(child);
   plan.mount_namespace = setup_.mount_namespace();
   plan.mounts = setup_.mounts_of(child);
 }

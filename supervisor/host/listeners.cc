@@ -77,13 +77,19 @@ void add_published(Plans& plans, const config::Service& service, const config::C
 void add_proxy(Plans& plans, const config::Service& service, const config::Child& child,
                const config::ProxyConfig& proxy) {
   const bool is_host = service.network.mode == config::NetworkMode::Host;
-  if (!is_host || service.network.intercept.inbound) {
+  const bool is_sealed = service.network.mode == config::NetworkMode::Sealed;
+  // Nobody can connect into a sealed namespace: there is no inbound capture.
+  if (!is_sealed && (!is_host || service.network.intercept.inbound)) {
     add(plans, child.name, "inbound", proxy.inbound.listen);
     add_twin(plans, child.name, "inbound6", proxy.inbound.listen);
   }
   if (!is_host || service.network.intercept.outbound) {
     add(plans, child.name, "outbound", proxy.outbound.listen);
     add_twin(plans, child.name, "outbound6", proxy.outbound.listen);
+    for (ListenerPlan& plan : plans) {
+      const bool is_outbound = plan.name == "outbound" || plan.name == "outbound6";
+      plan.is_transparent |= is_sealed && plan.child == child.name && is_outbound;
+    }
   }
   add(plans, child.name, "health", proxy.health.listen);
   add(plans, child.name, "prometheus", proxy.prometheus.listen);
@@ -143,6 +149,8 @@ Result<Fd> listen(const ListenerPlan& plan) {
   }
   ListenOptions options;
   options.is_ipv6_only = !plan.is_dual_stack;
+  options.is_transparent = plan.is_transparent;
+  if (plan.is_datagram) return bind_udp(plan.address, plan.port, options);
   auto socket = listen_tcp(plan.address, plan.port, options);
   const bool has_no_ipv6 =
       !socket && plan.is_dual_stack && socket.error().errno_value() == EAFNOSUPPORT;
@@ -193,12 +201,7 @@ std::string find_port_holder(std::uint16_t port) {
 }
 
 Result<Fd> open_listener(const ListenerPlan& plan, int network_namespace) {
-  Result<Fd> socket = fail("not opened");
-  {
-    auto visit = NetworkNamespaceVisit::enter(plan.is_inside ? network_namespace : -1);
-    if (!visit) return fail(visit.error());
-    socket = listen(plan);
-  }
+  auto socket = make_inside(plan.is_inside ? network_namespace : -1, [&] { return listen(plan); });
   if (socket) return socket;
   std::string message = socket.error().message();
   const bool is_own_namespace = !plan.is_inside || network_namespace < 0;

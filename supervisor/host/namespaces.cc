@@ -9,18 +9,31 @@
 
 namespace pillion::supervisor::host {
 
-Result<NetworkNamespaceVisit> NetworkNamespaceVisit::enter(int network_namespace) {
-  if (network_namespace < 0) return NetworkNamespaceVisit(Fd());
-  auto home = open_file("/proc/thread-self/ns/net", O_RDONLY);
-  if (!home) return fail(home.error());
-  if (::setns(network_namespace, CLONE_NEWNET) < 0) {
-    return fail_errno("cannot enter the service's network namespace");
-  }
-  return NetworkNamespaceVisit(std::move(*home));
+Result<Fd> make_inside(int network_namespace, const std::function<Result<Fd>()>& make) {
+  if (network_namespace < 0) return make();
+  Result<Fd> result = fail("not run");
+  std::thread visitor([&] {
+    if (::setns(network_namespace, CLONE_NEWNET) < 0) {
+      result = fail_errno("cannot enter the service's network namespace");
+    } else {
+      result = make();
+    }
+  });
+  visitor.join();
+  return result;
 }
 
-NetworkNamespaceVisit::~NetworkNamespaceVisit() {
-  if (home_) PILLION_ASSERT(::setns(home_.get(), CLONE_NEWNET) == 0);
+Result<Fd> make_network_namespace() {
+  Result<Fd> result = fail("not run");
+  std::thread maker([&] {
+    if (::unshare(CLONE_NEWNET) < 0) {
+      result = fail_errno("cannot create a network namespace");
+    } else {
+      result = open_file("/proc/thread-self/ns/net", O_RDONLY);
+    }
+  });
+  maker.join();
+  return result;
 }
 
 namespace {

@@ -1,7 +1,7 @@
 // Being in another network namespace for a moment, and making the service's mount namespace.
 #pragma once
 
-#include <optional>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,21 +10,12 @@
 
 namespace pillion::supervisor::host {
 
-// The calling thread is in the given network namespace while this lives: sockets made meanwhile
-// belong there. Namespaces are per thread, so only calls of this thread are affected. Going back
-// cannot fail for a reason that one could live with: it asserts.
-class NetworkNamespaceVisit {
- public:
-  // -1 = stay where we are.
-  static Result<NetworkNamespaceVisit> enter(int network_namespace);
-  NetworkNamespaceVisit(NetworkNamespaceVisit&&) = default;
-  NetworkNamespaceVisit& operator=(NetworkNamespaceVisit&&) = delete;
-  ~NetworkNamespaceVisit();
+// Runs `make`, which makes a socket, in the given network namespace; -1 = where we are. On a thread
+// of its own, because without root nobody may return to the host's namespace.
+Result<Fd> make_inside(int network_namespace, const std::function<Result<Fd>()>& make);
 
- private:
-  explicit NetworkNamespaceVisit(Fd home) : home_(std::move(home)) {}
-  Fd home_;
-};
+// A new network namespace with nothing in it; lives as long as a descriptor of it, or a process.
+Result<Fd> make_network_namespace();
 
 struct TmpfsMount {
   std::string directory;

@@ -37,11 +37,14 @@ socklen_t fill_address(const NetProbeTarget& target, sockaddr_storage& storage) 
 Result<Fd> start_connect(const NetProbeTarget& target, int network_namespace) {
   sockaddr_storage storage{};
   const socklen_t length = fill_address(target, storage);
-  auto visit = NetworkNamespaceVisit::enter(network_namespace);
-  if (!visit) return fail(visit.error());
-  Fd socket(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return fail_errno("cannot create a socket");
-  if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&storage), length) < 0 &&
+  auto socket = make_inside(network_namespace, [&]() -> Result<Fd> {
+    Fd made(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!made) return fail_errno("cannot create a socket");
+    return made;
+  });
+  if (!socket) return socket;
+  // The socket stays in the namespace it was made in.
+  if (::connect(socket->get(), reinterpret_cast<sockaddr*>(&storage), length) < 0 &&
       errno != EINPROGRESS) {
     return fail_errno("connect");
   }

@@ -12,6 +12,7 @@
 #include "netns/wanted.h"
 #include "netns/wanted_from_service.h"
 #include "runtime/log.h"
+#include "runtime/socket_broker.h"
 #include "supervisor/host/child_environment.h"
 
 namespace pillion::supervisor::host {
@@ -53,6 +54,7 @@ ServiceSetup::ServiceSetup(Loop& loop, KeeperClient& keeper, ProcessHost& proces
       privileges_(own_privileges()),
       volumes_(service, paths_, privileges_.is_root && privileges_.can_mount),
       listener_plans_(plan_listeners(service, paths_)),
+      broker_(loop, processes, cgroups),
       reply_(loop) {}
 
 bool ServiceSetup::has_network() const {
@@ -141,6 +143,7 @@ void ServiceSetup::on_network_created(const CommandResult& result) {
   auto done = open_network(result.standard_output);
   if (done) done = create_mounts();
   if (done) done = create_listeners();
+  if (done && is_sealed()) done = open_broker();
   finish_create(std::move(done));
 }
 
@@ -172,7 +175,9 @@ Result<void> ServiceSetup::write_name_files(const netns::Facts& facts) {
     if (auto written = write_file_atomically(source, *text, 0644); !written) return written;
     const std::string target = std::string("/etc/") + name;
     const bool is_per_child = std::string_view(name).ends_with("hosts");
-    if (!is_per_child && ::access(target.c_str(), F_OK) == 0)
+    // The helpers of a sealed service are in the host's network, and resolve names as the host
+    // does.
+    if (!is_per_child && !is_sealed() && ::access(target.c_str(), F_OK) == 0)
       name_files_.push_back({source, target});
   }
   return {};
@@ -201,6 +206,36 @@ Result<void> ServiceSetup::create_listeners() {
   return {};
 }
 
+// Only our own proxy takes sockets from a broker.
+Result<void> ServiceSetup::open_broker() {
+  if (service_.using_component(config::Component::Proxy) == nullptr) return {};
+  auto channel = make_broker_channel();
+  if (!channel) return fail(channel.error());
+  if (auto put = keeper_.put_fd("broker:client", channel->client.get()); !put) return put;
+  if (auto put = keeper_.put_fd("broker:server", channel->broker.get()); !put) return put;
+  broker_client_ = std::move(channel->client);
+  broker_server_ = std::move(channel->broker);
+  start_broker();
+  return {};
+}
+
+// As the proxy's user, without any privilege, in the service's network namespace.
+void ServiceSetup::start_broker() {
+  const config::Child* proxy = service_.using_component(config::Component::Proxy);
+  if (proxy == nullptr || !broker_server_) return;
+  SpawnPlan plan;
+  plan.argv = {program_directory() + "/pillion-broker"};
+  plan.env = {{"PILLION_SERVICE", service_.name()}};
+  plan.network_namespace = network_namespace_.get();
+  plan.listeners = {{kBrokerListener, broker_server_.get()}};
+  plan.standard_error = STDERR_FILENO;
+  plan.drops_privileges = privileges_.can_network;
+  if (privileges_.is_root && proxy->user && proxy->user->uid) {
+    plan.credentials = Credentials{*proxy->user->uid, proxy->user->gid.value_or(0), {}};
+  }
+  broker_.start(std::move(plan));
+}
+
 void ServiceSetup::finish_create(Result<void> result) {
   const auto on_created = std::move(on_created_);
   on_created(std::move(result));
@@ -209,6 +244,10 @@ void ServiceSetup::finish_create(Result<void> result) {
 void ServiceSetup::adopt() {
   if (auto fd = keeper_.get_fd("netns")) network_namespace_ = std::move(*fd);
   if (auto fd = keeper_.get_fd("mntns")) mount_namespace_ = std::move(*fd);
+  if (auto fd = keeper_.get_fd("broker:client")) broker_client_ = std::move(*fd);
+  if (auto fd = keeper_.get_fd("broker:server")) broker_server_ = std::move(*fd);
+  // The broker of the supervisor before us ends with what else it ran beside the children.
+  if (broker_server_) reply_.start(Duration::zero(), [this] { start_broker(); });
   for (const ListenerPlan& plan : listener_plans_) {
     if (auto fd = keeper_.get_fd(plan.stored_name()))
       listeners_[plan.stored_name()] = std::move(*fd);
@@ -222,6 +261,10 @@ void ServiceSetup::enable_capture(OnDone on_done) {
 }
 
 void ServiceSetup::remove(std::function<void()> on_done) {
+  broker_.stop([this, on_done = std::move(on_done)] { remove_network(on_done); });
+}
+
+void ServiceSetup::remove_network(std::function<void()> on_done) {
   release_descriptors();
   remove_leaves("that outlived its child");
   if (!has_network() || !privileges_.can_network) {
@@ -244,8 +287,11 @@ void ServiceSetup::release_descriptors() {
   listeners_.clear();
   network_namespace_.reset();
   mount_namespace_.reset();
+  broker_client_.reset();
+  broker_server_.reset();
   for (const std::string& name : keeper_.list_fds()) {
-    const bool is_ours = name.starts_with("listen:") || name.starts_with("mount:");
+    const bool is_ours =
+        name.starts_with("listen:") || name.starts_with("mount:") || name.starts_with("broker:");
     if (is_ours || name == "netns" || name == "mntns") keeper_.remove_fd(name);
   }
 }
@@ -265,9 +311,21 @@ void ServiceSetup::remove_files() {
 std::vector<BindMount> ServiceSetup::mounts_of(const config::Child& child) const {
   if (!mount_namespace_) return {};
   auto mounts = volumes_.mounts_of(child);
+  if (is_sealed()) {
+    if (!is_inside(child)) return mounts;
+    for (const char* name : {"resolv.conf", "nsswitch.conf"}) {
+      const std::string source = paths_.runtime + "/etc/" + name;
+      const std::string target = std::string("/etc/") + name;
+      if (::access(source.c_str(), F_OK) == 0 && ::access(target.c_str(), F_OK) == 0) {
+        mounts.push_back({source, target, true});
+      }
+    }
+  }
   const bool is_captured =
       child.role == config::Role::App || child.role == config::Role::Init || child.capture;
-  const std::string hosts = paths_.runtime + (is_captured ? "/etc/hosts" : "/etc/helper_hosts");
+  const bool has_virtual_names = is_captured || is_sealed();
+  const std::string hosts =
+      paths_.runtime + (has_virtual_names ? "/etc/hosts" : "/etc/helper_hosts");
   if (::access(hosts.c_str(), F_OK) == 0 && ::access("/etc/hosts", F_OK) == 0) {
     mounts.push_back({hosts, "/etc/hosts", true});
   }
@@ -283,7 +341,19 @@ std::vector<std::pair<std::string, int>> ServiceSetup::listeners_of(
       result.emplace_back(plan.name, found->second.get());
     }
   }
+  const config::Child* proxy = service_.using_component(config::Component::Proxy);
+  if (broker_client_ && proxy != nullptr && proxy->name == child) {
+    result.emplace_back(kBrokerListener, broker_client_.get());
+  }
   return result;
+}
+
+bool ServiceSetup::is_inside(const config::Child& child) const {
+  return !is_sealed() || !child.use || child.capture;
+}
+
+int ServiceSetup::network_namespace_of(const config::Child& child) const {
+  return is_inside(child) ? network_namespace_.get() : -1;
 }
 
 std::vector<std::string> ServiceSetup::remarks() const {

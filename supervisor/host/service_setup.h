@@ -14,6 +14,7 @@
 #include "config/service.h"
 #include "netns/facts.h"
 #include "runtime/loop.h"
+#include "supervisor/host/broker_process.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/command_run.h"
 #include "supervisor/host/keeper_client.h"
@@ -47,7 +48,10 @@ class ServiceSetup {
   // Gives everything back; always ends, problems are logged.
   void remove(std::function<void()> on_done);
 
+  // The app's; probes of every child go there.
   int network_namespace() const { return network_namespace_.get(); }
+  // That of the child's own process: -1 (the host's) for our helpers of a sealed service.
+  int network_namespace_of(const config::Child& child) const;
   int mount_namespace() const { return mount_namespace_.get(); }
   std::vector<BindMount> mounts_of(const config::Child& child) const;
   // Names and descriptors, borrowed.
@@ -58,6 +62,11 @@ class ServiceSetup {
 
  private:
   bool has_network() const;
+  bool is_sealed() const { return service_.network.mode == config::NetworkMode::Sealed; }
+  bool is_inside(const config::Child& child) const;
+  void start_broker();
+  Result<void> open_broker();
+  void remove_network(std::function<void()> on_done);
   Result<void> prepare_directories();
   void remove_leaves(const char* whose);
   void remove_old_network(std::function<void()> then);
@@ -83,6 +92,9 @@ class ServiceSetup {
   std::vector<ListenerPlan> listener_plans_;
   std::map<std::string, Fd> listeners_;  // by ListenerPlan::stored_name()
   Fd network_namespace_;
+  Fd broker_client_;  // the proxy's end of the socket broker's channel; sealed only
+  Fd broker_server_;
+  BrokerProcess broker_;
   Fd mount_namespace_;
   std::vector<FileBind> name_files_;
   std::vector<std::string> warnings_;
