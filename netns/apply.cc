@@ -6,12 +6,16 @@
 #include <cstring>
 #include <optional>
 
+#include "netns/choose_capture.h"
 #include "netns/conntrack.h"
+#include "netns/fault.h"
+#include "netns/iptables.h"
 #include "netns/namespace.h"
 #include "netns/nft.h"
 #include "netns/plan.h"
 #include "netns/rtnetlink.h"
 #include "netns/rules.h"
+#include "netns/sockets.h"
 #include "netns/sysctl.h"
 
 namespace pillion::netns {
@@ -45,7 +49,8 @@ class Executor {
 
   Result<void> run(const std::vector<Step>& steps) {
     for (const Step& step : steps) {
-      auto done = std::visit([this](const auto& typed) { return execute(typed); }, step);
+      auto done = fault_before_step();
+      if (done) done = std::visit([this](const auto& typed) { return execute(typed); }, step);
       if (!done) return fail(step_error(step, done.error()));
     }
     return {};
@@ -129,7 +134,15 @@ class Executor {
   }
   Result<void> execute(const LoadRules& step) {
     return on(step.side, [&]() -> Result<void> {
-      auto loaded = run_nft(step.rules);
+      auto loaded = run_nft(creating_rules(step.rules, step.table));
+      if (!loaded && loaded.error().errno_value() == EEXIST) loaded = run_nft(step.rules);
+      if (!loaded) return fail(loaded.error());
+      return {};
+    });
+  }
+  Result<void> execute(const LoadIptables& step) {
+    return on(step.side, [&]() -> Result<void> {
+      auto loaded = apply_iptables_capture(step.wanted);
       if (!loaded) return fail(loaded.error());
       return {};
     });
@@ -299,19 +312,66 @@ bool has_initial_namespace(const Fd& inside) {
   return scope && is_initial_namespace();
 }
 
-bool has_capture(const Fd& inside, const Wanted& wanted) {
-  auto scope = NamespaceScope::enter(inside.get());
-  return scope && run_nft("list table inet " + capture_table_of(wanted) + "\n");
+// A kernel without nftables has no table of ours.
+Result<void> delete_capture_table(const Wanted& wanted) {
+  auto deleted = delete_nft_table(capture_table_of(wanted));
+  if (!deleted && deleted.error().errno_value() != EOPNOTSUPP) return fail(deleted.error());
+  return {};
+}
+
+Result<void> delete_capture_chains(const Wanted& wanted) {
+  auto removed = remove_iptables_capture(wanted.service);
+  if (!removed) return fail(removed.error());
+  return {};
 }
 
 Result<void> remove_capture_in(const Fd& inside, const Wanted& wanted) {
   auto scope = NamespaceScope::enter(inside.get());
   if (!scope) return fail(scope.error());
-  auto deleted = delete_nft_table(capture_table_of(wanted));
-  if (!deleted) return fail(deleted.error());
-  auto netlink = RouteNetlink::open();
-  if (!netlink) return fail(netlink.error());
-  return netlink->delete_mark_rules(kTproxyMark, kTproxyRouteTable);
+  auto deleted = delete_capture_table(wanted);
+  auto removed = delete_capture_chains(wanted);
+  return deleted ? removed : deleted;
+}
+
+// What another backend had loaded before; ours is live by now, so nothing slips through.
+Result<void> remove_other_backend(const Fd& inside, const Wanted& wanted, Backend used) {
+  auto scope = NamespaceScope::enter(inside.get());
+  if (!scope) return fail(scope.error());
+  return used == Backend::Iptables ? delete_capture_table(wanted) : delete_capture_chains(wanted);
+}
+
+InboundListener look_at_listener(const Fd& inside, std::uint16_t port) {
+  InboundListener listener;
+  auto scope = NamespaceScope::enter(inside.get());
+  if (!scope) return listener;
+  auto sockets = tcp_sockets(1u << kTcpListen);
+  if (!sockets) return listener;
+  for (const TcpSocket& socket : *sockets) {
+    if (socket.local_port != port) continue;
+    // All of them must be transparent: IPv4's and IPv6's.
+    const bool is_first = !listener.is_there;
+    listener.is_there = true;
+    if (is_first || !socket.is_transparent || !*socket.is_transparent) {
+      listener.is_transparent = socket.is_transparent;
+    }
+  }
+  return listener;
+}
+
+// The kernel or the container lacks what the way needs; another way may do.
+bool is_unsupported(const Error& error) {
+  const int value = error.errno_value();
+  return value == EOPNOTSUPP || value == ENOENT || value == EPROTONOSUPPORT ||
+         value == EAFNOSUPPORT;
+}
+
+Result<void> try_capture(const Fd& inside, const Wanted& wanted) {
+  auto steps = plan_capture(wanted, has_initial_namespace(inside));
+  if (!steps) return fail(steps.error());
+  auto copy = inside.duplicate();
+  if (!copy) return fail(copy.error());
+  Executor executor{std::move(*copy)};
+  return executor.run(*steps);
 }
 
 }  // namespace
@@ -326,19 +386,30 @@ Result<Facts> create_network(const Wanted& wanted) {
   PILLION_ASSERT(false);
 }
 
-Result<void> apply_capture(const Wanted& wanted) {
+Result<std::vector<CaptureFacts>> find_capture_attempts(const Wanted& wanted) {
   auto inside = open_for_capture(wanted);
   if (!inside) return fail(inside.error());
-  auto steps = plan_capture(wanted, has_initial_namespace(*inside));
-  if (!steps) return fail(steps.error());
-  auto copy = inside->duplicate();
-  if (!copy) return fail(copy.error());
-  Executor executor{std::move(*copy)};
-  auto done = executor.run(*steps);
-  // Rules load whole or not at all: older ones are still live after a failure, and keep their
-  // routes.
-  if (!done && !has_capture(*inside, wanted)) (void)remove_capture_in(*inside, wanted);
-  return done;
+  const auto listener = look_at_listener(*inside, wanted.intercept.inbound_port);
+  return capture_attempts(wanted, listener);
+}
+
+Result<CaptureFacts> apply_capture(const Wanted& wanted) {
+  auto inside = open_for_capture(wanted);
+  if (!inside) return fail(inside.error());
+  auto attempts = find_capture_attempts(wanted);
+  if (!attempts) return fail(attempts.error());
+  for (std::size_t i = 0;; ++i) {
+    const CaptureFacts& attempt = (*attempts)[i];
+    // Rules load whole or not at all: older ones are still live after a failure.
+    auto done = try_capture(*inside, with_choice(wanted, attempt));
+    if (done) {
+      auto removed = remove_other_backend(*inside, wanted, attempt.backend);
+      if (!removed) return fail(removed.error().wrap("cannot remove the rules of another backend"));
+      return attempt;
+    }
+    if (i + 1 == attempts->size() || !is_unsupported(done.error())) return fail(done.error());
+    explain_fallback(attempt, done.error().message(), (*attempts)[i + 1]);
+  }
 }
 
 Result<void> remove_capture(const Wanted& wanted) {

@@ -21,8 +21,12 @@ Result<HostState> observe_host();
 // a namespace that still has processes in it is an error.
 Result<Facts> create_network(const Wanted& wanted);
 
-// Makes the capture rules live in the service's namespace, replacing older ones in one step.
-Result<void> apply_capture(const Wanted& wanted);
+// Makes the capture rules live in the service's namespace, replacing older ones in one step, by the
+// first backend and method that `wanted` allows and the machine takes. The proxy should listen
+// already: TPROXY is chosen only where its listener is transparent.
+Result<CaptureFacts> apply_capture(const Wanted& wanted);
+// The ways that apply_capture() would try.
+Result<std::vector<CaptureFacts>> find_capture_attempts(const Wanted& wanted);
 // Removes them; what was captured then goes its own way. No error when there are none.
 Result<void> remove_capture(const Wanted& wanted);
 

@@ -10,7 +10,9 @@
 #include "config/diagnostic.h"
 #include "config/system_lookup.h"
 #include "netns/apply.h"
+#include "netns/choose_capture.h"
 #include "netns/inspect.h"
+#include "netns/iptables_rules.h"
 #include "netns/namespace.h"
 #include "netns/plan.h"
 #include "netns/rules.h"
@@ -80,13 +82,30 @@ int create(const Wanted& wanted, bool is_dry_run) {
   return kExitOk;
 }
 
-int capture(const Wanted& wanted, bool is_dry_run) {
-  if (is_dry_run) {
-    print(render_capture_rules(wanted));
+// The rules of the first way that would be tried; where there is no namespace yet, of the one that
+// needs the least.
+int print_capture_rules(const Wanted& wanted) {
+  auto attempts = find_capture_attempts(wanted);
+  const auto choice = attempts ? attempts->front() : capture_attempts(wanted, {}).front();
+  const Wanted chosen = with_choice(wanted, choice);
+  print(fmt::format("# backend {}: {}\n# inbound {}: {}\n", backend_text(choice.backend),
+                    choice.backend_reason, inbound_method_text(choice.inbound_method),
+                    choice.inbound_reason));
+  if (choice.backend != Backend::Iptables) {
+    print(render_capture_rules(chosen));
     return kExitOk;
   }
+  print("# iptables-restore --noflush\n" + render_iptables_capture(chosen, Family::V4, ""));
+  print("# ip6tables-restore --noflush\n" + render_iptables_capture(chosen, Family::V6, ""));
+  return kExitOk;
+}
+
+int capture(const Wanted& wanted, bool is_dry_run) {
+  if (is_dry_run) return print_capture_rules(wanted);
   auto applied = apply_capture(wanted);
-  return applied ? kExitOk : report(applied.error(), kExitSetUp);
+  if (!applied) return report(applied.error(), kExitSetUp);
+  print(capture_facts_to_json(*applied));
+  return kExitOk;
 }
 
 int uncapture(const Wanted& wanted) {

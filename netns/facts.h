@@ -47,6 +47,20 @@ struct Facts {
   bool operator==(const Facts&) const = default;
 };
 
+// What `pillion-netns capture` chose and why; its JSON on stdout.
+struct CaptureFacts {
+  Backend backend = Backend::Nftables;
+  std::string backend_reason;  // one sentence
+  InboundMethod inbound_method = InboundMethod::Redirect;
+  std::string inbound_reason;
+  ProxyDown when_proxy_down = ProxyDown::Closed;
+
+  bool operator==(const CaptureFacts&) const = default;
+};
+
+Result<CaptureFacts> parse_capture_facts(std::string_view json_text);
+std::string capture_facts_to_json(const CaptureFacts& facts);
+
 Result<Facts> parse_facts(std::string_view json_text);
 std::string facts_to_json(const Facts& facts);
 

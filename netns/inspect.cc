@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "netns/iptables.h"
 #include "netns/namespace.h"
 #include "netns/nft.h"
 #include "netns/rtnetlink.h"
@@ -53,6 +54,17 @@ Check check_table(std::string_view what, const std::string& table) {
   return {fmt::format("{} table inet {}", what, table), is_there, is_there ? "loaded" : "missing"};
 }
 
+std::string capture_text(const Wanted& wanted) {
+  const std::string table = table_text(capture_table_of(wanted));
+  return table.empty() ? list_iptables_capture(wanted.service) : table;
+}
+
+Check check_capture(const Wanted& wanted) {
+  Check check = check_table("capture", capture_table_of(wanted));
+  if (check.is_ok || list_iptables_capture(wanted.service).empty()) return check;
+  return {"capture by iptables", true, "loaded"};
+}
+
 Check check_forwarding() {
   const std::string value = read_sysctl("net/ipv4/ip_forward");
   return {"forwarding net.ipv4.ip_forward", value == "1", value};
@@ -64,7 +76,7 @@ std::vector<Check> check_inside(const Wanted& wanted, bool with_capture) {
   if (wanted.mode == Mode::Bridged) {
     checks.push_back(check_interface("inner interface", std::string(kInnerInterface)));
   }
-  if (with_capture) checks.push_back(check_table("capture", capture_table_of(wanted)));
+  if (with_capture) checks.push_back(check_capture(wanted));
   return checks;
 }
 
@@ -84,7 +96,7 @@ Result<Inspection> inspect(const Wanted& wanted) {
   auto scope = NamespaceScope::enter(inside->get());
   if (!scope) return inspection;  // an unmounted leftover
   inspection.is_pinned = wanted.mode == Mode::Bridged;
-  inspection.capture_rules = table_text(capture_table_of(wanted));
+  inspection.capture_rules = capture_text(wanted);
   return inspection;
 }
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <memory>
 
+#include "netns/fault.h"
 #include "runtime/fd.h"
 
 namespace pillion::netns {
@@ -31,7 +32,12 @@ std::string first_complaint(const char* text) {
 int errno_of(const std::string& complaint) {
   if (complaint.find("Operation not permitted") != std::string::npos) return EPERM;
   if (complaint.find("No such file or directory") != std::string::npos) return ENOENT;
-  if (complaint.find("not supported") != std::string::npos) return EOPNOTSUPP;
+  // A kernel that has nfnetlink but not nftables refuses to list what is there.
+  if (complaint.find("not supported") != std::string::npos ||
+      complaint.find("cache initialization failed: Invalid argument") != std::string::npos) {
+    return EOPNOTSUPP;
+  }
+  if (complaint.find("File exists") != std::string::npos) return EEXIST;
   return 0;
 }
 
@@ -73,6 +79,10 @@ void reap(pid_t child) {
 // libnftables ends its process on some failures (no socket, no memory, an answer it does not
 // understand). In a child of its own that is an error like any other, and can be undone.
 Result<std::string> run(const std::string& commands) {
+  if (is_feature_hidden("nftables")) return fail(Error("nftables: not supported", EOPNOTSUPP));
+  if (is_feature_hidden("tproxy") && commands.find(" tproxy ") != std::string::npos) {
+    return fail(Error("nftables: Could not process rule: No such file or directory", ENOENT));
+  }
   auto result = make_pipe();
   if (!result) return fail(result.error());
   // Complaints go to a file, not a pipe: nobody reads them before the child has ended.

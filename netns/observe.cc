@@ -3,7 +3,7 @@
 
 #include "netns/apply.h"
 #include "netns/namespace.h"
-#include "netns/nft.h"
+#include "netns/nft_chains.h"
 #include "netns/rtnetlink.h"
 #include "netns/sysctl.h"
 
@@ -36,7 +36,7 @@ void observe_texts(HostState& host) {
   host.nsswitch_conf = text_of("/etc/nsswitch.conf");
   host.legacy_tables = text_of("/proc/net/ip_tables_names");
   // Only warnings depend on it: not being able to read it is no reason to fail.
-  if (auto chains = run_nft("list chains\n")) host.chains = std::move(*chains);
+  if (auto chains = nft_chains()) host.chains = nft_chains_text(*chains);
 }
 
 }  // namespace

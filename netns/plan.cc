@@ -301,6 +301,11 @@ class BridgedPlanner {
 
 // Names the setting for what cannot be done in the mode.
 Result<void> check_mode(const Wanted& wanted, bool is_initial_namespace) {
+  if (wanted.mode == Mode::Sealed && wanted.intercept.backend == Backend::Iptables) {
+    return fail(
+        "[network] mode = \"sealed\" is built with nftables; remove [network.intercept] backend = "
+        "\"iptables\", or use mode = \"bridged\"");
+  }
   const bool captures =
       wanted.intercept.inbound || wanted.intercept.outbound || wanted.intercept.dns;
   if (wanted.mode == Mode::Host && is_initial_namespace && captures &&
@@ -416,6 +421,9 @@ struct Describer {
   std::string operator()(const LoadRules& step) const {
     return fmt::format("load nftables table inet {} ({})", step.table, where(step.side));
   }
+  std::string operator()(const LoadIptables& step) const {
+    return fmt::format("load iptables chains of {} ({})", step.wanted.service, where(step.side));
+  }
   std::string operator()(const FlushConntrack& step) const {
     std::vector<std::string> texts;
     for (const Address& address : step.addresses) texts.push_back(address.text());
@@ -444,19 +452,12 @@ Result<std::vector<Step>> plan_capture(const Wanted& wanted, bool is_initial_nam
   }
   if (wanted.mode == Mode::Sealed) return plan_sealed_capture(wanted);
   std::vector<Step> steps;
-  const Intercept& intercept = wanted.intercept;
-  const bool uses_tproxy = intercept.inbound && intercept.inbound_method == InboundMethod::Tproxy &&
-                           !captured_inbound_ports(intercept).empty();
-  if (uses_tproxy) {
-    for (const auto& [family, range] :
-         {std::pair{Family::V4, "0.0.0.0/0"}, std::pair{Family::V6, "::/0"}}) {
-      if (family == Family::V6 && !wanted.ipv6) continue;
-      steps.push_back(AddMarkRule{Side::Inside, family, kTproxyMark, kTproxyRouteTable});
-      steps.push_back(
-          AddRoute{Side::Inside, *parse_cidr(range), std::nullopt, "lo", true, kTproxyRouteTable});
-    }
+  if (wanted.intercept.backend == Backend::Iptables) {
+    steps.push_back(LoadIptables{Side::Inside, wanted});
+  } else {
+    steps.push_back(
+        LoadRules{Side::Inside, capture_table_of(wanted), render_capture_rules(wanted)});
   }
-  steps.push_back(LoadRules{Side::Inside, capture_table_of(wanted), render_capture_rules(wanted)});
   // A half-closed connection must outlive the 60 seconds after which the translation is forgotten.
   // The setting exists once connection tracking is in use.
   steps.push_back(WriteSysctl{Side::Inside, "net/netfilter/nf_conntrack_tcp_timeout_close_wait",

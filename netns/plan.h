@@ -65,6 +65,11 @@ struct LoadRules {
   std::string table;
   std::string rules;
 };
+// The capture rules as chains of iptables, for IPv4 and IPv6.
+struct LoadIptables {
+  Side side = Side::Inside;
+  Wanted wanted;
+};
 // Forgets tracked connections of these addresses and to these UDP ports of the host.
 struct FlushConntrack {
   Side side = Side::Host;
@@ -73,7 +78,7 @@ struct FlushConntrack {
 };
 
 using Step = std::variant<PinNamespace, CreateVeth, AddAddress, SetUp, AddRoute, AddMarkRule,
-                          WriteSysctl, LoadRules, FlushConntrack>;
+                          WriteSysctl, LoadRules, LoadIptables, FlushConntrack>;
 
 // "create veth pil1a2b3c4dh <-> eth0 (mtu 1500)": for --dry-run and for errors ("cannot …").
 std::string describe(const Step& step);
@@ -88,7 +93,8 @@ struct Plan {
 // service cannot publish.
 Result<Plan> plan_create(const Wanted& wanted, const HostState& host);
 
-// `capture`, inside the service's namespace. Errors as far as they need no look at the machine.
+// `capture`, inside the service's namespace, for a backend and a method that are not Auto. Errors
+// as far as they need no look at the machine.
 Result<std::vector<Step>> plan_capture(const Wanted& wanted, bool is_initial_namespace);
 
 // What of other programs' rules can keep forwarded packets from the service, one sentence each.

@@ -10,13 +10,14 @@
 namespace pillion::netns {
 namespace {
 
+std::string replacement_prefix(const std::string& table) {
+  return fmt::format("table inet {0}\ndelete table inet {0}\n", table);
+}
+
 // Collects the lines of one table.
 class TableText {
  public:
-  explicit TableText(const std::string& name) {
-    // "create if missing, then delete, then fill" is how nftables replaces a table atomically.
-    text_ = fmt::format("table inet {0}\ndelete table inet {0}\ntable inet {0} {{\n", name);
-  }
+  explicit TableText(const std::string& name) : name_(name) {}
 
   void set(std::string_view name, std::string_view type, const std::vector<std::string>& elements) {
     text_ += fmt::format("  set {} {{\n    type {}; flags interval; auto-merge;\n", name, type);
@@ -27,9 +28,15 @@ class TableText {
   }
   void rule(std::string_view rule) { text_ += fmt::format("    {}\n", rule); }
   void end_chain() { text_ += "  }\n"; }
-  std::string finish() { return std::move(text_) + "}\n"; }
+  // "create if missing, then delete, then fill" is how nftables replaces a table atomically. The
+  // comment tells later which rules these were meant to be.
+  std::string finish() const {
+    return fmt::format("{0}table inet {1} {{\n  comment \"pillion {2}\"\n{3}}}\n",
+                       replacement_prefix(name_), name_, fingerprint_of(text_), text_);
+  }
 
  private:
+  std::string name_;
   std::string text_;
 };
 
@@ -63,7 +70,12 @@ void add_set(TableText& table, std::string_view name, std::string_view type,
 }
 
 void add_capture_sets(TableText& table, const Intercept& intercept) {
-  add_set(table, "inbound_ports", "inet_service", texts_of(captured_inbound_ports(intercept)));
+  if (intercept.all_inbound_ports) {
+    add_set(table, "uncaptured_ports", "inet_service",
+            texts_of(uncaptured_inbound_ports(intercept)));
+  } else {
+    add_set(table, "inbound_ports", "inet_service", texts_of(captured_inbound_ports(intercept)));
+  }
   add_set(table, "excluded_ports", "inet_service", texts_of(intercept.exclude_outbound_ports));
   add_set(table, "included_ports", "inet_service", texts_of(intercept.include_outbound_ports));
   add_set(table, "excluded_v4", "ipv4_addr",
@@ -76,29 +88,49 @@ void add_capture_sets(TableText& table, const Intercept& intercept) {
           texts_of(intercept.include_outbound_cidrs, Family::V6));
 }
 
+std::string inbound_match(const Intercept& intercept) {
+  return intercept.all_inbound_ports ? "tcp dport != @uncaptured_ports"
+                                     : "tcp dport @inbound_ports";
+}
+
+void add_interface_exemption(TableText& table, std::string_view match, const Intercept& intercept) {
+  if (intercept.exclude_interfaces.empty()) return;
+  table.rule(fmt::format("{} {{ \"{}\" }} counter return", match,
+                         fmt::join(intercept.exclude_interfaces, "\", \"")));
+}
+
 // Conntrack reports as invalid what is outside the window; passed on untranslated, it makes the
 // receiver reset a healthy connection.
 void add_packet_chain(TableText& table, const Intercept& intercept) {
   table.begin_chain("inbound_packets", "type filter hook prerouting priority -150");
   table.rule("meta l4proto tcp ct state invalid counter drop");
-  const bool has_ports = !captured_inbound_ports(intercept).empty();
-  if (intercept.inbound && has_ports && intercept.inbound_method == InboundMethod::Tproxy) {
+  if (captures_inbound(intercept) && intercept.inbound_method == InboundMethod::Tproxy) {
+    add_interface_exemption(table, "iifname", intercept);
+    // The destination is an address of this namespace already: no mark and no route is needed to
+    // have the packet delivered here.
     for (const std::string_view family : {"ipv4", "ipv6"}) {
+      table.rule(
+          fmt::format("iifname != \"lo\" meta nfproto {} fib daddr type local {} counter tproxy {} "
+                      "to :{} accept",
+                      family, inbound_match(intercept), family == "ipv4" ? "ip" : "ip6",
+                      intercept.inbound_port));
+    }
+    if (intercept.when_proxy_down == ProxyDown::Closed) {
+      // Reached only while no transparent listener is there.
       table.rule(fmt::format(
-          "iifname != \"lo\" meta nfproto {} fib daddr type local tcp dport @inbound_ports counter "
-          "tproxy {} to :{} meta mark set {} accept",
-          family, family == "ipv4" ? "ip" : "ip6", kInboundPort, kTproxyMark));
+          "iifname != \"lo\" fib daddr type local {} ct state new counter reject with tcp reset",
+          inbound_match(intercept)));
     }
   }
   table.end_chain();
 }
 
 void add_inbound_chain(TableText& table, const Intercept& intercept) {
-  if (!intercept.inbound || intercept.inbound_method != InboundMethod::Redirect) return;
-  if (captured_inbound_ports(intercept).empty()) return;
+  if (!captures_inbound(intercept) || intercept.inbound_method == InboundMethod::Tproxy) return;
   table.begin_chain("inbound_nat", "type nat hook prerouting priority -100");
-  table.rule(fmt::format("fib daddr type local tcp dport @inbound_ports counter redirect to :{}",
-                         kInboundPort));
+  add_interface_exemption(table, "iifname", intercept);
+  table.rule(fmt::format("fib daddr type local {} counter redirect to :{}",
+                         inbound_match(intercept), intercept.inbound_port));
   table.end_chain();
 }
 
@@ -106,13 +138,12 @@ void add_exemptions(TableText& table, const Intercept& intercept) {
   // The proxy talks to the app from these addresses: capturing them would be a loop.
   table.rule("oifname \"lo\" ip saddr 127.0.0.6 counter return");
   table.rule("oifname \"lo\" ip6 saddr ::6 counter return");
-  if (intercept.inbound && !captured_inbound_ports(intercept).empty()) {
+  if (captures_inbound(intercept)) {
     // The service calling itself by its own address goes through its inbound listener, too.
     for (const std::string_view remote : {"ip daddr != 127.0.0.0/8", "ip6 daddr != ::1"}) {
-      table.rule(
-          fmt::format("meta skuid {} oifname \"lo\" {} tcp dport @inbound_ports counter "
-                      "redirect to :{}",
-                      intercept.proxy_uid, remote, kInboundPort));
+      table.rule(fmt::format("meta skuid {} oifname \"lo\" {} {} counter redirect to :{}",
+                             intercept.proxy_uid, remote, inbound_match(intercept),
+                             intercept.inbound_port));
     }
   }
   table.rule(fmt::format("meta skuid {} counter return", intercept.proxy_uid));
@@ -128,6 +159,11 @@ void add_exemptions(TableText& table, const Intercept& intercept) {
     table.rule(
         fmt::format("meta skuid != {{ {} }} counter return", fmt::join(intercept.only_uids, ", ")));
   }
+  if (!intercept.only_gids.empty()) {
+    table.rule(
+        fmt::format("meta skgid != {{ {} }} counter return", fmt::join(intercept.only_gids, ", ")));
+  }
+  add_interface_exemption(table, "oifname", intercept);
 }
 
 void add_outbound_filters(TableText& table, const Intercept& intercept) {
@@ -163,12 +199,12 @@ void add_outbound_chain(TableText& table, const Intercept& intercept) {
   table.begin_chain("outbound_nat", "type nat hook output priority -100");
   add_exemptions(table, intercept);
   if (intercept.dns) {
-    table.rule(fmt::format("udp dport 53 counter redirect to :{}", kDnsPort));
-    table.rule(fmt::format("tcp dport 53 counter redirect to :{}", kDnsPort));
+    table.rule(fmt::format("udp dport 53 counter redirect to :{}", intercept.dns_port));
+    table.rule(fmt::format("tcp dport 53 counter redirect to :{}", intercept.dns_port));
   }
   if (intercept.outbound) {
     add_outbound_filters(table, intercept);
-    table.rule(fmt::format("meta l4proto tcp counter redirect to :{}", kOutboundPort));
+    table.rule(fmt::format("meta l4proto tcp counter redirect to :{}", intercept.outbound_port));
   }
   table.end_chain();
 }
@@ -181,7 +217,7 @@ void add_dns_zones(TableText& table, const Intercept& intercept) {
   table.rule(fmt::format("udp dport 53 meta skuid {} counter ct zone set 1", intercept.proxy_uid));
   // Whoever opened the resolver's socket (the supervisor, for a handed-over one) is its owner to
   // the kernel, so answers are known by their port alone.
-  table.rule(fmt::format("udp sport {} counter ct zone set 2", kDnsPort));
+  table.rule(fmt::format("udp sport {} counter ct zone set 2", intercept.dns_port));
   table.rule(
       fmt::format("udp dport 53 meta skuid != {} counter ct zone set 2", intercept.proxy_uid));
   table.end_chain();
@@ -270,17 +306,46 @@ void add_masquerade_chain(TableText& table, const Wanted& wanted, const Facts& f
 
 }  // namespace
 
+std::vector<std::uint16_t> uncaptured_inbound_ports(const Intercept& intercept) {
+  std::vector<std::uint16_t> ports = {intercept.outbound_port, intercept.inbound_port,
+                                      intercept.dns_port,      kHealthPort,
+                                      kPrometheusPort,         kAdminPort};
+  ports.insert(ports.end(), intercept.exclude_inbound_ports.begin(),
+               intercept.exclude_inbound_ports.end());
+  return ports;
+}
+
 std::vector<std::uint16_t> captured_inbound_ports(const Intercept& intercept) {
-  constexpr std::uint16_t kOwn[] = {kOutboundPort, kInboundPort,    kHealthPort,
-                                    kDnsPort,      kPrometheusPort, kAdminPort};
+  const auto uncaptured = uncaptured_inbound_ports(intercept);
   std::vector<std::uint16_t> ports;
   for (const std::uint16_t port : intercept.inbound_ports) {
-    const auto is_in = [port](const auto& list) {
-      return std::find(std::begin(list), std::end(list), port) != std::end(list);
-    };
-    if (!is_in(kOwn) && !is_in(intercept.exclude_inbound_ports)) ports.push_back(port);
+    if (std::find(uncaptured.begin(), uncaptured.end(), port) == uncaptured.end()) {
+      ports.push_back(port);
+    }
   }
   return ports;
+}
+
+bool captures_inbound(const Intercept& intercept) {
+  return intercept.inbound &&
+         (intercept.all_inbound_ports || !captured_inbound_ports(intercept).empty());
+}
+
+std::string fingerprint_of(std::string_view rules) {
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const char c : rules) hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619u;
+  return fmt::format("{:08x}", hash);
+}
+
+std::string creating_rules(const std::string& replacing_rules, const std::string& table) {
+  const std::string prefix = replacement_prefix(table);
+  PILLION_ASSERT(replacing_rules.starts_with(prefix));
+  const std::string rules = replacing_rules.substr(prefix.size());
+  // The comment belongs to the creation. nft 1.0.6 ignores chains in a `create`, so they follow.
+  const std::size_t comment = rules.find("  comment ");
+  if (comment == std::string::npos) return fmt::format("create table inet {}\n{}", table, rules);
+  const std::string line = rules.substr(comment, rules.find('\n', comment) + 1 - comment);
+  return fmt::format("create table inet {} {{\n{}}}\n{}", table, line, rules);
 }
 
 bool has_translated_ports(const Wanted& wanted) {

@@ -41,6 +41,37 @@ std::string capture_table_of(const Wanted& wanted) {
   return is_own ? std::string(kCaptureTable) : names_of(wanted.service).host_table;
 }
 
+bool is_interface_name(std::string_view name) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_.-:@+").find(c) != std::string_view::npos;
+  };
+  return !name.empty() && name.size() <= 15 && name.front() != '-' && name != "." && name != ".." &&
+         std::all_of(name.begin(), name.end(), is_plain);
+}
+
+std::string_view inbound_method_text(InboundMethod method) {
+  switch (method) {
+    case InboundMethod::Auto: return "auto";
+    case InboundMethod::Redirect: return "redirect";
+    case InboundMethod::Tproxy: return "tproxy";
+  }
+  PILLION_ASSERT(false);
+}
+
+std::string_view backend_text(Backend backend) {
+  switch (backend) {
+    case Backend::Auto: return "auto";
+    case Backend::Nftables: return "nftables";
+    case Backend::Iptables: return "iptables";
+  }
+  PILLION_ASSERT(false);
+}
+
+std::string_view proxy_down_text(ProxyDown policy) {
+  return policy == ProxyDown::Closed ? "closed" : "open";
+}
+
 std::string_view mode_text(Mode mode) {
   switch (mode) {
     case Mode::Bridged: return "bridged";

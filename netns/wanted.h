@@ -30,9 +30,21 @@ enum class Transport : std::uint8_t { Tcp, Udp };
 
 // How packets for a declared inbound port reach the proxy's inbound listener.
 enum class InboundMethod : std::uint8_t {
+  Auto,      // Tproxy where the kernel has it and the listener is transparent, else Redirect
   Redirect,  // address translation: works with any listener on 0.0.0.0:15006 and [::]:15006
   Tproxy,    // no translation: the listener must have IP_TRANSPARENT (IPV6_TRANSPARENT) set
 };
+
+// What writes the capture rules.
+enum class Backend : std::uint8_t {
+  Auto,  // Nftables, or Iptables where the kernel or container has no nftables
+  Nftables,
+  Iptables,
+};
+
+// What becomes of captured connections while nobody listens on the proxy's ports. The kernel can
+// tell only for inbound TPROXY; for the rest see docs/networking.md.
+enum class ProxyDown : std::uint8_t { Closed, Open };
 
 // Ports first..last, both included.
 struct PortRange {
@@ -46,8 +58,14 @@ struct PortRange {
 struct Intercept {
   bool inbound = true;
   bool outbound = true;
-  InboundMethod inbound_method = InboundMethod::Redirect;
+  InboundMethod inbound_method = InboundMethod::Auto;
+  Backend backend = Backend::Auto;
+  ProxyDown when_proxy_down = ProxyDown::Closed;
+  std::uint16_t inbound_port = kInboundPort;  // where the proxy listens
+  std::uint16_t outbound_port = kOutboundPort;
+  std::uint16_t dns_port = kDnsPort;
   std::vector<std::uint16_t> inbound_ports;  // declared TCP ports of the app; nothing else
+  bool all_inbound_ports = false;            // every port but excluded ones and Pillion's own
   std::vector<std::uint16_t> exclude_inbound_ports;
   std::vector<PortRange> exclude_outbound_ports;  // JSON: 80 or "8000-8010"
   std::vector<PortRange> include_outbound_ports;  // empty = all
@@ -59,6 +77,9 @@ struct Intercept {
   // When not empty only these uids are captured outbound. Required where the namespace is the
   // machine's own (mode = host in the initial namespace).
   std::vector<std::uint32_t> only_uids;
+  std::vector<std::uint32_t> only_gids;  // the same for groups
+  // Traffic that leaves or comes in through these is left alone.
+  std::vector<std::string> exclude_interfaces;
   bool dns = false;  // the app's DNS queries to port 53 go to 15053
 
   bool operator==(const Intercept&) const = default;
@@ -139,10 +160,17 @@ inline constexpr std::string_view kCaptureTable = "pillion";  // family inet, in
 
 Names names_of(std::string_view service);
 
+// As the kernel allows them and without what has a meaning in rules: at most 15 characters,
+// letters, digits and "_.-:@+".
+bool is_interface_name(std::string_view name);
+
 // The nftables table (family inet) with the capture rules of `wanted`: kCaptureTable in a namespace
 // of the service's own, the service's host table where the namespace may be shared.
 std::string capture_table_of(const Wanted& wanted);
 
 std::string_view mode_text(Mode mode);
+std::string_view inbound_method_text(InboundMethod method);
+std::string_view backend_text(Backend backend);
+std::string_view proxy_down_text(ProxyDown policy);
 
 }  // namespace pillion::netns

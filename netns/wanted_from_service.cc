@@ -91,15 +91,41 @@ void fill_only_uids(const config::Service& service, Intercept& intercept) {
   if (has_own_users) intercept.only_uids = captured_uids(service);
 }
 
+void fill_choices(const config::Intercept& from, Intercept& intercept) {
+  switch (from.inbound_method) {
+    case config::InterceptMethod::Auto: intercept.inbound_method = InboundMethod::Auto; break;
+    case config::InterceptMethod::Redirect:
+      intercept.inbound_method = InboundMethod::Redirect;
+      break;
+    case config::InterceptMethod::Tproxy: intercept.inbound_method = InboundMethod::Tproxy; break;
+  }
+  switch (from.backend) {
+    case config::InterceptBackend::Auto: intercept.backend = Backend::Auto; break;
+    case config::InterceptBackend::Nftables: intercept.backend = Backend::Nftables; break;
+    case config::InterceptBackend::Iptables: intercept.backend = Backend::Iptables; break;
+  }
+  intercept.when_proxy_down =
+      from.when_proxy_down == config::ProxyDown::Open ? ProxyDown::Open : ProxyDown::Closed;
+}
+
+// Connections go where the proxy listens, not to where it would by default.
+void fill_proxy_ports(const config::Service& service, Intercept& intercept) {
+  for (const config::Child& child : service.children) {
+    const auto* proxy = std::get_if<config::ProxyConfig>(&child.config);
+    if (!proxy) continue;
+    intercept.inbound_port = proxy->inbound.listen.port;
+    intercept.outbound_port = proxy->outbound.listen.port;
+  }
+}
+
 Intercept intercept_of(const config::Service& service) {
   const config::Intercept& from = service.network.intercept;
   Intercept intercept;
   intercept.inbound = from.inbound;
   intercept.outbound = from.outbound;
   intercept.dns = from.dns;
-  intercept.inbound_method = from.inbound_method == config::InterceptMethod::Tproxy
-                                 ? InboundMethod::Tproxy
-                                 : InboundMethod::Redirect;
+  fill_choices(from, intercept);
+  fill_proxy_ports(service, intercept);
   for (const config::ChildPort& port : service.app().ports) {
     if (port.protocol != config::AppProtocol::Udp) intercept.inbound_ports.push_back(port.port);
   }

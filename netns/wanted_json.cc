@@ -180,8 +180,13 @@ constexpr EnumName<Mode> kModes[] = {{"bridged", Mode::Bridged},
                                      {"sealed", Mode::Sealed},
                                      {"host", Mode::Host},
                                      {"join", Mode::Join}};
-constexpr EnumName<InboundMethod> kInboundMethods[] = {{"redirect", InboundMethod::Redirect},
+constexpr EnumName<InboundMethod> kInboundMethods[] = {{"auto", InboundMethod::Auto},
+                                                       {"redirect", InboundMethod::Redirect},
                                                        {"tproxy", InboundMethod::Tproxy}};
+constexpr EnumName<Backend> kBackends[] = {
+    {"auto", Backend::Auto}, {"nftables", Backend::Nftables}, {"iptables", Backend::Iptables}};
+constexpr EnumName<ProxyDown> kProxyDown[] = {{"closed", ProxyDown::Closed},
+                                              {"open", ProxyDown::Open}};
 constexpr EnumName<Transport> kTransports[] = {{"tcp", Transport::Tcp}, {"udp", Transport::Udp}};
 
 template<class Enum, std::size_t Count>
@@ -198,7 +203,13 @@ void read_intercept(ObjectReader& reader, Intercept& intercept) {
   reader.read("inbound", intercept.inbound);
   reader.read("outbound", intercept.outbound);
   reader.read_enum("inbound_method", intercept.inbound_method, kInboundMethods);
+  reader.read_enum("backend", intercept.backend, kBackends);
+  reader.read_enum("when_proxy_down", intercept.when_proxy_down, kProxyDown);
+  reader.read_integer("inbound_port", intercept.inbound_port, 1, 65535);
+  reader.read_integer("outbound_port", intercept.outbound_port, 1, 65535);
+  reader.read_integer("dns_port", intercept.dns_port, 1, 65535);
   reader.read_integers("inbound_ports", intercept.inbound_ports, 1, 65535);
+  reader.read("all_inbound_ports", intercept.all_inbound_ports);
   reader.read_integers("exclude_inbound_ports", intercept.exclude_inbound_ports, 1, 65535);
   reader.read("exclude_outbound_ports", intercept.exclude_outbound_ports);
   reader.read("include_outbound_ports", intercept.include_outbound_ports);
@@ -208,6 +219,13 @@ void read_intercept(ObjectReader& reader, Intercept& intercept) {
   reader.read_integers("exempt_uids", intercept.exempt_uids, 0, kUidMax);
   reader.read_integers("exempt_gids", intercept.exempt_gids, 0, kUidMax);
   reader.read_integers("only_uids", intercept.only_uids, 0, kUidMax);
+  reader.read_integers("only_gids", intercept.only_gids, 0, kUidMax);
+  reader.read("exclude_interfaces", intercept.exclude_interfaces);
+  for (const std::string& name : intercept.exclude_interfaces) {
+    if (!is_interface_name(name)) {
+      reader.complain("exclude_interfaces", "must be a list of names of network interfaces");
+    }
+  }
   reader.read("dns", intercept.dns);
 }
 
@@ -309,8 +327,14 @@ Json to_json(const std::vector<PortRange>& ranges) {
 Json to_json(const Intercept& intercept) {
   return {{"inbound", intercept.inbound},
           {"outbound", intercept.outbound},
-          {"inbound_method", enum_text(intercept.inbound_method, kInboundMethods)},
+          {"inbound_method", inbound_method_text(intercept.inbound_method)},
+          {"backend", backend_text(intercept.backend)},
+          {"when_proxy_down", proxy_down_text(intercept.when_proxy_down)},
+          {"inbound_port", intercept.inbound_port},
+          {"outbound_port", intercept.outbound_port},
+          {"dns_port", intercept.dns_port},
           {"inbound_ports", intercept.inbound_ports},
+          {"all_inbound_ports", intercept.all_inbound_ports},
           {"exclude_inbound_ports", intercept.exclude_inbound_ports},
           {"exclude_outbound_ports", to_json(intercept.exclude_outbound_ports)},
           {"include_outbound_ports", to_json(intercept.include_outbound_ports)},
@@ -320,6 +344,8 @@ Json to_json(const Intercept& intercept) {
           {"exempt_uids", intercept.exempt_uids},
           {"exempt_gids", intercept.exempt_gids},
           {"only_uids", intercept.only_uids},
+          {"only_gids", intercept.only_gids},
+          {"exclude_interfaces", intercept.exclude_interfaces},
           {"dns", intercept.dns}};
 }
 
@@ -370,6 +396,14 @@ void read_facts(ObjectReader& reader, Facts& facts) {
   reader.read("warnings", facts.warnings);
 }
 
+void read_capture_facts(ObjectReader& reader, CaptureFacts& facts) {
+  reader.read_enum("backend", facts.backend, kBackends);
+  reader.read("backend_reason", facts.backend_reason);
+  reader.read_enum("inbound_method", facts.inbound_method, kInboundMethods);
+  reader.read("inbound_reason", facts.inbound_reason);
+  reader.read_enum("when_proxy_down", facts.when_proxy_down, kProxyDown);
+}
+
 }  // namespace
 
 Result<Wanted> parse_wanted(std::string_view json_text) {
@@ -405,6 +439,19 @@ Result<Facts> parse_facts(std::string_view json_text) {
   return parse_document<Facts>(json_text, read_facts);
 }
 
+Result<CaptureFacts> parse_capture_facts(std::string_view json_text) {
+  return parse_document<CaptureFacts>(json_text, read_capture_facts);
+}
+
+std::string capture_facts_to_json(const CaptureFacts& facts) {
+  const Json document = {{"backend", backend_text(facts.backend)},
+                         {"backend_reason", facts.backend_reason},
+                         {"inbound_method", inbound_method_text(facts.inbound_method)},
+                         {"inbound_reason", facts.inbound_reason},
+                         {"when_proxy_down", proxy_down_text(facts.when_proxy_down)}};
+  return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 std::string facts_to_json(const Facts& facts) {
   Json changed = Json::array();
   for (const ChangedSysctl& item : facts.changed_sysctls) {
@@ -423,7 +470,7 @@ std::string facts_to_json(const Facts& facts) {
                          {"mtu", facts.mtu},
                          {"host_table", facts.host_table},
                          {"capture_table", facts.capture_table},
-                         {"inbound_method", enum_text(facts.inbound_method, kInboundMethods)},
+                         {"inbound_method", inbound_method_text(facts.inbound_method)},
                          {"hosts", facts.hosts},
                          {"helper_hosts", facts.helper_hosts},
                          {"resolv_conf", facts.resolv_conf},

@@ -15,8 +15,9 @@ def hosts():
         yield a, b
 
 
-def create(machine, method="redirect"):
-    wanted = {"service": unique_name("bare"), "intercept": {"inbound_ports": [8080], "inbound_method": method}}
+def create(machine, method="redirect", policy="closed"):
+    wanted = {"service": unique_name("bare"),
+              "intercept": {"inbound_ports": [8080], "inbound_method": method, "when_proxy_down": policy}}
     return wanted, machine.create_service(wanted)
 
 
@@ -41,10 +42,11 @@ def test_captured_connections_are_refused_while_the_proxy_is_gone_and_direct_aft
         a.netns("uncapture", name)
 
 
-@pytest.mark.parametrize(("method", "outcome"), [("redirect", {"error": "refused"}), ("tproxy", 8080)])
-def test_inbound_without_the_proxy_fails_closed_by_redirect_and_open_by_tproxy(hosts, method, outcome):
+@pytest.mark.parametrize(("method", "policy", "outcome"), [
+    ("redirect", "closed", {"error": "refused"}), ("tproxy", "closed", {"error": "refused"}), ("tproxy", "open", 8080)])
+def test_inbound_without_the_proxy_is_refused_or_by_tproxy_let_through(hosts, method, policy, outcome):
     a, _ = hosts
-    wanted, facts = create(a, method)
+    wanted, facts = create(a, method, policy)
     a.netns("capture", wanted)
     with a.listen(wanted["service"], APP, ["0.0.0.0:8080", "[::]:8080"]):
         for address in (facts["address4"], facts["address6"]):

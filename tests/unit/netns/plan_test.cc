@@ -177,15 +177,15 @@ TEST_CASE("host mode builds nothing, and captures on a machine of its own only b
   CHECK(plan.facts.hosts.empty());
 }
 
-TEST_CASE("capture by tproxy routes marked packets to loopback first") {
+TEST_CASE("capture loads the rules of its backend, then lets half-closed connections live") {
   Wanted wanted = orders();
   wanted.intercept.inbound_ports = {8080};
   wanted.intercept.inbound_method = InboundMethod::Tproxy;
-  CHECK(text_of(*plan_capture(wanted, false)) == R"(add IPv4 rule fwmark 1337 lookup 133 (service)
-add local route 0.0.0.0/0 dev lo table 133 (service)
-add IPv6 rule fwmark 1337 lookup 133 (service)
-add local route ::/0 dev lo table 133 (service)
-load nftables table inet pillion (service)
+  CHECK(text_of(*plan_capture(wanted, false)) == R"(load nftables table inet pillion (service)
+set net.netfilter.nf_conntrack_tcp_timeout_close_wait = 3600 (service)
+)");
+  wanted.intercept.backend = Backend::Iptables;
+  CHECK(text_of(*plan_capture(wanted, false)) == R"(load iptables chains of orders (service)
 set net.netfilter.nf_conntrack_tcp_timeout_close_wait = 3600 (service)
 )");
 }

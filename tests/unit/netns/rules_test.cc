@@ -23,6 +23,13 @@ Facts orders_facts() {
   return facts;
 }
 
+// Without the table's comment, which is a hash of what follows.
+std::string without_comment(std::string text) {
+  const auto at = text.find("  comment \"pillion ");
+  REQUIRE(at != std::string::npos);
+  return text.erase(at, text.find('\n', at) + 1 - at);
+}
+
 bool has_line(const std::string& text, const std::string& line) {
   return text.find("    " + line + "\n") != std::string::npos;
 }
@@ -30,7 +37,7 @@ bool has_line(const std::string& text, const std::string& line) {
 }  // namespace
 
 TEST_CASE("capture rules of an ordinary service") {
-  CHECK(render_capture_rules(orders()) == R"(table inet pillion
+  CHECK(without_comment(render_capture_rules(orders())) == R"(table inet pillion
 delete table inet pillion
 table inet pillion {
   set inbound_ports {
@@ -66,7 +73,7 @@ TEST_CASE("inbound capture by tproxy translates nothing") {
   Wanted wanted = orders();
   wanted.intercept.outbound = false;
   wanted.intercept.inbound_method = InboundMethod::Tproxy;
-  CHECK(render_capture_rules(wanted) == R"(table inet pillion
+  CHECK(without_comment(render_capture_rules(wanted)) == R"(table inet pillion
 delete table inet pillion
 table inet pillion {
   set inbound_ports {
@@ -76,11 +83,60 @@ table inet pillion {
   chain inbound_packets {
     type filter hook prerouting priority -150; policy accept;
     meta l4proto tcp ct state invalid counter drop
-    iifname != "lo" meta nfproto ipv4 fib daddr type local tcp dport @inbound_ports counter tproxy ip to :15006 meta mark set 1337 accept
-    iifname != "lo" meta nfproto ipv6 fib daddr type local tcp dport @inbound_ports counter tproxy ip6 to :15006 meta mark set 1337 accept
+    iifname != "lo" meta nfproto ipv4 fib daddr type local tcp dport @inbound_ports counter tproxy ip to :15006 accept
+    iifname != "lo" meta nfproto ipv6 fib daddr type local tcp dport @inbound_ports counter tproxy ip6 to :15006 accept
+    iifname != "lo" fib daddr type local tcp dport @inbound_ports ct state new counter reject with tcp reset
   }
 }
 )");
+}
+
+TEST_CASE("open while the proxy is down: tproxy lets connections through to the app") {
+  Wanted wanted = orders();
+  wanted.intercept.inbound_method = InboundMethod::Tproxy;
+  CHECK(render_capture_rules(wanted).find("reject") != std::string::npos);
+  wanted.intercept.when_proxy_down = ProxyDown::Open;
+  CHECK(render_capture_rules(wanted).find("reject") == std::string::npos);
+}
+
+TEST_CASE("every port is captured but excluded ones and Pillion's own") {
+  Wanted wanted = orders();
+  wanted.intercept.all_inbound_ports = true;
+  wanted.intercept.exclude_inbound_ports = {22};
+  wanted.intercept.inbound_port = 16006;
+  const std::string rules = render_capture_rules(wanted);
+  CHECK(has_line(rules, "elements = { 15001, 16006, 15053, 15021, 15090, 9901, 22 }"));
+  CHECK(has_line(rules,
+                 "fib daddr type local tcp dport != @uncaptured_ports counter redirect to :16006"));
+}
+
+TEST_CASE("interfaces are excluded in both directions, groups can be the only ones captured") {
+  Wanted wanted = orders();
+  wanted.intercept.exclude_interfaces = {"net1", "eth1.100"};
+  wanted.intercept.only_gids = {500};
+  const std::string rules = render_capture_rules(wanted);
+  CHECK(has_line(rules, "iifname { \"net1\", \"eth1.100\" } counter return"));
+  CHECK(has_line(rules, "oifname { \"net1\", \"eth1.100\" } counter return"));
+  CHECK(has_line(rules, "meta skgid != { 500 } counter return"));
+}
+
+TEST_CASE("the comment differs when the rules differ, and only then") {
+  Wanted wanted = orders();
+  const std::string first = render_capture_rules(wanted);
+  CHECK(render_capture_rules(wanted) == first);
+  wanted.intercept.exempt_uids.push_back(7);
+  const auto comment = [](const std::string& rules) {
+    return rules.substr(rules.find("comment"), 28);
+  };
+  CHECK(comment(render_capture_rules(wanted)) != comment(first));
+}
+
+TEST_CASE("rules for a table that must not exist yet differ in their beginning only") {
+  const std::string rules = render_capture_rules(orders());
+  const std::string creating = creating_rules(rules, "pillion");
+  CHECK(creating.starts_with("create table inet pillion {\n  comment \"pillion "));
+  const std::size_t rest = creating.find("}\n") + 2;
+  CHECK(rules == "table inet pillion\ndelete table inet pillion\n" + creating.substr(rest));
 }
 
 TEST_CASE("exclusions and inclusions become sets of their family") {
@@ -127,7 +183,7 @@ TEST_CASE(
 }
 
 TEST_CASE("host rules of an ordinary service") {
-  CHECK(render_host_rules(orders(), orders_facts()) == R"(table inet pillion_orders
+  CHECK(without_comment(render_host_rules(orders(), orders_facts())) == R"(table inet pillion_orders
 delete table inet pillion_orders
 table inet pillion_orders {
   chain forward {
