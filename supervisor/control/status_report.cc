@@ -64,12 +64,14 @@ Json encode(const core::ExitStatus& exit) {
   if (exit.kind == core::ExitStatus::Kind::Signaled) json["signal"] = exit.value;
   if (exit.kind == core::ExitStatus::Kind::Unknown) json["unknown"] = true;
   json["oom"] = exit.is_oom_kill;
+  if (!exit.detail.empty()) json["detail"] = exit.detail;
   return json;
 }
 
 core::ExitStatus decode_exit(const Json& json) {
   core::ExitStatus exit;
   exit.is_oom_kill = json.value("oom", false);
+  exit.detail = json.value("detail", "");
   if (json.value("unknown", false)) return exit;
   const bool is_signal = json.contains("signal");
   exit.kind = is_signal ? core::ExitStatus::Kind::Signaled : core::ExitStatus::Kind::Exited;

@@ -90,7 +90,7 @@ void Child::on_event(const Exited& event, Turn& turn) {
   // An end that we asked for is no news to worry about.
   const bool is_expected = is_success(event.status) || state_ == ChildState::Stopping;
   report(turn, EventKind::ChildExited, is_expected ? Report::Level::Info : Report::Level::Warning,
-         fmt::format("{} {} (generation {})", plan_.name, event.status.describe(), generation_),
+         fmt::format("{} {} (generation {})", plan_.name, event.status.explain(), generation_),
          fields_of(event.status));
   transition(ChildEvent::MainExited, turn);
 }

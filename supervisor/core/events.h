@@ -20,11 +20,16 @@ struct ExitStatus {
   Kind kind = Kind::Unknown;  // Unknown: the status was lost; counts as a failure
   int value = 0;              // exit code or signal number
   bool is_oom_kill = false;
+  // What the host knows beyond that, a sentence fragment: which limit, or what the process was
+  // doing when it had to be killed. May be empty.
+  std::string detail{};
 
   // The shell's convention: the code, 128 + signal, 255 when unknown.
   int exit_code() const;
   // "exited with 3", "was killed by signal 9 (out of memory)"
   std::string describe() const;
+  // The same with the detail behind it.
+  std::string explain() const;
   bool operator==(const ExitStatus&) const = default;
 };
 

@@ -50,4 +50,8 @@ std::string ExitStatus::describe() const {
   return "ended, its exit status is lost";
 }
 
+std::string ExitStatus::explain() const {
+  return detail.empty() ? describe() : describe() + ": " + detail;
+}
+
 }  // namespace pillion::supervisor::core

@@ -45,6 +45,10 @@ std::string_view to_string(EventKind kind) {
     case EventKind::HookFailed: return "hook_failed";
     case EventKind::ProbeFailed: return "probe_failed";
     case EventKind::ProbeError: return "probe_error";
+    case EventKind::ChildOomKilled: return "child_oom_killed";
+    case EventKind::ChildThrottled: return "child_throttled";
+    case EventKind::ChildNotEnding: return "child_not_ending";
+    case EventKind::ChildLimitsSet: return "child_limits_set";
   }
   return "?";
 }

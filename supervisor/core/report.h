@@ -54,6 +54,12 @@ enum class EventKind {
   HookFailed,   // fields: hook, reason
   ProbeFailed,  // a threshold was reached; fields: probe, reason
   ProbeError,   // the prober itself failed; fields: probe, reason
+
+  // Seen by the host, on one child.
+  ChildOomKilled,  // a process of it, not the main one; fields: pid, process, limit, peak_bytes
+  ChildThrottled,  // held back by its CPU limit; fields: share
+  ChildNotEnding,  // about to be killed, and what it was doing; fields: signal, state, wchan
+  ChildLimitsSet,  // limits were changed while it runs; fields: the changed keys
 };
 
 // "service_starting", "child_exited": stable names for the history and the API.

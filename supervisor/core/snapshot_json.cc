@@ -14,7 +14,10 @@ using Json = nlohmann::json;
 
 Json encode(Duration duration) { return duration.count(); }
 Json encode(const ExitStatus& exit) {
-  return {{"kind", static_cast<int>(exit.kind)}, {"value", exit.value}, {"oom", exit.is_oom_kill}};
+  return {{"kind", static_cast<int>(exit.kind)},
+          {"value", exit.value},
+          {"oom", exit.is_oom_kill},
+          {"detail", exit.detail}};
 }
 template<class T>
 Json encode(const T& value) requires(!std::is_enum_v<T>) {
@@ -39,6 +42,7 @@ void decode(const Json& json, ExitStatus& out) {
   out.kind = static_cast<ExitStatus::Kind>(std::clamp(json.at("kind").get<int>(), 0, 2));
   out.value = json.at("value").get<int>();
   out.is_oom_kill = json.at("oom").get<bool>();
+  out.detail = json.value("detail", "");
 }
 void decode(const Json& json, std::vector<Duration>& out) {
   for (const Json& item : json) out.emplace_back(item.get<Duration::rep>());
