@@ -40,9 +40,13 @@ int run(int argc, char** argv) {
   add_run(app, exit_code);
   add_check(app, exit_code);
   add_config(app, exit_code);
+  add_ps(app, exit_code);
   add_status(app, exit_code);
+  add_why(app, exit_code);
   add_stop(app, exit_code);
   add_logs(app, exit_code);
+  add_events(app, exit_code);
+  add_timeline(app, exit_code);
   add_upgrade(app, exit_code);
   // The library reports by exception, also for --help and --version; this is the boundary.
   try {

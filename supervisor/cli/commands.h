@@ -12,11 +12,15 @@ namespace pillion::supervisor::cli {
 
 void add_check(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
+void add_events(CLI::App& app, int& exit_code);
 void add_logs(CLI::App& app, int& exit_code);
+void add_ps(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_stop(CLI::App& app, int& exit_code);
+void add_timeline(CLI::App& app, int& exit_code);
 void add_upgrade(CLI::App& app, int& exit_code);
+void add_why(CLI::App& app, int& exit_code);
 
 // Checks of option values: empty when right, else what is wrong with it.
 std::string check_duration(const std::string& text);

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "runtime/clock.h"
@@ -22,8 +21,5 @@ struct LogRecord {
 
 // Views into `line`, which has no newline. Empty for what is no record.
 std::optional<LogRecord> parse_log_record(std::string_view line);
-
-// RFC 3339 in UTC: "2024-01-15T14:32:01Z", with or without a fraction.
-std::optional<WallTime> parse_time(std::string_view text);
 
 }  // namespace pillion::supervisor::cli

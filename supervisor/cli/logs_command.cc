@@ -11,7 +11,6 @@
 #include <memory>
 #include <vector>
 
-#include "config/parse_units.h"
 #include "runtime/json_text.h"
 #include "supervisor/cli/cli.h"
 #include "supervisor/cli/commands.h"
@@ -19,6 +18,7 @@
 #include "supervisor/cli/log_records.h"
 #include "supervisor/cli/running_services.h"
 #include "supervisor/cli/text_table.h"
+#include "supervisor/control/time_text.h"
 #include "supervisor/host/service_paths.h"
 
 namespace pillion::supervisor::cli {
@@ -130,11 +130,6 @@ class LogView {
 
 }  // namespace
 
-std::optional<WallTime> parse_since(const std::string& text, WallTime now) {
-  if (const auto ago = config::parse_duration(text)) return now - *ago;
-  return parse_time(text);
-}
-
 int show_logs(const LogsOptions& options) {
   const std::string service = service_name_of(options.name);
   const std::string directory = host::service_paths(service).log;
@@ -163,7 +158,7 @@ int show_logs(const LogsOptions& options) {
 }
 
 std::string check_since(const std::string& text) {
-  return parse_since(text, SystemClock().wall_now())
+  return control::parse_since(text, SystemClock().wall_now())
              ? std::string()
              : fmt::format(
                    "\"{}\" is neither a duration such as 10m nor a time such as "
@@ -180,7 +175,7 @@ void add_logs(CLI::App& app, int& exit_code) {
   logs->add_option_function<std::string>(
           "--since",
           [options](const std::string& text) {
-            options->since = parse_since(text, SystemClock().wall_now());
+            options->since = control::parse_since(text, SystemClock().wall_now());
           },
           "10m (ago) or 2024-01-15T14:32:01Z")
       ->check(check_since);

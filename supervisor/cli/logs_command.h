@@ -21,7 +21,4 @@ struct LogsOptions {
 
 int show_logs(const LogsOptions& options);
 
-// "10m" ago, or a time in RFC 3339.
-std::optional<WallTime> parse_since(const std::string& text, WallTime now);
-
 }  // namespace pillion::supervisor::cli

@@ -12,22 +12,12 @@
 #include "supervisor/cli/cli.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/running_services.h"
+#include "supervisor/cli/service_status.h"
 #include "supervisor/cli/text_table.h"
 
 namespace pillion::supervisor::cli {
 
 namespace {
-
-const char* role_word(core::Role role) {
-  switch (role) {
-    case core::Role::Init: return "init";
-    case core::Role::Adapter: return "adapter";
-    case core::Role::Ambassador: return "ambassador";
-    case core::Role::Sidecar: return "sidecar";
-    case core::Role::App: return "app";
-  }
-  return "?";
-}
 
 Colour state_colour(const core::ChildStatus& child) {
   switch (child.state) {

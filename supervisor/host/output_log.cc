@@ -26,8 +26,13 @@ std::string frame_record(WallTime time, OutputStream stream, bool is_partial,
                      generation, line);
 }
 
-OutputLog::OutputLog(std::string path, OutputLogLimits limits)
-    : path_(std::move(path)), limits_(limits) {}
+OutputLog::OutputLog(std::string path, OutputLogLimits limits, DropMarker marker)
+    : path_(std::move(path)), limits_(limits), marker_(std::move(marker)) {}
+
+std::string OutputLog::mark_dropped_records(std::uint64_t dropped) {
+  return frame_record(SystemClock().wall_now(), OutputStream::Stderr, false, 0,
+                      fmt::format("[pillion: {} records dropped, the disk refused them]", dropped));
+}
 
 bool OutputLog::open() {
   auto file = open_file(path_, O_WRONLY | O_APPEND | O_CREAT, 0640);
@@ -54,12 +59,7 @@ void OutputLog::rotate() {
 
 void OutputLog::write(std::string_view record) {
   if (file_ && size_ > 0 && size_ + record.size() > limits_.file_bytes_max) rotate();
-  std::string marker;
-  if (dropped_ > 0) {
-    marker =
-        frame_record(SystemClock().wall_now(), OutputStream::Stderr, false, 0,
-                     fmt::format("[pillion: {} records dropped, the disk refused them]", dropped_));
-  }
+  const std::string marker = dropped_ > 0 ? marker_(dropped_) : std::string();
   const std::string bytes = marker + std::string(record);
   const bool is_open = file_ || open();
   const ssize_t written = is_open ? ::write(file_.get(), bytes.data(), bytes.size()) : -1;

@@ -28,7 +28,13 @@ struct OutputLogLimits {
 
 class OutputLog {
  public:
-  OutputLog(std::string path, OutputLogLimits limits);
+  // What is written in place of dropped records once writing works again; may be empty.
+  using DropMarker = std::function<std::string(std::uint64_t dropped)>;
+
+  OutputLog(std::string path, OutputLogLimits limits, DropMarker marker = mark_dropped_records);
+
+  // A record of ours in the CRI format.
+  static std::string mark_dropped_records(std::uint64_t dropped);
 
   void write(std::string_view record);
   std::uint64_t dropped_records() const { return dropped_total_; }
@@ -39,6 +45,7 @@ class OutputLog {
 
   std::string path_;
   OutputLogLimits limits_;
+  DropMarker marker_;
   Fd file_;
   std::uint64_t size_ = 0;
   std::uint64_t dropped_ = 0;  // since the last marker

@@ -16,6 +16,7 @@
 #include "supervisor/control/control_server.h"
 #include "supervisor/host/abandon.h"
 #include "supervisor/host/child_environment.h"
+#include "supervisor/host/events_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
 #include "supervisor/host/volumes.h"
@@ -63,11 +64,13 @@ int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
 void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOptions& options) {
   control::Api api;
   ServiceApi service_api(api, supervisor, options.config_file);
+  EventsApi events_api(loop, api, supervisor.history());
   std::optional<control::ControlServer> server;
   if (auto listener = keeper.get_fd("control")) server.emplace(loop, std::move(*listener), api);
   supervisor.on_finish([&](const core::Finish& finish) {
     std::fputs(core::describe(finish.receipt).c_str(), stderr);
     service_api.finish(finish.receipt);
+    events_api.finish();
   });
   loop.run();
 }

@@ -77,6 +77,7 @@ struct Supervisor::Carrier {
     self.setup_.create([this_ = &self](Result<void> result) {
       for (const auto& remark : this_->setup_.remarks()) log::warn("{}", remark);
       if (result) {
+        this_->note("network_ready", "namespaces, volumes and listeners are there");
         this_->post(core::NetworkCreated{});
       } else {
         this_->post(core::NetworkFailed{result.error().message()});
@@ -84,8 +85,10 @@ struct Supervisor::Carrier {
     });
   }
   void operator()(const core::EnableCapture&) {
+    self.note("capture_enabling", "directing the app's traffic through the proxy");
     self.setup_.enable_capture([this_ = &self](Result<void> result) {
       if (result) {
+        this_->note("capture_live", "the app's traffic goes through the proxy");
         this_->post(core::CaptureLive{});
       } else {
         this_->post(core::CaptureFailed{result.error().message()});
@@ -94,7 +97,11 @@ struct Supervisor::Carrier {
   }
   void operator()(const core::RemoveNetwork&) {
     self.probes_.close();
-    self.setup_.remove([this_ = &self] { this_->post(core::NetworkRemoved{}); });
+    self.note("network_removing", "removing namespaces, volumes and listeners");
+    self.setup_.remove([this_ = &self] {
+      this_->note("network_removed", "namespaces, volumes and listeners are gone");
+      this_->post(core::NetworkRemoved{});
+    });
   }
   void operator()(const core::WriteState&) { self.write_state(); }
   void operator()(const core::Spawn& action) {
@@ -116,13 +123,7 @@ struct Supervisor::Carrier {
     self.children_.release(action.child, action.generation);
   }
   void operator()(const core::PublishReadiness& action) { self.publish(action.is_ready); }
-  void operator()(const core::Report& action) {
-    using Level = core::Report::Level;
-    if (action.level == Level::Debug) log::debug("{}", action.text);
-    if (action.level == Level::Info) log::info("{}", action.text);
-    if (action.level == Level::Warning) log::warn("{}", action.text);
-    if (action.level == Level::Error) log::error("{}", action.text);
-  }
+  void operator()(const core::Report& action) { self.keep(action); }
   void operator()(const core::Finish& action) { self.finish(action); }
   // A reload and a deploy: nobody asks the core for one yet.
   void operator()(const core::PlanChanged&) {}
@@ -140,6 +141,7 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
       keeper_(keeper),
       service_(std::move(service)),
       paths_(std::move(paths)),
+      history_(paths_.log + "/events.ndjson"),
       processes_(loop, keeper),
       cgroups_(detect_cgroups(service_.name(), keeper.keeper_pid())),
       setup_(loop, keeper, processes_, *cgroups_, service_, paths_),
@@ -156,6 +158,39 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
       make_way_(loop) {}
 
 Supervisor::~Supervisor() = default;
+
+void Supervisor::keep(const core::Report& report) {
+  using Level = core::Report::Level;
+  control::EventRecord event{0, clock_.wall_now(), clock_.boot_time(), "", "", "", 0, "", {}};
+  switch (report.level) {
+    case Level::Debug: event.level = "debug"; break;
+    case Level::Info: event.level = "info"; break;
+    case Level::Warning: event.level = "warning"; break;
+    case Level::Error: event.level = "error"; break;
+  }
+  event.kind = core::to_string(report.kind);
+  event.child = report.child;
+  event.generation = report.generation;
+  event.text = report.text;
+  event.fields = report.fields;
+  history_.add(std::move(event));
+  if (report.level == Level::Debug) log::debug("{}", report.text);
+  if (report.level == Level::Info) log::info("{}", report.text);
+  if (report.level == Level::Warning) log::warn("{}", report.text);
+  if (report.level == Level::Error) log::error("{}", report.text);
+}
+
+void Supervisor::note(std::string kind, std::string text) {
+  history_.add({0,
+                clock_.wall_now(),
+                clock_.boot_time(),
+                std::move(kind),
+                "debug",
+                "",
+                0,
+                std::move(text),
+                {}});
+}
 
 Result<void> Supervisor::start() {
   if (auto made = make_directories(paths_.log, 0750); !made) return made;
@@ -177,6 +212,7 @@ void Supervisor::restore_or_create() {
   const std::uint64_t seed = random();
   const auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
   if (!snapshot) {
+    note("service_preparing", "starting " + service_.name());
     core_ = std::make_unique<core::Core>(plan_of(service_), seed);
     return;
   }
@@ -375,6 +411,7 @@ void Supervisor::tell_parent() {
 }
 
 void Supervisor::finish(const core::Finish& action) {
+  note("service_stopped", fmt::format("the service has ended with exit code {}", action.exit_code));
   children_.close();
   if (!cgroups_->remove_base())
     log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());

@@ -14,6 +14,7 @@
 #include "supervisor/core/core.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/children.h"
+#include "supervisor/host/event_history.h"
 #include "supervisor/host/keeper_client.h"
 #include "supervisor/host/probe_runner.h"
 #include "supervisor/host/process_host.h"
@@ -36,6 +37,7 @@ class Supervisor {
   control::StatusReport report() const;
   // On disk when this returns.
   void stop(std::optional<Duration> grace, std::string reason);
+  EventHistory& history() { return history_; }
   pid_t keeper_pid() const { return keeper_.keeper_pid(); }
   // Checks the installed programs, then makes way for them: this process ends, the children do not.
   // `on_checked` runs once, from the loop, shortly before that, or with the reason for a refusal.
@@ -51,6 +53,9 @@ class Supervisor {
   MonotonicTime now() const { return clock_.now(); }
   void post(core::Event event);
   control::ChildUsage usage_of(core::ChildId child) const;
+  void keep(const core::Report& report);
+  // Of what the host does by itself, beside the core's reports.
+  void note(std::string kind, std::string text);
   void restore_or_create();
   std::optional<core::Snapshot> read_snapshot() const;
   void write_state();
@@ -70,6 +75,7 @@ class Supervisor {
   config::Service service_;
   ServicePaths paths_;
   SystemClock clock_;
+  EventHistory history_;
   ProcessHost processes_;
   std::unique_ptr<Cgroups> cgroups_;
   ServiceSetup setup_;

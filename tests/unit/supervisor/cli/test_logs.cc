@@ -8,8 +8,10 @@
 #include "supervisor/cli/log_files.h"
 #include "supervisor/cli/log_records.h"
 #include "supervisor/cli/logs_command.h"
+#include "supervisor/control/time_text.h"
 
 using namespace pillion;
+using namespace pillion::supervisor;
 using namespace pillion::supervisor::cli;
 
 namespace {
@@ -58,9 +60,9 @@ TEST_CASE("what is no record is not taken for one") {
 
 TEST_CASE("since is a duration ago or a time") {
   const WallTime now{std::chrono::seconds(1705329121)};
-  CHECK(parse_since("10m", now) == now - std::chrono::minutes(10));
-  CHECK(parse_since("2024-01-15T14:32:01Z", now) == now);
-  CHECK_FALSE(parse_since("yesterday", now));
+  CHECK(control::parse_since("10m", now) == now - std::chrono::minutes(10));
+  CHECK(control::parse_since("2024-01-15T14:32:01Z", now) == now);
+  CHECK_FALSE(control::parse_since("yesterday", now));
 }
 
 TEST_CASE("a log is read through its rotations, and each line once") {
