@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "adapters/logs/adapter.h"
+#include "adapters/logs/inspect/commands.h"
 #include "config/load.h"
 #include "config/system_lookup.h"
 #include "runtime/log.h"
@@ -75,7 +76,11 @@ int main(int argc, char** argv) {
   app.add_flag("--check", arguments.is_check, "Validate the configuration and exit");
   app.set_version_flag("--version", PILLION_VERSION);
   config->excludes(service);
+  int exit_code = 0;
+  logs::add_explain(app, exit_code);
+  logs::add_test(app, exit_code);
   CLI11_PARSE(app, argc, argv);
+  if (!app.get_subcommands().empty()) return exit_code;
   log::configure(log::options_from_environment("pillion-logs"));
   if (arguments.config_file.empty() &&
       (arguments.service_file.empty() || arguments.child.empty())) {

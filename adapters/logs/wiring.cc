@@ -272,16 +272,31 @@ void check_output(const config::LogOutput& output, const std::string& name,
   }
 }
 
+void check_fields(const config::FieldRules& fields, std::vector<std::string>& problems) {
+  if (fields.names != config::FieldNames::Ecs || !fields.rename.empty() || !fields.drop.empty() ||
+      !fields.keep.empty() || !fields.redact.empty()) {
+    problems.push_back("fields: only `add` and `keep_original` are supported yet");
+  }
+}
+
+std::string service_name(const config::LogsConfig& config) {
+  const std::string given = environment("PILLION_SERVICE");
+  return given.empty() ? config.service : given;
+}
+
+std::string this_host() {
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  return host;
+}
+
 }  // namespace
 
 Surroundings Surroundings::of_process(const config::LogsConfig& config) {
   Surroundings result;
-  result.service = environment("PILLION_SERVICE");
-  if (result.service.empty()) result.service = config.service;
+  result.service = service_name(config);
   result.child = environment("PILLION_CHILD");
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  result.host_name = host;
+  result.host_name = this_host();
   std::string logs = environment("PILLION_LOG_DIR");
   if (logs.empty()) logs = "/var/log/pillion";
   result.log_directory = logs + "/" + result.service;
@@ -302,12 +317,23 @@ std::vector<std::string> find_problems(const config::LogsConfig& config,
   for (std::size_t i = 0; i < config.outputs.size(); ++i) {
     check_output(config.outputs[i], fmt::format("output {}", i + 1), surroundings, problems);
   }
-  const config::FieldRules& fields = config.fields;
-  if (fields.names != config::FieldNames::Ecs || !fields.rename.empty() || !fields.drop.empty() ||
-      !fields.keep.empty() || !fields.redact.empty()) {
-    problems.push_back("fields: only `add` and `keep_original` are supported yet");
-  }
+  check_fields(config.fields, problems);
   return problems;
+}
+
+Result<EncoderOptions> inspection_options(const config::LogsConfig& config, std::size_t index) {
+  if (index >= config.inputs.size()) {
+    return fail(fmt::format("there is no input {}: the configuration has {} [[input]]", index + 1,
+                            config.inputs.size()));
+  }
+  std::vector<std::string> problems;
+  check_input(config.inputs[index], fmt::format("input {}", index + 1), problems);
+  check_fields(config.fields, problems);
+  if (!problems.empty()) return fail(problems.front());
+  Surroundings surroundings;
+  surroundings.service = service_name(config);
+  surroundings.host_name = this_host();
+  return encoder_options(config, config.inputs[index], surroundings);
 }
 
 std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& clock,

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/logs/encode/encoder.h"
 #include "adapters/logs/pipeline.h"
 #include "config/logs.h"
 #include "runtime/clock.h"
@@ -29,6 +30,10 @@ struct Surroundings {
 // each.
 std::vector<std::string> find_problems(const config::LogsConfig& config,
                                        const Surroundings& surroundings);
+
+// How lines of the input at `index` (from 0) are read, for looking at lines by hand: nothing is
+// created, no output is needed. An error says what is wrong with the input or the fields.
+Result<EncoderOptions> inspection_options(const config::LogsConfig& config, std::size_t index);
 
 // One pipeline per output, not started. Call only when find_problems() has found none.
 std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& clock,

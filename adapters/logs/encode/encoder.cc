@@ -111,6 +111,7 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
   state_.envelope = std::move(options.envelope);
   state_.line_bytes_max = options.line_bytes_max;
   state_.scratch.is_truncated = state_.scratch.is_partial = false;
+  state_.scratch.detected = Format::Raw;
   reserve_own_keys(state_);
   set_observed_time(0);
 }

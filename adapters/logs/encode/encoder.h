@@ -53,6 +53,12 @@ class Encoder {
   std::string take_choice();
 
   Format active_format() const { return state_.active; }
+  // How a line read while active_format() was Auto or Mixed was understood, the last of them.
+  Format detected_format() const { return state_.scratch.detected; }
+  // Why the last line was not of its format; empty when it was.
+  std::string_view last_failure() const {
+    return state_.scratch.failure == nullptr ? std::string_view() : state_.scratch.failure;
+  }
   const EncodeCounters& counters() const { return state_.counters; }
   // The identity of the source in document ids; does nothing when the envelope asks for none.
   void set_document_id(std::uint64_t identity);

@@ -167,6 +167,7 @@ inline void encode_record(EncodeState& state, const char* p, const char* end, st
   if constexpr (F == Format::Auto || F == Format::Mixed) {
     Format detected = Format::Raw;
     out = parse_detected(state, begin, p, end, offset, detected);
+    record.detected = detected;
     if constexpr (F == Format::Auto) vote(state, detected);
   } else {
     out = parse_line<F>(state, begin, p, end, offset);

@@ -183,6 +183,7 @@ struct Scratch {
   bool is_truncated;
   bool is_partial;
   const char* failure;  // why the line was not parsed, or null
+  Format detected;      // how the line was read, where each is judged by itself
 };
 
 struct EncodeState {
