@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
   add_logs(app, exit_code);
   add_events(app, exit_code);
   add_timeline(app, exit_code);
+  add_exec(app, exit_code);
   add_upgrade(app, exit_code);
   // The library reports by exception, also for --help and --version; this is the boundary.
   try {

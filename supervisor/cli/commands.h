@@ -13,6 +13,7 @@ namespace pillion::supervisor::cli {
 void add_check(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);
+void add_exec(CLI::App& app, int& exit_code);
 void add_logs(CLI::App& app, int& exit_code);
 void add_ps(CLI::App& app, int& exit_code);
 void add_run(CLI::App& app, int& exit_code);
