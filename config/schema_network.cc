@@ -20,11 +20,12 @@ const TableSchema& schema_of<Intercept>() {
           .field("inbound_method", &Intercept::inbound_method,
                  "How inbound connections are captured; `auto` takes TPROXY where the kernel has "
                  "it.")
-          .field("backend", &Intercept::backend, "What writes the rules.", {.planned = true})
+          .field(
+              "backend", &Intercept::backend,
+              "What writes the rules; `auto` takes nftables, and iptables where that is missing.")
           .field("when_proxy_down", &Intercept::when_proxy_down,
-                 "`closed` refuses the app's connections while there is no proxy, `open` lets them "
-                 "out directly.",
-                 {.planned = true})
+                 "`closed`: connections wait for the proxy or are refused, none goes past it. "
+                 "`open`: while it waits to be restarted, they go past it.")
           .field("exclude_inbound_ports", &Intercept::exclude_inbound_ports,
                  "Ports of the app that are reached directly.")
           .field("exclude_outbound_ports", &Intercept::exclude_outbound_ports,

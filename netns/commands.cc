@@ -114,7 +114,13 @@ int uncapture(const Wanted& wanted) {
 }
 
 int remove(const Wanted& wanted) {
-  if (wanted.mode == Mode::Host || wanted.mode == Mode::Join) return uncapture(wanted);
+  if (wanted.mode == Mode::Host || wanted.mode == Mode::Join) {
+    const int exit_code = uncapture(wanted);
+    // The service may have had a namespace of its own before its mode was changed.
+    if (exit_code != kExitOk || ::access(names_of(wanted.service).netns_path.c_str(), F_OK) != 0) {
+      return exit_code;
+    }
+  }
   auto removed = remove_network(wanted.service);
   if (!removed) return report(removed.error(), kExitSetUp);
   for (const std::string& what : *removed) print(fmt::format("removed {}\n", what));

@@ -95,6 +95,7 @@ std::string render_status(const control::StatusReport& report, bool with_colour)
                     {why_cell(child)}});
   }
   out += render_table(rows, "  ", with_colour);
+  if (!report.network.empty()) out += fmt::format("  network: {}\n", report.network);
   for (const std::string& warning : report.warnings) {
     out += fmt::format("  {} {}\n", paint("note:", Colour::Yellow, with_colour), warning);
   }

@@ -161,6 +161,7 @@ std::string to_json(const StatusReport& report) {
         encode(service.children[i], i < report.usage.size() ? report.usage[i] : ChildUsage{}));
   }
   json["warnings"] = report.warnings;
+  json["network"] = report.network;
   json["config_file"] = report.config_file;
   json["log_directory"] = report.log_directory;
   json["supervisor_pid"] = report.supervisor_pid;
@@ -181,6 +182,7 @@ Result<StatusReport> parse_status_report(std::string_view text) {
     }
     for (const Json& child : json.at("children")) decode_child(child, report);
     take(json, "warnings", report.warnings);
+    take(json, "network", report.network);
     take(json, "config_file", report.config_file);
     take(json, "log_directory", report.log_directory);
     take(json, "supervisor_pid", report.supervisor_pid);

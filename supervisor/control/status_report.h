@@ -28,6 +28,7 @@ struct StatusReport {
   core::ServiceStatus service;
   std::vector<ChildUsage> usage;      // one per child of `service`, same order; may be shorter
   std::vector<std::string> warnings;  // guarantees that this machine does not give
+  std::string network;                // mode, addresses, how traffic is captured, in one line
   std::string config_file;
   std::string log_directory;
   int supervisor_pid = 0;

@@ -82,6 +82,11 @@ void add_proxy(Plans& plans, const config::Service& service, const config::Child
   if (!is_sealed && (!is_host || service.network.intercept.inbound)) {
     add(plans, child.name, "inbound", proxy.inbound.listen);
     add_twin(plans, child.name, "inbound6", proxy.inbound.listen);
+    for (ListenerPlan& plan : plans) {
+      const bool is_inbound = plan.name == "inbound" || plan.name == "inbound6";
+      plan.prefers_transparent |=
+          service.network.intercept.inbound && plan.child == child.name && is_inbound;
+    }
   }
   if (!is_host || service.network.intercept.outbound) {
     add(plans, child.name, "outbound", proxy.outbound.listen);
@@ -149,6 +154,12 @@ Result<Fd> listen(const ListenerPlan& plan) {
   }
   ListenOptions options;
   options.is_ipv6_only = !plan.is_dual_stack;
+  if (plan.prefers_transparent) {
+    options.is_transparent = true;
+    auto transparent = listen_tcp(plan.address, plan.port, options);
+    if (transparent || transparent.error().errno_value() != EPERM) return transparent;
+    options.is_transparent = false;
+  }
   options.is_transparent = plan.is_transparent;
   if (plan.is_datagram) return bind_udp(plan.address, plan.port, options);
   auto socket = listen_tcp(plan.address, plan.port, options);

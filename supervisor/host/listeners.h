@@ -18,13 +18,14 @@ struct ListenerPlan {
   std::string name;  // in LISTEN_FDNAMES
   std::string address;
   std::uint16_t port = 0;
-  std::string unix_path;          // instead of address and port
-  bool is_inside = true;          // in the service's network namespace
-  bool is_dual_stack = false;     // [::] that also takes IPv4
-  bool is_transparent = false;    // takes connections to every address (TPROXY)
-  bool is_datagram = false;       // UDP
-  bool is_optional = false;       // IPv6 twins: skipped where the namespace has no IPv6
-  std::optional<unsigned> owner;  // uid of a Unix socket
+  std::string unix_path;             // instead of address and port
+  bool is_inside = true;             // in the service's network namespace
+  bool is_dual_stack = false;        // [::] that also takes IPv4
+  bool is_transparent = false;       // takes connections to every address (TPROXY)
+  bool prefers_transparent = false;  // the same, but an ordinary one does where it is not allowed
+  bool is_datagram = false;          // UDP
+  bool is_optional = false;          // IPv6 twins: skipped where the namespace has no IPv6
+  std::optional<unsigned> owner;     // uid of a Unix socket
 
   std::string stored_name() const { return "listen:" + child + ":" + name; }
 };

@@ -54,6 +54,7 @@ ServiceSetup::ServiceSetup(Loop& loop, KeeperClient& keeper, ProcessHost& proces
       privileges_(own_privileges()),
       volumes_(service, paths_, privileges_.is_root && privileges_.can_mount),
       listener_plans_(plan_listeners(service, paths_)),
+      record_(paths_),
       broker_(loop, processes, cgroups),
       reply_(loop) {}
 
@@ -109,26 +110,23 @@ void ServiceSetup::remove_leaves(const char* whose) {
 void ServiceSetup::remove_old_network(std::function<void()> then) {
   if (::access(netns::names_of(service_.name()).netns_path.c_str(), F_OK) != 0) return then();
   log::warn("removing the network of a crashed earlier run");
-  run_netns("remove", service_.name(), [then = std::move(then)](const CommandResult& result) {
+  run_netns("remove", [then = std::move(then)](const CommandResult& result) {
     if (!result.is_success()) log::warn("cannot remove an old network: {}", problem_of(result));
     then();
   });
 }
 
 void ServiceSetup::create_network() {
-  run_netns("create", {}, [this](const CommandResult& result) { on_network_created(result); });
+  run_netns("create", [this](const CommandResult& result) { on_network_created(result); });
 }
 
-void ServiceSetup::run_netns(const std::string& command, const std::string& name,
-                             CommandRun::OnDone on_done) {
+void ServiceSetup::run_netns(const std::string& command, CommandRun::OnDone on_done) {
   SpawnPlan plan;
   plan.argv = {program_directory() + "/pillion-netns", command};
-  if (!name.empty()) plan.argv.push_back(name);
   plan.env = {{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}, {"PILLION_SERVICE", service_.name()}};
   plan.drops_privileges = false;
   plan.no_new_privileges = false;
-  const std::string input =
-      name.empty() ? netns::wanted_to_json(netns::wanted_from_service(service_)) : "";
+  const std::string input = netns::wanted_to_json(netns::wanted_from_service(service_));
   command_ = std::make_unique<CommandRun>(loop_, processes_, cgroups_, "netns/" + command,
                                           fmt::format("netns.{}", ++command_count_));
   command_->start(std::move(plan), input, kNetnsTimeout,
@@ -148,8 +146,8 @@ void ServiceSetup::on_network_created(const CommandResult& result) {
 }
 
 Result<void> ServiceSetup::open_network(const std::string& facts_json) {
-  auto facts = netns::parse_facts(facts_json);
-  if (!facts) return fail(facts.error().wrap("cannot read what pillion-netns did"));
+  if (auto kept = record_.keep_facts(facts_json); !kept) return kept;
+  const auto& facts = record_.facts();
   warnings_.insert(warnings_.end(), facts->warnings.begin(), facts->warnings.end());
   if (facts->netns_path.empty()) return {};
   auto fd = open_file(facts->netns_path, O_RDONLY);
@@ -157,6 +155,17 @@ Result<void> ServiceSetup::open_network(const std::string& facts_json) {
   network_namespace_ = std::move(*fd);
   if (auto put = keeper_.put_fd("netns", network_namespace_.get()); !put) return put;
   return write_name_files(*facts);
+}
+
+// The service works without; its programs then keep the servers that they started with.
+void ServiceSetup::follow_name_files() {
+  if (!record_.facts() || !network_namespace_ || is_sealed()) return;
+  follower_ = std::make_unique<NameFileFollower>(loop_, netns::wanted_from_service(service_),
+                                                 *record_.facts(), paths_.runtime + "/etc");
+  auto started = follower_->start([](const std::string& names) {
+    log::info("the host's name files changed; rewrote the service's {}", names);
+  });
+  if (!started) log::warn("{}", started.error().message());
 }
 
 // resolv.conf and nsswitch.conf are the same for all children and bound once; the hosts files
@@ -237,11 +246,13 @@ void ServiceSetup::start_broker() {
 }
 
 void ServiceSetup::finish_create(Result<void> result) {
+  if (result) follow_name_files();
   const auto on_created = std::move(on_created_);
   on_created(std::move(result));
 }
 
 void ServiceSetup::adopt() {
+  record_.load();
   if (auto fd = keeper_.get_fd("netns")) network_namespace_ = std::move(*fd);
   if (auto fd = keeper_.get_fd("mntns")) mount_namespace_ = std::move(*fd);
   if (auto fd = keeper_.get_fd("broker:client")) broker_client_ = std::move(*fd);
@@ -252,10 +263,19 @@ void ServiceSetup::adopt() {
     if (auto fd = keeper_.get_fd(plan.stored_name()))
       listeners_[plan.stored_name()] = std::move(*fd);
   }
+  follow_name_files();
+  if (follower_) follower_->update();  // what changed while no supervisor was there
 }
 
 void ServiceSetup::enable_capture(OnDone on_done) {
-  run_netns("capture", {}, [on_done = std::move(on_done)](const CommandResult& result) {
+  run_netns("capture", [this, on_done = std::move(on_done)](const CommandResult& result) {
+    if (!result.is_success()) return on_done(fail(problem_of(result)));
+    on_done(record_.keep_capture(result.standard_output));
+  });
+}
+
+void ServiceSetup::lift_capture(OnDone on_done) {
+  run_netns("uncapture", [on_done = std::move(on_done)](const CommandResult& result) {
     on_done(result.is_success() ? Result<void>() : fail(problem_of(result)));
   });
 }
@@ -272,15 +292,11 @@ void ServiceSetup::remove_network(std::function<void()> on_done) {
     reply_.start(Duration::zero(), std::move(on_done));
     return;
   }
-  const bool is_host = service_.network.mode == config::NetworkMode::Host;
-  const std::string command = is_host ? "uncapture" : "remove";
-  run_netns(command, service_.name(),
-            [this, on_done = std::move(on_done)](const CommandResult& result) {
-              if (!result.is_success())
-                log::error("cannot remove the network: {}", problem_of(result));
-              remove_files();
-              on_done();
-            });
+  run_netns("remove", [this, on_done = std::move(on_done)](const CommandResult& result) {
+    if (!result.is_success()) log::error("cannot remove the network: {}", problem_of(result));
+    remove_files();
+    on_done();
+  });
 }
 
 void ServiceSetup::release_descriptors() {
@@ -297,6 +313,8 @@ void ServiceSetup::release_descriptors() {
 }
 
 void ServiceSetup::remove_files() {
+  follower_.reset();
+  record_.remove();
   volumes_.remove();
   for (const config::Child& child : service_.children) {
     ::unlink(paths_.child_table(child.name).c_str());

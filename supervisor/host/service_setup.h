@@ -19,6 +19,8 @@
 #include "supervisor/host/command_run.h"
 #include "supervisor/host/keeper_client.h"
 #include "supervisor/host/listeners.h"
+#include "supervisor/host/name_file_follower.h"
+#include "supervisor/host/network_record.h"
 #include "supervisor/host/process_host.h"
 #include "supervisor/host/service_paths.h"
 #include "supervisor/host/volumes.h"
@@ -45,6 +47,8 @@ class ServiceSetup {
   // After a restart of the supervisor: takes over from the keeper what create() made.
   void adopt();
   void enable_capture(OnDone on_done);
+  // Connections go past the proxy until enable_capture() is called again.
+  void lift_capture(OnDone on_done);
   // Gives everything back; always ends, problems are logged.
   void remove(std::function<void()> on_done);
 
@@ -57,6 +61,7 @@ class ServiceSetup {
   // Names and descriptors, borrowed.
   std::vector<std::pair<std::string, int>> listeners_of(const std::string& child) const;
   const Privileges& privileges() const { return privileges_; }
+  const NetworkRecord& network_record() const { return record_; }
   // What people should know about this machine and service.
   std::vector<std::string> remarks() const;
 
@@ -76,8 +81,9 @@ class ServiceSetup {
   Result<void> create_mounts();
   Result<void> create_listeners();
   Result<void> write_name_files(const netns::Facts& facts);
+  void follow_name_files();
   void finish_create(Result<void> result);
-  void run_netns(const std::string& command, const std::string& name, CommandRun::OnDone on_done);
+  void run_netns(const std::string& command, CommandRun::OnDone on_done);
   void release_descriptors();
   void remove_files();
 
@@ -90,6 +96,7 @@ class ServiceSetup {
   Privileges privileges_;
   Volumes volumes_;
   std::vector<ListenerPlan> listener_plans_;
+  NetworkRecord record_;
   std::map<std::string, Fd> listeners_;  // by ListenerPlan::stored_name()
   Fd network_namespace_;
   Fd broker_client_;  // the proxy's end of the socket broker's channel; sealed only
@@ -97,6 +104,7 @@ class ServiceSetup {
   BrokerProcess broker_;
   Fd mount_namespace_;
   std::vector<FileBind> name_files_;
+  std::unique_ptr<NameFileFollower> follower_;
   std::vector<std::string> warnings_;
   std::unique_ptr<CommandRun> command_;
   Timer reply_;

@@ -149,6 +149,9 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
                 [this](core::Event event) { post(std::move(event)); }),
       probes_(loop, processes_, *cgroups_, setup_, children_, service_,
               [this](core::Event event) { post(std::move(event)); }),
+      capture_guard_(
+          service_, [this](ServiceSetup::OnDone done) { setup_.lift_capture(std::move(done)); },
+          [this](ServiceSetup::OnDone done) { setup_.enable_capture(std::move(done)); }),
       wakeup_(loop),
       run_later_(loop),
       parent_(Notifier::from_environment()),
@@ -218,6 +221,7 @@ void Supervisor::restore_or_create() {
   }
   log::warn("the supervisor was started again; taking over the running children");
   setup_.adopt();
+  capture_guard_.assume_lifted();  // at worst the same rules are loaded once more
   std::vector<core::Survivor> survivors;
   for (const ChildRecord& record : keeper_.list_children()) {
     if (auto survivor = children_.adopt(record)) survivors.push_back(std::move(*survivor));
@@ -282,7 +286,9 @@ void Supervisor::carry_out(const core::Actions& actions) {
     failpoint_around("after:", action);
   }
   is_carrying_out_ = false;
-  if (!actions.empty()) tell_parent();
+  if (actions.empty()) return;
+  tell_parent();
+  if (capture_guard_.is_wanted()) capture_guard_.observe(core_->status(now()));
 }
 
 void Supervisor::arm_wakeup() {
@@ -366,6 +372,8 @@ control::StatusReport Supervisor::report() const {
     report.usage.push_back(usage_of(child));
   }
   report.warnings = setup_.remarks();
+  report.network =
+      describe_network(service_.network, setup_.network_record(), capture_guard_.is_lifted());
   report.log_directory = paths_.log;
   report.supervisor_pid = ::getpid();
   return report;

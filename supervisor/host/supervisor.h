@@ -12,6 +12,7 @@
 #include "runtime/notify.h"
 #include "supervisor/control/status_report.h"
 #include "supervisor/core/core.h"
+#include "supervisor/host/capture_guard.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/children.h"
 #include "supervisor/host/event_history.h"
@@ -81,6 +82,7 @@ class Supervisor {
   ServiceSetup setup_;
   Children children_;
   ProbeRunner probes_;
+  CaptureGuard capture_guard_;
   std::unique_ptr<core::Core> core_;
   std::deque<core::Event> queue_;
   bool is_carrying_out_ = false;
