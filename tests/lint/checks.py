@@ -19,6 +19,7 @@ MAY_INCLUDE = {
     "supervisor": ["supervisor", "config", "netns", "runtime"],
     "supervisor/core": ["supervisor/core", "config", "runtime"],
     "supervisor/keeper": ["supervisor/keeper"],
+    "supervisor/usage": ["supervisor/usage", "config", "runtime"],
     "proxy": ["proxy", "config", "netns", "runtime"],
     "adapters/logs": ["adapters/logs", "config", "netns", "runtime"],
     "adapters/metrics": ["adapters/metrics", "config", "netns", "runtime"],
