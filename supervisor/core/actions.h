@@ -104,9 +104,16 @@ struct PublishReadiness {
   bool is_ready = false;
 };
 
-// After a Replan, a deploy or the end of one: Core::plan() has changed. Slots were added, or now
-// stand for another configuration; look them up by name. Comes before any other action on them.
+// A Replan was accepted: make its file the accepted one. UsePlan follows for each child concerned.
 struct PlanChanged {};
+
+// From now on `child` stands for its table in the accepted file, or, with `is_candidate`, for the
+// app of the deploy. Comes for new slots before anything else about them, and for a child that must
+// be replaced when its old generation is over: until then its hooks and probes are the old ones.
+struct UsePlan {
+  ChildId child = 0;
+  bool is_candidate = false;
+};
 
 // The child's configuration changed in a way that it can take over while it runs: write its table
 // anew and send SIGHUP.
@@ -116,7 +123,8 @@ struct ReloadChild {
 };
 
 // A deploy: send new requests to the app in slot `to`, and none to the one in slot `from`.
-// Answer: TrafficShifted or ShiftFailed. The other way round when a deploy rolls back.
+// Answer: TrafficShifted or ShiftFailed. When a deploy rolls back, the other way round: then
+// without TrafficShifted it is asked for again every three seconds, for half a minute.
 struct ShiftTraffic {
   ChildId from = 0;
   ChildId to = 0;
@@ -127,6 +135,8 @@ struct PromoteApp {
   ChildId slot = 0;
 };
 // A deploy is over and `gone` has no process left: its port and its other belongings may go.
+// The app that stays is the other slot of its name: after a restart of the whole service the proxy
+// is started with that one.
 struct EndDeploy {
   ChildId gone = 0;
   bool is_promoted = false;
@@ -138,10 +148,11 @@ struct Finish {
   Receipt receipt;
 };
 
-using Action = std::variant<CreateNetwork, EnableCapture, RemoveNetwork, WriteState, Spawn,
-                            WatchGate, RunProbe, CancelProbe, RunHook, CancelHook, BeginDrain,
-                            SendSignal, KillCgroup, ReleaseGeneration, PublishReadiness, Report,
-                            Finish, PlanChanged, ReloadChild, ShiftTraffic, PromoteApp, EndDeploy>;
+using Action =
+    std::variant<CreateNetwork, EnableCapture, RemoveNetwork, WriteState, Spawn, WatchGate,
+                 RunProbe, CancelProbe, RunHook, CancelHook, BeginDrain, SendSignal, KillCgroup,
+                 ReleaseGeneration, PublishReadiness, Report, Finish, PlanChanged, ReloadChild,
+                 ShiftTraffic, PromoteApp, EndDeploy, UsePlan>;
 
 using Actions = std::vector<Action>;
 

@@ -1,6 +1,6 @@
 // Transitions of a child and what each of them does; the facts that lead to them are taken in by
-// child_events.cc, what follows an end is decided in child_end.cc. perform() is longer than a
-// function may be because it has one case for each effect.
+// child_events.cc, what follows an end is decided in child_end.cc, what others want of a child is
+// in child_wishes.cc, gates and probes are in child_health.cc.
 #include "supervisor/core/child.h"
 
 #include <fmt/format.h>
@@ -36,6 +36,7 @@ bool Child::transition(ChildEvent event, Turn& turn, std::optional<MonotonicTime
   if (!is_same_state) {
     entered_state_at_ = turn.now;
     deadline_.reset();
+    report_state(turn);
   }
   perform(row->effect, turn, kill_at);
   return true;
@@ -44,22 +45,11 @@ bool Child::transition(ChildEvent event, Turn& turn, std::optional<MonotonicTime
 void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime> kill_at) {
   switch (effect) {
     case ChildEffect::None: return;
-    case ChildEffect::Spawn:
-      ++generation_;
-      facts_ = {};
-      rest_reason_ = RestReason::None;
-      status_text_.clear();
-      pre_stop_ = turn.is_service_stopping ? HookProgress::Done : HookProgress::NotRun;
-      deadline_ = turn.now + kSpawnTimeout;
-      report(turn, EventKind::ChildSpawning, Report::Level::Debug,
-             fmt::format("{} starts (generation {})", plan_.name, generation_));
-      turn.actions.push_back(core::Spawn{id_, generation_});
-      return;
+    case ChildEffect::Spawn: begin_generation(turn); return;
     case ChildEffect::RunPostStart:
       deadline_ = start_deadline();
-      if (!plan_.post_start) {
-        facts_.is_post_start_done = true;
-      } else {
+      facts_.is_post_start_done = !plan_.post_start;
+      if (plan_.post_start) {
         turn.actions.push_back(
             RunHook{id_, generation_, HookKind::PostStart, plan_.post_start->timeout});
       }
@@ -67,23 +57,24 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
     case ChildEffect::OpenGate: open_gate(turn); return;
     case ChildEffect::Started:
       has_started_once_ = true;
-      report(turn, EventKind::ChildStarted, Report::Level::Debug,
-             fmt::format("{} has started (generation {})", plan_.name, generation_));
-      start_probes(turn, ProbeSchedule::Verdict::Unknown);
+      starts_afresh_ = false;
+      start_probes(turn);
       if (turn.is_service_stopping && plan_.is_proxy) {
         turn.actions.push_back(BeginDrain{id_, generation_});
       }
       return;
+    case ChildEffect::RunPreStop:
+      deadline_ = kill_at.value_or(turn.now + turn.stop_grace);
+      if (turn.stop_deadline) deadline_ = std::min(*deadline_, *turn.stop_deadline);
+      stop_probes(turn, true);
+      cancel_post_start(turn);
+      run_pre_stop(turn, *deadline_);
+      return;
     case ChildEffect::SignalStop:
       deadline_ = kill_at.value_or(turn.now + turn.stop_grace);
       stop_probes(turn, true);
-      if (plan_.post_start && !facts_.is_post_start_done && facts_.exec_at) {
-        turn.actions.push_back(CancelHook{id_, generation_, HookKind::PostStart});
-      }
+      cancel_post_start(turn);
       turn.actions.push_back(SendSignal{id_, generation_, plan_.stop_signal});
-      report(turn, EventKind::ChildStopping, Report::Level::Debug,
-             fmt::format("{} was sent its stop signal (generation {})", plan_.name, generation_),
-             {{"signal", std::to_string(plan_.stop_signal)}});
       return;
     case ChildEffect::Tighten:
       if (kill_at && (!deadline_ || *kill_at < *deadline_)) deadline_ = kill_at;
@@ -92,20 +83,10 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
       was_killed_ = was_killed_ || (turn.is_service_stopping && !facts_.is_main_gone);
       deadline_ = turn.now + kKillConfirmation;
       stop_probes(turn, false);
+      cancel_post_start(turn);
       turn.actions.push_back(KillCgroup{id_, generation_});
-      report(turn, EventKind::ChildKilled, Report::Level::Warning,
-             fmt::format("{} is killed (generation {})", plan_.name, generation_));
       return;
-    case ChildEffect::ClearLeftovers:
-      stop_probes(turn, false);
-      if (!facts_.has_leftovers) return;
-      if (turn.stop_deadline && turn.now >= *turn.stop_deadline) {
-        deadline_ = turn.now;  // no time left for them
-        return;
-      }
-      deadline_ = turn.now + kLeftoverGrace;
-      turn.actions.push_back(SendSignal{id_, generation_, 15, SignalTarget::Leftovers});
-      return;
+    case ChildEffect::ClearLeftovers: clear_leftovers(turn); return;
     case ChildEffect::ArmBackoff:
       deadline_ = turn.now + next_delay_;
       report(turn, EventKind::ChildBackoff, Report::Level::Debug,
@@ -120,70 +101,100 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
   }
 }
 
+void Child::begin_generation(Turn& turn) {
+  ++generation_;
+  facts_ = {};
+  rest_reason_ = RestReason::None;
+  cannot_start_code_.reset();
+  status_text_.clear();
+  pre_stop_ = turn.is_service_stopping ? HookProgress::Done : HookProgress::NotRun;
+  deadline_ = turn.now + kSpawnTimeout;
+  report(turn, EventKind::ChildSpawning, Report::Level::Debug,
+         fmt::format("{} starts (generation {})", plan_.name, generation_));
+  turn.actions.push_back(core::Spawn{id_, generation_});
+}
+
+void Child::run_pre_stop(Turn& turn, MonotonicTime until) {
+  if (pre_stop_ == HookProgress::Running) return;
+  const Duration timeout =
+      plan_.pre_stop ? std::min(plan_.pre_stop->timeout, until - turn.now) : Duration::zero();
+  if (pre_stop_ == HookProgress::Done || timeout <= Duration::zero()) {
+    pre_stop_ = HookProgress::Done;
+    return;
+  }
+  pre_stop_ = HookProgress::Running;
+  hook_lost_at_ = turn.now + timeout + std::chrono::seconds(1);
+  turn.is_state_dirty = true;
+  report(turn, EventKind::PreStopStarted, Report::Level::Debug,
+         fmt::format("{}: pre_stop hook runs (generation {})", plan_.name, generation_));
+  turn.actions.push_back(RunHook{id_, generation_, HookKind::PreStop, timeout});
+}
+
+void Child::cancel_post_start(Turn& turn) {
+  if (!plan_.post_start || facts_.is_post_start_done || !facts_.exec_at) return;
+  facts_.is_post_start_done = true;
+  turn.actions.push_back(CancelHook{id_, generation_, HookKind::PostStart});
+}
+
+void Child::cancel_pre_stop(Turn& turn) {
+  if (pre_stop_ == HookProgress::Running) {
+    turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
+  }
+  pre_stop_ = HookProgress::Done;
+}
+
+void Child::clear_leftovers(Turn& turn) {
+  stop_probes(turn, false);
+  cancel_post_start(turn);
+  if (!facts_.has_leftovers) return;
+  if (turn.stop_deadline && turn.now >= *turn.stop_deadline) {
+    deadline_ = turn.now;  // no time left for them
+    return;
+  }
+  deadline_ = turn.now + kLeftoverGrace;
+  turn.actions.push_back(SendSignal{id_, generation_, 15, SignalTarget::Leftovers});
+}
+
 void Child::report(Turn& turn, EventKind kind, Report::Level level, std::string text,
                    ReportFields fields) const {
   turn.actions.push_back(
       Report{level, std::move(text), kind, plan_.name, generation_, std::move(fields)});
 }
 
-std::optional<MonotonicTime> Child::start_deadline() const {
-  // A startup probe has its own budget. An init task may run as long as it likes.
-  if (plan_.start_timeout <= Duration::zero() || plan_.role == Role::Init) return {};
-  if (plan_.startup_probe && state_ == ChildState::Gating) return {};
-  return facts_.exec_at.value_or(entered_state_at_) + plan_.start_timeout;
-}
-
-void Child::open_gate(Turn& turn) {
-  deadline_ = start_deadline();
-  const bool is_watched_by_host =
-      plan_.gate == Gate::NotificationFd || plan_.gate == Gate::LogLine || plan_.gate == Gate::File;
-  if (is_watched_by_host) turn.actions.push_back(WatchGate{id_, generation_, plan_.gate});
-  if (startup_) startup_->start(turn.now);
-}
-
-bool Child::is_gate_open() const {
-  // An init task has started when it has ended well: its gate never opens.
-  if (plan_.role == Role::Init) return false;
-  const bool is_configured_gate_open =
-      plan_.gate == Gate::None || plan_.gate == Gate::StartupProbe || facts_.is_gate_seen;
-  const bool is_startup_done = !startup_ || startup_->verdict() == ProbeSchedule::Verdict::Success;
-  return is_configured_gate_open && is_startup_done;
-}
-
-void Child::start_probes(Turn& turn, ProbeSchedule::Verdict known_readiness) {
-  if (startup_) startup_->stop(id_, generation_, turn.actions);
-  if (readiness_) readiness_->start(turn.now, known_readiness);
-  if (turn.is_service_stopping) return;
-  if (liveness_) liveness_->start(turn.now);
-  if (plan_.watchdog) facts_.watchdog_at = turn.now + *plan_.watchdog;
-}
-
-void Child::stop_probes(Turn& turn, bool is_readiness_kept) {
-  if (startup_) startup_->stop(id_, generation_, turn.actions);
-  if (liveness_) liveness_->stop(id_, generation_, turn.actions);
-  if (readiness_ && !is_readiness_kept) readiness_->stop(id_, generation_, turn.actions);
-  facts_.watchdog_at.reset();
-}
-
-bool Child::is_ready() const {
-  if (state_ != ChildState::Running || facts_.has_announced_stop) return false;
-  return !readiness_ || readiness_->verdict() == ProbeSchedule::Verdict::Success;
+// What a timeline shows of every change of state.
+void Child::report_state(Turn& turn) const {
+  const auto tell = [&](EventKind kind, Report::Level level, const char* what,
+                        ReportFields fields = {}) {
+    report(turn, kind, level, fmt::format("{} {} (generation {})", plan_.name, what, generation_),
+           std::move(fields));
+  };
+  switch (state_) {
+    case ChildState::Running:
+      tell(EventKind::ChildStarted, Report::Level::Debug, "has started");
+      return;
+    case ChildState::Stopping:
+      tell(EventKind::ChildStopping, Report::Level::Debug, "is sent its stop signal",
+           {{"signal", std::to_string(plan_.stop_signal)}});
+      return;
+    case ChildState::Killing:
+    case ChildState::Clearing:
+      tell(EventKind::ChildKilled, Report::Level::Warning, "is killed");
+      return;
+    case ChildState::Completed:
+      tell(EventKind::ChildCompleted, Report::Level::Debug, "has finished its work");
+      return;
+    case ChildState::Stopped:
+      tell(EventKind::ChildStopped, Report::Level::Debug, "is down");
+      return;
+    case ChildState::Stuck:
+      tell(EventKind::ChildStuck, Report::Level::Error, "does not end, not even by SIGKILL");
+      return;
+    default: return;
+  }
 }
 
 bool Child::settle(Turn& turn) {
-  if (deadline_ && turn.now >= *deadline_) {
-    deadline_.reset();
-    if (state_ == ChildState::PostStart || state_ == ChildState::Gating) {
-      facts_.replace_reason =
-          fmt::format("has not started within {} s ({})",
-                      std::chrono::duration_cast<std::chrono::seconds>(plan_.start_timeout).count(),
-                      gate_progress());
-      report(turn, EventKind::ChildUnhealthy, Report::Level::Warning,
-             fmt::format("{} {}; replacing it", plan_.name, facts_.replace_reason),
-             {{"reason", facts_.replace_reason}});
-    }
-    if (transition(ChildEvent::Timeout, turn)) return true;
-  }
+  if (deadline_ && turn.now >= *deadline_ && settle_deadline(turn)) return true;
   if (state_ == ChildState::PostStart && facts_.is_post_start_done) {
     return transition(ChildEvent::PostStartDone, turn);
   }
@@ -196,37 +207,39 @@ bool Child::settle(Turn& turn) {
   return settle_health(turn) || settle_hook(turn) || settle_end(turn);
 }
 
-// Failed startup and liveness probes and a silent watchdog end the generation.
-bool Child::settle_health(Turn& turn) {
-  using Verdict = ProbeSchedule::Verdict;
-  if (state_ == ChildState::Gating && startup_ && startup_->verdict() == Verdict::Failure) {
-    replace(turn, fmt::format("startup probe {}", startup_->describe()), true,
-            plan_.startup_probe->termination_grace);
-    return true;
+bool Child::settle_deadline(Turn& turn) {
+  deadline_.reset();
+  if (state_ == ChildState::PreStop) {
+    // The hook has eaten the whole grace; Kubernetes' extension of two seconds is left.
+    cancel_pre_stop(turn);
+    return transition(ChildEvent::Timeout, turn, turn.now + kLeftoverGrace);
   }
-  if (state_ != ChildState::Running) return false;
-  if (liveness_ && liveness_->is_active() && liveness_->verdict() == Verdict::Failure) {
-    replace(turn, fmt::format("liveness probe {}", liveness_->describe()), true,
-            plan_.liveness_probe->termination_grace);
-    return true;
+  if (state_ == ChildState::PostStart || state_ == ChildState::Gating) {
+    facts_.replace_reason = fmt::format("has not started within {} s ({})",
+                                        std::chrono::duration_cast<std::chrono::seconds>(
+                                            turn.now - facts_.exec_at.value_or(entered_state_at_))
+                                            .count(),
+                                        gate_progress());
+    report(turn, EventKind::ChildUnhealthy, Report::Level::Warning,
+           fmt::format("{} {}; replacing it", plan_.name, facts_.replace_reason),
+           {{"reason", facts_.replace_reason}});
   }
-  if (facts_.watchdog_at && turn.now >= *facts_.watchdog_at) {
-    replace(turn, "watchdog: no WATCHDOG=1 in time", true);
-    return true;
-  }
-  return false;
+  return transition(ChildEvent::Timeout, turn);
 }
 
 // A hook that the host never reports on must not hold the stop.
 bool Child::settle_hook(Turn& turn) {
+  if (state_ == ChildState::PreStop && pre_stop_ == HookProgress::Done) {
+    const MonotonicTime least = turn.now + kLeftoverGrace;
+    return transition(ChildEvent::PreStopDone, turn, std::max(deadline_.value_or(least), least));
+  }
   if (pre_stop_ != HookProgress::Running || !hook_lost_at_ || turn.now < *hook_lost_at_) {
     return false;
   }
   report(turn, EventKind::HookFailed, Report::Level::Warning,
          fmt::format("{}: pre_stop hook timed out", plan_.name),
          {{"hook", "pre_stop"}, {"reason", "timed out"}});
-  turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
-  pre_stop_ = HookProgress::Done;
+  cancel_pre_stop(turn);
   turn.is_state_dirty = true;
   return true;
 }
@@ -240,64 +253,5 @@ std::optional<MonotonicTime> Child::next_wakeup() const {
   if (pre_stop_ == HookProgress::Running) keep_earliest(earliest, hook_lost_at_);
   return earliest;
 }
-
-void Child::begin_stop(Turn& turn) {
-  if (liveness_) liveness_->stop(id_, generation_, turn.actions);
-  facts_.watchdog_at.reset();
-  if (!is_helper()) desired_ = Desired::Down;
-  const bool has_hook_to_run = plan_.pre_stop && pre_stop_ == HookProgress::NotRun &&
-                               (state_ == ChildState::PostStart || state_ == ChildState::Gating ||
-                                state_ == ChildState::Running);
-  if (!has_hook_to_run) {
-    pre_stop_ = HookProgress::Done;
-    return;
-  }
-  const Duration remaining = turn.stop_deadline ? *turn.stop_deadline - turn.now : turn.stop_grace;
-  const Duration timeout =
-      std::clamp(plan_.pre_stop->timeout, Duration::zero(), std::max(remaining, Duration::zero()));
-  pre_stop_ = HookProgress::Running;
-  hook_lost_at_ = turn.now + timeout + std::chrono::seconds(1);
-  turn.is_state_dirty = true;
-  turn.actions.push_back(RunHook{id_, generation_, HookKind::PreStop, timeout});
-}
-
-void Child::stop(Turn& turn, MonotonicTime kill_at) {
-  desired_ = Desired::Down;
-  if (pre_stop_ == HookProgress::Running) {
-    turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
-  }
-  pre_stop_ = HookProgress::Done;
-  transition(ChildEvent::StopTurn, turn, kill_at);
-}
-
-void Child::kill(Turn& turn) {
-  desired_ = Desired::Down;
-  if (pre_stop_ == HookProgress::Running) {
-    turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
-  }
-  pre_stop_ = HookProgress::Done;
-  transition(ChildEvent::Kill, turn);
-}
-
-bool Child::is_unsignalled() const {
-  return state_ == ChildState::Spawning || state_ == ChildState::PostStart ||
-         state_ == ChildState::Gating || state_ == ChildState::Running;
-}
-
-void Child::replace(Turn& turn, std::string reason, bool counts_as_failure,
-                    std::optional<Duration> grace) {
-  if (!next(state_, ChildEvent::Replace)) return;
-  report(turn, counts_as_failure ? EventKind::ChildUnhealthy : EventKind::ChildReplacing,
-         counts_as_failure ? Report::Level::Warning : Report::Level::Info,
-         fmt::format("{}: {}; replacing generation {}", plan_.name, reason, generation_),
-         {{"reason", reason}});
-  facts_.replace_reason = std::move(reason);
-  facts_.is_replaced_by_wish = !counts_as_failure;
-  std::optional<MonotonicTime> kill_at = turn.now + grace.value_or(turn.stop_grace);
-  if (turn.stop_deadline) kill_at = std::min(*kill_at, *turn.stop_deadline);
-  transition(ChildEvent::Replace, turn, kill_at);
-}
-
-bool Child::take_restart_all() { return std::exchange(wants_restart_all_, false); }
 
 }  // namespace pillion::supervisor::core

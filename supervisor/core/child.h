@@ -14,6 +14,7 @@
 #include "supervisor/core/plan.h"
 #include "supervisor/core/probe_schedule.h"
 #include "supervisor/core/random.h"
+#include "supervisor/core/report.h"
 #include "supervisor/core/snapshot.h"
 #include "supervisor/core/status.h"
 
@@ -38,6 +39,7 @@ struct Turn {
   bool has_app_started = false;  // ever, in this life of the service
   Duration stop_grace{};         // of the service, for the replacement of a generation
   std::optional<MonotonicTime> stop_deadline;
+  bool has_plan_changed = false;  // of some child
 
   void report(EventKind kind, Report::Level level, std::string text, ReportFields fields = {}) {
     actions.push_back(Report{level, std::move(text), kind, {}, 0, std::move(fields)});
@@ -54,6 +56,14 @@ enum class RestReason {
   Held,           // exit_actions: hold
 };
 
+// How a slot stands to the plan.
+enum class Membership {
+  Member,
+  Leaving,    // not in the plan any more, or the old app of a deploy; ends and is not started again
+  Candidate,  // the next app of a deploy; its first end is its last
+  Vacant,     // nobody's slot; keeps its number and its count of generations
+};
+
 class Child {
  public:
   Child(ChildId id, const ChildPlan& plan);
@@ -63,6 +73,13 @@ class Child {
   ChildState state() const { return state_; }
   Desired desired() const { return desired_; }
   Generation generation() const { return generation_; }
+  Membership membership() const { return membership_; }
+  bool is_member() const { return membership_ == Membership::Member; }
+  bool is_vacant() const { return membership_ == Membership::Vacant; }
+  // The plan that takes effect with the next generation; null when there is none.
+  const ChildPlan* next_plan() const { return next_plan_ ? &*next_plan_ : nullptr; }
+  // Its gates count as for a first start: a new plan has never started.
+  bool starts_afresh() const { return starts_afresh_ || !has_started_once_; }
   bool is_helper() const { return plan_.role != Role::Init && plan_.role != Role::App; }
   bool has_started_once() const { return has_started_once_; }
   bool is_ready() const;
@@ -104,11 +121,34 @@ class Child {
   bool is_hook_running() const { return pre_stop_ == HookProgress::Running; }
   // Is there a process that has not yet got its stop signal?
   bool is_unsignalled() const;
-  // Replaces the running generation. Operators' wishes do not count as failures.
+  // Ends the running generation, pre_stop first, to start another one. What an operator or a new
+  // plan wishes does not count as a failure.
   void replace(Turn& turn, std::string reason, bool counts_as_failure,
                std::optional<Duration> grace = {});
-  // restart_all: an exit action asked for it since the last call.
-  bool take_restart_all();
+  // Ends it as replace() does, and leaves it down.
+  void hold(Turn& turn, std::string reason, std::optional<Duration> grace = {});
+  // Wants it up, from wherever it is; forgets past failures.
+  void revive(Turn& turn);
+  // restart_all: an exit action asked for it since the last call; the delay until the next start.
+  std::optional<Duration> take_restart_all();
+
+  // Another plan, at once and without a new generation.
+  void take_plan(const ChildPlan& plan, Turn& turn);
+  // Another plan for the next generation; at once when there is no process.
+  void set_next_plan(const ChildPlan& plan, Turn& turn);
+  void take_next_plan(Turn& turn);
+  void set_dependencies(const ChildPlan& plan);
+  void set_membership(Membership membership) { membership_ = membership; }
+  // A vacant slot gets an owner, who waits for its turn.
+  void occupy(const ChildPlan& plan, Membership membership, Turn& turn);
+  // A restart of the service: as if it had never run, unless `keeps_failures`.
+  void rewind(Turn& turn, bool keeps_failures);
+  // The next generation gets a higher number than `generation`.
+  void raise_generation(Generation generation);
+  // We did not run for a while: what waited for an answer or a sign of life gets that time back.
+  void forgive(Duration stall, const Turn& turn);
+  // Tells of a change of is_ready().
+  void report_readiness(Turn& turn);
 
   // One sentence about why it is not (yet) ready; empty when all is well. Without the subject.
   std::string why(MonotonicTime now) const;
@@ -116,10 +156,14 @@ class Child {
   std::string probe_progress() const;
 
   ChildStatus status(MonotonicTime now) const;
+  // Of a child that is not in the plan any more: enough to end it.
+  static ChildPlan kept_plan(const ChildSnapshot& in);
   ChildSnapshot snapshot(MonotonicTime now, Duration boot_now) const;
   void restore(const ChildSnapshot& snapshot, MonotonicTime now, Duration boot_now);
   // After restore(): what the host knows of the process. Null = nothing.
   void adopt(const Survivor* survivor);
+  // After restore(): it was to be replaced.
+  void restore_next_plan(const ChildPlan& plan) { next_plan_ = plan; }
   // After restore() and adopt(): the actions of the present state once more.
   void resume(Turn& turn);
 
@@ -152,14 +196,25 @@ class Child {
   void report(Turn& turn, EventKind kind, Report::Level level, std::string text,
               ReportFields fields = {}) const;
   void perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime> kill_at);
+  void begin_generation(Turn& turn);
+  void run_pre_stop(Turn& turn, MonotonicTime until);
+  void cancel_post_start(Turn& turn);
+  void cancel_pre_stop(Turn& turn);
+  void clear_leftovers(Turn& turn);
+  void report_state(Turn& turn) const;
+  void renew_probes(const ChildPlan& plan, Turn& turn);
+  void forget_failures();
   void open_gate(Turn& turn);
-  void start_probes(Turn& turn, ProbeSchedule::Verdict known_readiness);
+  void start_probes(Turn& turn);
+  void resume_probes(Turn& turn);
   void stop_probes(Turn& turn, bool is_readiness_kept);
   bool is_gate_open() const;
+  bool settle_deadline(Turn& turn);
   bool settle_health(Turn& turn);
   bool settle_hook(Turn& turn);
   bool settle_end(Turn& turn);
   ChildEvent choose_after_end(Turn& turn);
+  std::optional<ChildEvent> choose_by_exit_action(Turn& turn, bool is_good);
   ChildEvent choose_restart(Turn& turn);
   bool is_success(const ExitStatus& status) const;
   std::string describe_end() const;
@@ -193,6 +248,10 @@ class Child {
   std::map<std::string, std::int64_t> receipt_;
   bool was_killed_ = false;
   bool wants_restart_all_ = false;
+  Membership membership_ = Membership::Member;
+  std::optional<ChildPlan> next_plan_;
+  bool starts_afresh_ = false;
+  bool is_ready_reported_ = false;
   std::optional<Generation> stranger_;  // a process of another generation, being killed
 };
 

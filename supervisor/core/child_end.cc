@@ -37,16 +37,17 @@ bool Child::settle_end(Turn& turn) {
       state_ == ChildState::Ending || state_ == ChildState::Clearing || state_ == ChildState::Stuck;
   if (!is_ending || !facts_.is_main_gone || facts_.has_leftovers) return false;
   if (facts_.exit) last_exit_ = facts_.exit;
-  if (pre_stop_ == HookProgress::Running) {
-    turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
-    pre_stop_ = HookProgress::Done;
-  }
+  cancel_pre_stop(turn);
   turn.actions.push_back(ReleaseGeneration{id_, generation_});
   return transition(choose_after_end(turn), turn);
 }
 
 ChildEvent Child::choose_after_end(Turn& turn) {
   if (desired_ == Desired::Down) return ChildEvent::Rest;
+  if (membership_ == Membership::Candidate) {
+    failure_reason_ = describe_end();
+    return ChildEvent::GiveUp;
+  }
   if (turn.is_service_stopping) {
     // A helper still serves the draining app: no backoff, but no busy loop either. One that has
     // never started has nobody to serve.
@@ -54,6 +55,12 @@ ChildEvent Child::choose_after_end(Turn& turn) {
     ++restarts_;
     next_delay_ = kRestartFloor;
     return ran_for(turn.now) >= kRestartFloor ? ChildEvent::RestartNow : ChildEvent::RestartLater;
+  }
+  const bool is_good = facts_.exit && is_success(*facts_.exit) && facts_.replace_reason.empty();
+  if (next_plan_) {
+    const bool is_done = plan_.role == Role::Init && next_plan_->role == Role::Init && is_good;
+    take_next_plan(turn);
+    return is_done ? ChildEvent::Succeed : ChildEvent::RestartNow;
   }
   failure_reason_ = describe_end();
   if (facts_.spawn_exit_code != 0 && !turn.has_app_started) {
@@ -63,24 +70,30 @@ ChildEvent Child::choose_after_end(Turn& turn) {
   }
   if (facts_.is_replaced_by_wish) return ChildEvent::RestartNow;
 
-  const bool is_good = facts_.exit && is_success(*facts_.exit) && facts_.replace_reason.empty();
-  if (facts_.exit && facts_.replace_reason.empty()) {
-    const auto action = plan_.exit_actions.find(static_cast<unsigned>(facts_.exit->exit_code()));
-    if (action != plan_.exit_actions.end()) {
-      switch (action->second) {
-        case ExitAction::Restart: return choose_restart(turn);
-        case ExitAction::RestartAll: wants_restart_all_ = true; return choose_restart(turn);
-        case ExitAction::Stop: rest_reason_ = RestReason::ExitStop; break;
-        case ExitAction::Hold: rest_reason_ = RestReason::Held; break;
-      }
-      return is_good ? ChildEvent::Succeed : ChildEvent::GiveUp;
-    }
-  }
+  if (const auto event = choose_by_exit_action(turn, is_good)) return *event;
   if (plan_.role == Role::Init && is_good) return ChildEvent::Succeed;
   const bool is_wanted_again = plan_.restart == RestartPolicy::Always ||
                                (plan_.restart == RestartPolicy::OnFailure && !is_good);
   if (is_wanted_again) return choose_restart(turn);
   rest_reason_ = RestReason::PolicyForbids;
+  return is_good ? ChildEvent::Succeed : ChildEvent::GiveUp;
+}
+
+std::optional<ChildEvent> Child::choose_by_exit_action(Turn& turn, bool is_good) {
+  if (!facts_.exit || !facts_.replace_reason.empty()) return {};
+  const auto action = plan_.exit_actions.find(static_cast<unsigned>(facts_.exit->exit_code()));
+  if (action == plan_.exit_actions.end()) return {};
+  switch (action->second) {
+    case ExitAction::Restart: return choose_restart(turn);
+    case ExitAction::RestartAll: {
+      const ChildEvent event = choose_restart(turn);
+      if (event == ChildEvent::GiveUp) return event;
+      wants_restart_all_ = true;  // the service starts it again, after its delay
+      return ChildEvent::Rest;
+    }
+    case ExitAction::Stop: rest_reason_ = RestReason::ExitStop; break;
+    case ExitAction::Hold: rest_reason_ = RestReason::Held; break;
+  }
   return is_good ? ChildEvent::Succeed : ChildEvent::GiveUp;
 }
 

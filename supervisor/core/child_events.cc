@@ -142,12 +142,14 @@ void Child::on_event(const ProbeFinished& event, Turn& turn) {
                                                      : liveness_;
   if (!probe) return;
   const auto before = probe->verdict();
+  const auto counted = std::pair(probe->failures(), probe->successes());
   probe->on_result(event, turn.now);
   if (event.result == ProbeResult::ProberError) {
     report(turn, EventKind::ProbeError, Report::Level::Warning,
            fmt::format("{}: cannot probe: {}", plan_.name, event.detail),
            {{"probe", std::string(to_string(event.kind))}, {"reason", event.detail}});
   }
+  if (counted != std::pair(probe->failures(), probe->successes())) turn.is_state_dirty = true;
   if (probe->verdict() == before) return;
   turn.is_state_dirty = true;
   if (probe->verdict() != ProbeSchedule::Verdict::Failure) return;
@@ -176,28 +178,6 @@ void Child::on_event(const HookFinished& event, Turn& turn) {
   } else {
     replace(turn, fmt::format("post_start hook failed: {}", event.detail), true);
   }
-}
-
-void Child::on_event(const RestartRequested&, Turn& turn) {
-  if (turn.is_service_stopping) return;
-  replace(turn, "restart requested", false);
-}
-
-void Child::on_event(const StopChildRequested&, Turn& turn) {
-  report(turn, EventKind::RequestRefused, Report::Level::Warning, "not available yet");
-}
-
-void Child::on_event(const StartChildRequested&, Turn& turn) {
-  report(turn, EventKind::RequestRefused, Report::Level::Warning, "not available yet");
-}
-
-void Child::on_event(const RetryRequested&, Turn& turn) {
-  if (turn.is_service_stopping) return;
-  if (!transition(ChildEvent::Retry, turn)) return;
-  failures_in_a_row_ = 0;
-  recent_restarts_.clear();
-  rest_reason_ = RestReason::None;
-  failure_reason_.clear();
 }
 
 }  // namespace pillion::supervisor::core

@@ -24,23 +24,29 @@ constexpr ChildRow kTable[] = {
     {S::Spawning, E::MainExited, S::Ending, F::ClearLeftovers},
 
     {S::PostStart, E::PostStartDone, S::Gating, F::OpenGate},
-    {S::PostStart, E::Replace, S::Stopping, F::SignalStop},
+    {S::PostStart, E::Replace, S::PreStop, F::RunPreStop},
     {S::PostStart, E::StopTurn, S::Stopping, F::SignalStop},
     {S::PostStart, E::Kill, S::Killing, F::KillAll},
-    {S::PostStart, E::Timeout, S::Stopping, F::SignalStop},
+    {S::PostStart, E::Timeout, S::PreStop, F::RunPreStop},
     {S::PostStart, E::MainExited, S::Ending, F::ClearLeftovers},
 
     {S::Gating, E::GatePassed, S::Running, F::Started},
-    {S::Gating, E::Replace, S::Stopping, F::SignalStop},
+    {S::Gating, E::Replace, S::PreStop, F::RunPreStop},
     {S::Gating, E::StopTurn, S::Stopping, F::SignalStop},
     {S::Gating, E::Kill, S::Killing, F::KillAll},
-    {S::Gating, E::Timeout, S::Stopping, F::SignalStop},
+    {S::Gating, E::Timeout, S::PreStop, F::RunPreStop},
     {S::Gating, E::MainExited, S::Ending, F::ClearLeftovers},
 
-    {S::Running, E::Replace, S::Stopping, F::SignalStop},
+    {S::Running, E::Replace, S::PreStop, F::RunPreStop},
     {S::Running, E::StopTurn, S::Stopping, F::SignalStop},
     {S::Running, E::Kill, S::Killing, F::KillAll},
     {S::Running, E::MainExited, S::Ending, F::ClearLeftovers},
+
+    {S::PreStop, E::PreStopDone, S::Stopping, F::SignalStop},
+    {S::PreStop, E::StopTurn, S::Stopping, F::SignalStop},
+    {S::PreStop, E::Timeout, S::Stopping, F::SignalStop},
+    {S::PreStop, E::Kill, S::Killing, F::KillAll},
+    {S::PreStop, E::MainExited, S::Ending, F::ClearLeftovers},
 
     {S::Stopping, E::SpawnError, S::Ending, F::None},
     {S::Stopping, E::StopTurn, S::Stopping, F::Tighten},
@@ -72,7 +78,9 @@ constexpr ChildRow kTable[] = {
     {S::Backoff, E::Timeout, S::Waiting, F::None},
     {S::Backoff, E::Retry, S::Waiting, F::None},
 
+    {S::Completed, E::Retry, S::Waiting, F::None},
     {S::Failed, E::Retry, S::Waiting, F::None},
+    {S::Stopped, E::Retry, S::Waiting, F::None},
 
     {S::Stuck, E::MainExited, S::Ending, F::ClearLeftovers},
     {S::Stuck, E::SpawnError, S::Ending, F::None},
@@ -85,8 +93,9 @@ constexpr ChildRow kTable[] = {
 
 constexpr auto kDecisions = set_of(E::RestartNow, E::RestartLater, E::Succeed, E::GiveUp, E::Rest);
 constexpr auto kProcessNews = set_of(E::ExecConfirmed, E::SpawnError, E::PostStartDone,
-                                     E::GatePassed, E::Replace, E::MainExited);
+                                     E::GatePassed, E::Replace, E::PreStopDone, E::MainExited);
 constexpr std::string_view kNotOver = "the generation is not over, nothing is to be decided";
+constexpr std::string_view kNoHook = "no such hook was run in this state";
 constexpr std::string_view kNoProcess = "there is no process; late news of a past generation";
 
 constexpr ChildIgnored kIgnored[] = {
@@ -96,29 +105,39 @@ constexpr ChildIgnored kIgnored[] = {
 
     {S::Spawning, set_of(E::PostStartDone, E::GatePassed), "kept in mind until exec is confirmed"},
     {S::Spawning, set_of(E::Start, E::Retry, E::Replace), "a fresh generation is on its way"},
+    {S::Spawning, set_of(E::PreStopDone), kNoHook},
     {S::Spawning, kDecisions, kNotOver},
 
     {S::PostStart, set_of(E::GatePassed), "kept in mind until the hook is done"},
     {S::PostStart, set_of(E::ExecConfirmed, E::SpawnError), "told twice"},
     {S::PostStart, set_of(E::Start, E::Retry), "runs already"},
+    {S::PostStart, set_of(E::PreStopDone), kNoHook},
     {S::PostStart, kDecisions, kNotOver},
 
     {S::Gating, set_of(E::ExecConfirmed, E::SpawnError, E::PostStartDone), "told twice"},
     {S::Gating, set_of(E::Start, E::Retry), "runs already"},
+    {S::Gating, set_of(E::PreStopDone), kNoHook},
     {S::Gating, kDecisions, kNotOver},
 
     {S::Running, set_of(E::ExecConfirmed, E::SpawnError, E::PostStartDone, E::GatePassed),
      "told twice; the gate never closes again"},
     {S::Running, set_of(E::Start, E::Retry), "runs already"},
+    {S::Running, set_of(E::PreStopDone), kNoHook},
     {S::Running, set_of(E::Timeout), "no deadline here; a late timer"},
     {S::Running, kDecisions, kNotOver},
 
-    {S::Stopping, set_of(E::ExecConfirmed, E::PostStartDone, E::GatePassed),
+    {S::PreStop,
+     set_of(E::ExecConfirmed, E::SpawnError, E::PostStartDone, E::GatePassed, E::Start, E::Retry),
+     "too late: it is being ended"},
+    {S::PreStop, set_of(E::Replace), "is being ended already"},
+    {S::PreStop, kDecisions, kNotOver},
+
+    {S::Stopping, set_of(E::ExecConfirmed, E::PostStartDone, E::GatePassed, E::PreStopDone),
      "too late: it is being ended"},
     {S::Stopping, set_of(E::Replace, E::Start, E::Retry), "is being ended already"},
     {S::Stopping, kDecisions, kNotOver},
 
-    {S::Killing, set_of(E::ExecConfirmed, E::PostStartDone, E::GatePassed),
+    {S::Killing, set_of(E::ExecConfirmed, E::PostStartDone, E::GatePassed, E::PreStopDone),
      "too late: it is being killed"},
     {S::Killing, set_of(E::Replace, E::StopTurn, E::Kill, E::Start, E::Retry),
      "is being killed already"},
@@ -138,20 +157,21 @@ constexpr ChildIgnored kIgnored[] = {
 
     {S::Completed, kProcessNews, kNoProcess},
     {S::Completed, kDecisions, "decided already"},
-    {S::Completed, set_of(E::Start, E::Retry), "its work is done"},
+    {S::Completed, set_of(E::Start), "its work is done"},
     {S::Completed, set_of(E::StopTurn, E::Kill, E::Timeout), "at rest"},
 
     {S::Failed, kProcessNews, kNoProcess},
     {S::Failed, kDecisions, "decided already"},
-    {S::Failed, set_of(E::Start), "gave up; only an operator's retry revives it"},
+    {S::Failed, set_of(E::Start), "gave up; only a retry revives it"},
     {S::Failed, set_of(E::StopTurn, E::Kill, E::Timeout), "at rest"},
 
     {S::Stopped, kProcessNews, kNoProcess},
     {S::Stopped, kDecisions, "decided already"},
-    {S::Stopped, set_of(E::Start, E::Retry), "the service is ending"},
+    {S::Stopped, set_of(E::Start), "is to stay down"},
     {S::Stopped, set_of(E::StopTurn, E::Kill, E::Timeout), "at rest"},
 
-    {S::Stuck, set_of(E::ExecConfirmed, E::PostStartDone, E::GatePassed, E::Replace),
+    {S::Stuck,
+     set_of(E::ExecConfirmed, E::PostStartDone, E::GatePassed, E::Replace, E::PreStopDone),
      "beyond help"},
     {S::Stuck, set_of(E::StopTurn, E::Kill, E::Timeout), "SIGKILL was sent; only the kernel can"},
     {S::Stuck, set_of(E::Start, E::Retry), "never two generations of one child"},
@@ -182,6 +202,7 @@ std::string_view to_string(ChildState state) {
     case S::Failed: return "failed";
     case S::Stopped: return "stopped";
     case S::Stuck: return "stuck";
+    case S::PreStop: return "pre-stop";
   }
   return "?";
 }
@@ -204,6 +225,7 @@ std::string_view to_string(ChildEvent event) {
     case E::GiveUp: return "give up";
     case E::Rest: return "rest";
     case E::Retry: return "retry";
+    case E::PreStopDone: return "pre_stop done";
   }
   return "?";
 }
@@ -215,6 +237,7 @@ std::string_view to_string(ChildEffect effect) {
     case F::RunPostStart: return "run post_start";
     case F::OpenGate: return "watch gate";
     case F::Started: return "start probes";
+    case F::RunPreStop: return "run pre_stop";
     case F::SignalStop: return "send stop signal";
     case F::Tighten: return "shorten deadline";
     case F::KillAll: return "kill cgroup";
@@ -231,6 +254,7 @@ bool is_alive(ChildState state) {
     case S::PostStart:
     case S::Gating:
     case S::Running:
+    case S::PreStop:
     case S::Stopping:
     case S::Killing:
     case S::Ending:

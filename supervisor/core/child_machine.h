@@ -4,8 +4,10 @@
 // is not yet confirmed. *PostStart*: the hook runs. *Gating*: exec and hook are done, the gate is
 // not. *Running*: started; what depends on it may start. *Stopping*: it has got its stop signal,
 // because the service stops or because this generation is to be replaced (unhealthy, or an
-// operator's wish). *Killing*: SIGKILL was sent, the exit is not confirmed. *Ending*: the main
-// process is gone, other processes of its cgroup have got SIGTERM; *Clearing*: they have got
+// operator's wish). *PreStop*: it is to be replaced, or an operator stops it, and its pre_stop hook
+// runs first, within the same grace; in a stop of the service the hooks of all run at once and the
+// state stays what it was. *Killing*: SIGKILL was sent, the exit is not confirmed. *Ending*: the
+// main process is gone, other processes of its cgroup have got SIGTERM; *Clearing*: they have got
 // SIGKILL. When nothing of the generation is left, one of five events decides what follows:
 // RestartNow, RestartLater (*Backoff*), Succeed (*Completed*), GiveUp (*Failed*) or Rest
 // (*Stopped*). *Stuck*: not even SIGKILL ended it (uninterruptible sleep); no new generation may
@@ -38,12 +40,13 @@ enum class ChildState {
   Failed,
   Stopped,
   Stuck,
+  PreStop,
 };
 inline constexpr ChildState kChildStates[] = {
     ChildState::Waiting,  ChildState::Spawning, ChildState::PostStart, ChildState::Gating,
     ChildState::Running,  ChildState::Stopping, ChildState::Killing,   ChildState::Ending,
     ChildState::Clearing, ChildState::Backoff,  ChildState::Completed, ChildState::Failed,
-    ChildState::Stopped,  ChildState::Stuck};
+    ChildState::Stopped,  ChildState::Stuck,    ChildState::PreStop};
 
 enum class ChildEvent {
   Start,          // its turn has come
@@ -51,7 +54,8 @@ enum class ChildEvent {
   SpawnError,     // there is no process
   PostStartDone,  // the hook succeeded, or there is none
   GatePassed,     // the gate is open, or there is none
-  Replace,        // this generation is unhealthy, or an operator wants a new one
+  Replace,        // this generation is to end: unhealthy, another plan, or an operator's wish
+  PreStopDone,    // the hook is over, or there is none
   StopTurn,       // the service stops and everything that depends on this child is gone
   Kill,           // end it now
   Timeout,        // the state's own deadline passed
@@ -61,7 +65,7 @@ enum class ChildEvent {
   Succeed,
   GiveUp,
   Rest,
-  Retry,  // do not wait any longer for the next start
+  Retry,  // an operator, a new plan or a restart of the service: start again
 };
 inline constexpr ChildEvent kChildEvents[] = {
     ChildEvent::Start,         ChildEvent::ExecConfirmed, ChildEvent::SpawnError,
@@ -69,7 +73,7 @@ inline constexpr ChildEvent kChildEvents[] = {
     ChildEvent::StopTurn,      ChildEvent::Kill,          ChildEvent::Timeout,
     ChildEvent::MainExited,    ChildEvent::RestartNow,    ChildEvent::RestartLater,
     ChildEvent::Succeed,       ChildEvent::GiveUp,        ChildEvent::Rest,
-    ChildEvent::Retry};
+    ChildEvent::Retry,         ChildEvent::PreStopDone};
 
 // What a transition does beside setting the state.
 enum class ChildEffect {
@@ -78,6 +82,7 @@ enum class ChildEffect {
   RunPostStart,
   OpenGate,        // watch the gate, start the startup probe
   Started,         // start readiness and liveness probes and the watchdog
+  RunPreStop,      // the hook, arm the kill
   SignalStop,      // stop signal, arm the kill
   Tighten,         // already signalled: the deadline of the service's stop may be nearer
   KillAll,         // SIGKILL to the cgroup, arm the confirmation

@@ -42,7 +42,25 @@ ChildSnapshot Child::snapshot(MonotonicTime now, Duration boot_now) const {
   out.status_text = status_text_;
   out.receipt = receipt_;
   out.was_killed = was_killed_;
+  out.starts_afresh = starts_afresh_;
+  out.membership = static_cast<int>(membership_);
+  out.is_outdated = next_plan_.has_value();
+  out.role = static_cast<int>(plan_.role);
+  out.stop_signal = plan_.stop_signal;
+  out.dependencies = plan_.dependencies;
+  if (startup_ && startup_->is_active()) out.startup = startup_->snapshot(times);
+  if (readiness_ && readiness_->is_active()) out.readiness = readiness_->snapshot(times);
+  if (liveness_ && liveness_->is_active()) out.liveness = liveness_->snapshot(times);
   return out;
+}
+
+ChildPlan Child::kept_plan(const ChildSnapshot& in) {
+  ChildPlan plan;
+  plan.name = in.name;
+  plan.role = static_cast<Role>(in.role);
+  plan.stop_signal = in.stop_signal;
+  plan.dependencies = in.dependencies;
+  return plan;
 }
 
 void Child::restore(const ChildSnapshot& in, MonotonicTime now, Duration boot_now) {
@@ -66,7 +84,11 @@ void Child::restore(const ChildSnapshot& in, MonotonicTime now, Duration boot_no
   facts_.spawn_error = in.spawn_error;
   facts_.spawn_exit_code = in.spawn_exit_code;
   pre_stop_ = in.is_hook_done ? HookProgress::Done : HookProgress::NotRun;
-  if (readiness_ && in.is_readiness_good && state_ == ChildState::Running) {
+  if (startup_ && in.startup) startup_->restore(*in.startup, times, now);
+  if (liveness_ && in.liveness) liveness_->restore(*in.liveness, times, now);
+  if (readiness_ && in.readiness) {
+    readiness_->restore(*in.readiness, times, now);
+  } else if (readiness_ && in.is_readiness_good && state_ == ChildState::Running) {
     readiness_->start(now, ProbeSchedule::Verdict::Success);
   }
 
@@ -81,6 +103,8 @@ void Child::restore(const ChildSnapshot& in, MonotonicTime now, Duration boot_no
   status_text_ = in.status_text;
   receipt_ = in.receipt;
   was_killed_ = in.was_killed;
+  starts_afresh_ = in.starts_afresh;
+  membership_ = static_cast<Membership>(in.membership);
 }
 
 void Child::adopt(const Survivor* survivor) {
@@ -110,6 +134,21 @@ void Child::adopt(const Survivor* survivor) {
   if (!facts_.exit && facts_.exec_at) facts_.exit = ExitStatus{};
 }
 
+// Probes go on where they were; one that was not known yet begins.
+void Child::resume_probes(Turn& turn) {
+  if (startup_) startup_->stop(id_, generation_, turn.actions);
+  if (readiness_ && !readiness_->is_active()) readiness_->start(turn.now);
+  if (readiness_) readiness_->spread(turn.now, turn.random);
+  is_ready_reported_ = is_ready();
+  if (turn.is_service_stopping) {
+    if (liveness_) liveness_->stop(id_, generation_, turn.actions);
+    return;
+  }
+  if (liveness_ && !liveness_->is_active()) liveness_->start(turn.now);
+  if (liveness_) liveness_->spread(turn.now, turn.random);
+  if (plan_.watchdog) facts_.watchdog_at = turn.now + *plan_.watchdog;
+}
+
 void Child::resume(Turn& turn) {
   if (stranger_) turn.actions.push_back(KillCgroup{id_, *stranger_});
   if (!is_alive(state_)) return;
@@ -131,14 +170,16 @@ void Child::resume(Turn& turn) {
             RunHook{id_, generation_, HookKind::PostStart, plan_.post_start->timeout});
       }
       return;
+    case ChildState::PreStop: run_pre_stop(turn, deadline_.value_or(turn.now)); return;
     case ChildState::Gating: {
       const auto deadline = deadline_;
+      if (startup_) startup_->spread(turn.now, turn.random);
       open_gate(turn);
       deadline_ = deadline;
       return;
     }
     case ChildState::Running:
-      start_probes(turn, readiness_ ? readiness_->verdict() : ProbeSchedule::Verdict::Unknown);
+      resume_probes(turn);
       if (turn.is_service_stopping && plan_.is_proxy) {
         turn.actions.push_back(BeginDrain{id_, generation_});
       }

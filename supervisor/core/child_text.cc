@@ -69,7 +69,10 @@ std::string Child::why(MonotonicTime now) const {
                        std::string(plan_.restart == RestartPolicy::Never ? "never" : "on-failure") +
                        "\"";
     case ChildState::Failed: return failure_reason_;
-    case ChildState::Stopped: return {};
+    case ChildState::PreStop:
+      return facts_.replace_reason.empty() ? "pre_stop hook runs"
+                                           : facts_.replace_reason + "; pre_stop hook runs";
+    case ChildState::Stopped: return desired_ == Desired::Down ? "was stopped" : "";
     case ChildState::Stuck: return "does not end, not even by SIGKILL (uninterruptible sleep?)";
   }
   return {};
@@ -78,6 +81,8 @@ std::string Child::why(MonotonicTime now) const {
 ChildStatus Child::status(MonotonicTime now) const {
   ChildStatus status;
   status.id = id_;
+  status.is_candidate = membership_ == Membership::Candidate;
+  status.is_leaving = membership_ == Membership::Leaving;
   status.name = plan_.name;
   status.role = plan_.role;
   status.state = state_;

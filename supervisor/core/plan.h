@@ -40,10 +40,12 @@ struct ProbePlan {
   unsigned success_threshold = 1;
   unsigned failure_threshold = 3;
   std::optional<Duration> termination_grace;  // for the kill after a failed startup or liveness
+  bool operator==(const ProbePlan&) const = default;
 };
 
 struct HookPlan {
   Duration timeout = std::chrono::seconds(30);
+  bool operator==(const HookPlan&) const = default;
 };
 
 struct BackoffPlan {
@@ -51,6 +53,7 @@ struct BackoffPlan {
   Duration max = std::chrono::seconds(60);
   double jitter = 0.2;
   Duration reset_after = std::chrono::minutes(10);
+  bool operator==(const BackoffPlan&) const = default;
 };
 
 struct ChildPlan {
@@ -80,6 +83,7 @@ struct ChildPlan {
   OnGiveUp on_give_up = OnGiveUp::Hold;
   std::vector<unsigned> success_exit_codes;  // beside 0
   std::map<unsigned, ExitAction> exit_actions;
+  bool operator==(const ChildPlan&) const = default;
 };
 
 struct ServicePlan {
@@ -90,6 +94,9 @@ struct ServicePlan {
   bool has_network = true;  // false: no CreateNetwork, no RemoveNetwork
   bool has_capture = true;  // the app waits until capture is live
   std::vector<ChildPlan> children;
+  // Only for Core::restore(), while a deploy is under way: the app that it brings. Without it a
+  // deploy that has not shifted the traffic yet is rolled back.
+  std::optional<ChildPlan> candidate;
 };
 
 std::string_view to_string(ProbeKind kind);  // "readiness"

@@ -55,14 +55,53 @@ void ProbeSchedule::count(ProbeResult result, const std::string& detail) {
     case ProbeResult::ProberError: return;
     case ProbeResult::Success:
       failures_ = 0;
-      if (++successes_ >= plan_.success_threshold) verdict_ = Verdict::Success;
+      successes_ = std::min(successes_ + 1, plan_.success_threshold);
+      if (successes_ >= plan_.success_threshold) verdict_ = Verdict::Success;
       return;
     case ProbeResult::Failure:
     case ProbeResult::Timeout:
       successes_ = 0;
-      if (++failures_ >= plan_.failure_threshold) verdict_ = Verdict::Failure;
+      failures_ = std::min(failures_ + 1, plan_.failure_threshold);
+      if (failures_ >= plan_.failure_threshold) verdict_ = Verdict::Failure;
       return;
   }
+}
+
+void ProbeSchedule::forgive(Duration stall) {
+  if (!outstanding_) return;
+  outstanding_->started_at += stall;
+  outstanding_->lost_at += stall;
+}
+
+ProbeSnapshot ProbeSchedule::snapshot(const BootTimes& times) const {
+  ProbeSnapshot out;
+  out.verdict = static_cast<int>(verdict_);
+  out.successes = successes_;
+  out.failures = failures_;
+  out.last_sequence = last_sequence_;
+  const auto next = outstanding_ ? std::optional(outstanding_->started_at) : next_at_;
+  out.next_at = times.to_boot(next);
+  out.last_detail = last_detail_;
+  return out;
+}
+
+void ProbeSchedule::restore(const ProbeSnapshot& in, const BootTimes& times, MonotonicTime now) {
+  verdict_ = static_cast<Verdict>(in.verdict);
+  successes_ = std::min(in.successes, plan_.success_threshold);
+  failures_ = std::min(in.failures, plan_.failure_threshold);
+  last_sequence_ = in.last_sequence;
+  last_detail_ = in.last_detail;
+  // Never later than a fresh one would run: the clock of the snapshot may be off.
+  const auto latest = now + std::max(plan_.period, plan_.initial_delay);
+  if (in.next_at) next_at_ = std::clamp(times.from_boot(*in.next_at), now, latest);
+}
+
+void ProbeSchedule::spread(MonotonicTime now, Random& random) {
+  if (!next_at_ || *next_at_ > now) return;
+  const Duration width = std::min<Duration>(plan_.period, std::chrono::seconds(1));
+  next_at_ =
+      now +
+      Duration(static_cast<Duration::rep>(random.below(static_cast<std::uint64_t>(width.count()))));
 }
 
 std::optional<MonotonicTime> ProbeSchedule::next_wakeup() const {
@@ -72,8 +111,7 @@ std::optional<MonotonicTime> ProbeSchedule::next_wakeup() const {
 
 std::string ProbeSchedule::describe() const {
   if (failures_ > 0) {
-    const unsigned shown = std::min(failures_, plan_.failure_threshold);
-    return fmt::format("failed {}/{}{}{}", shown, plan_.failure_threshold,
+    return fmt::format("failed {}/{}{}{}", failures_, plan_.failure_threshold,
                        last_detail_.empty() ? "" : ": ", last_detail_);
   }
   if (successes_ > 0 && verdict_ != Verdict::Success) {

@@ -8,8 +8,11 @@
 #include <string>
 
 #include "supervisor/core/actions.h"
+#include "supervisor/core/boot_times.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/plan.h"
+#include "supervisor/core/random.h"
+#include "supervisor/core/snapshot.h"
 
 namespace pillion::supervisor::core {
 
@@ -34,8 +37,19 @@ class ProbeSchedule {
   // Results for another run than the outstanding one are ignored.
   void on_result(const ProbeFinished& result, MonotonicTime now);
 
+  // We did not run for so long: an answer under way may still come.
+  void forgive(Duration stall);
+
+  // What outlives a supervisor, and back. A run under way is run again; one that is due is spread
+  // over a second, for all probes of a machine come back at once.
+  ProbeSnapshot snapshot(const BootTimes& times) const;
+  void restore(const ProbeSnapshot& in, const BootTimes& times, MonotonicTime now);
+  void spread(MonotonicTime now, Random& random);
+
   // The last verdict whose threshold was reached.
   Verdict verdict() const { return verdict_; }
+  unsigned failures() const { return failures_; }
+  unsigned successes() const { return successes_; }
   std::optional<MonotonicTime> next_wakeup() const;
 
   // "failed 7/30: connection refused", or empty when there is nothing to tell.

@@ -29,32 +29,40 @@ constexpr ServiceRow kTable[] = {
     {S::StoppingHelpers, E::Kill, S::Killing, F::KillChildren},
     {S::StoppingHelpers, E::DeadlinePassed, S::Killing, F::Overrun},
     {S::StoppingHelpers, E::AllGone, S::CleaningUp, F::CleanUp},
+    {S::StoppingHelpers, E::Rewind, S::Starting, F::Rewind},
 
     {S::Killing, E::Kill, S::Killing, F::KillChildren},
     {S::Killing, E::AllGone, S::CleaningUp, F::CleanUp},
+    {S::Killing, E::Rewind, S::Starting, F::Rewind},
 
     {S::CleaningUp, E::CleanedUp, S::Stopped, F::Finish},
 };
+
+constexpr std::string_view kNotDown = "children still run";
 
 constexpr ServiceIgnored kIgnored[] = {
     {S::Preparing, set_of(E::Hurry, E::DeadlinePassed), "no stop was asked for"},
     {S::Preparing, set_of(E::AppStarted, E::AppGone, E::AllGone), "no child runs yet"},
     {S::Preparing, set_of(E::CleanedUp), "nothing was cleaned up"},
+    {S::Preparing, set_of(E::Rewind), kNotDown},
 
     {S::Starting, set_of(E::Prepared), "told twice"},
     {S::Starting, set_of(E::Hurry, E::DeadlinePassed), "no stop was asked for"},
     {S::Starting, set_of(E::AppGone, E::AllGone), "only a stop waits for that"},
     {S::Starting, set_of(E::CleanedUp), "nothing was cleaned up"},
+    {S::Starting, set_of(E::Rewind), kNotDown},
 
     {S::Running, set_of(E::Prepared, E::AppStarted), "told twice"},
     {S::Running, set_of(E::Hurry, E::DeadlinePassed), "no stop was asked for"},
     {S::Running, set_of(E::AppGone, E::AllGone), "only a stop waits for that"},
     {S::Running, set_of(E::CleanedUp), "nothing was cleaned up"},
+    {S::Running, set_of(E::Rewind), kNotDown},
 
     {S::Draining, set_of(E::Prepared, E::AppStarted), "stopping: too late"},
     {S::Draining, set_of(E::Stop), "stopping already"},
     {S::Draining, set_of(E::AllGone), "helpers are only at rest after the app"},
     {S::Draining, set_of(E::CleanedUp), "nothing was cleaned up"},
+    {S::Draining, set_of(E::Rewind), kNotDown},
 
     {S::StoppingHelpers, set_of(E::Prepared, E::AppStarted), "stopping: too late"},
     {S::StoppingHelpers, set_of(E::Stop), "stopping already"},
@@ -68,12 +76,12 @@ constexpr ServiceIgnored kIgnored[] = {
 
     {S::CleaningUp,
      set_of(E::Prepared, E::AppStarted, E::Stop, E::Hurry, E::Kill, E::DeadlinePassed, E::AppGone,
-            E::AllGone),
+            E::AllGone, E::Rewind),
      "no child is left; only the clean-up is waited for"},
 
     {S::Stopped,
      set_of(E::Prepared, E::AppStarted, E::Stop, E::Hurry, E::Kill, E::DeadlinePassed, E::AppGone,
-            E::AllGone, E::CleanedUp),
+            E::AllGone, E::CleanedUp, E::Rewind),
      "final"},
 };
 
@@ -111,6 +119,7 @@ std::string_view to_string(ServiceEvent event) {
     case E::AppGone: return "app gone";
     case E::AllGone: return "all gone";
     case E::CleanedUp: return "cleaned up";
+    case E::Rewind: return "rewind";
   }
   return "?";
 }
@@ -126,6 +135,7 @@ std::string_view to_string(ServiceEffect effect) {
     case F::KillChildren: return "kill all";
     case F::CleanUp: return "remove network";
     case F::Finish: return "finish";
+    case F::Rewind: return "forget the past life";
   }
   return "?";
 }

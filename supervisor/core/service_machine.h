@@ -5,7 +5,8 @@
 // change this). *Draining*: a stop was asked for; delay and hooks pass, then the app stops, while
 // helpers serve on. *StoppingHelpers*: the app is gone, helpers stop in reverse order. *Killing*:
 // the stop's deadline has passed, or was waived. *CleaningUp*: no child is left, the network is
-// removed. *Stopped*: the exit code is final.
+// removed. A restart of the whole service goes the same way down, and from where the last child is
+// gone back to *Starting*. *Stopped*: the exit code is final.
 #pragma once
 
 #include <span>
@@ -40,11 +41,13 @@ enum class ServiceEvent {
   AppGone,
   AllGone,
   CleanedUp,
+  Rewind,  // all are gone, and the service is to start again
 };
 inline constexpr ServiceEvent kServiceEvents[] = {
     ServiceEvent::Prepared, ServiceEvent::AppStarted, ServiceEvent::Stop,
     ServiceEvent::Hurry,    ServiceEvent::Kill,       ServiceEvent::DeadlinePassed,
-    ServiceEvent::AppGone,  ServiceEvent::AllGone,    ServiceEvent::CleanedUp};
+    ServiceEvent::AppGone,  ServiceEvent::AllGone,    ServiceEvent::CleanedUp,
+    ServiceEvent::Rewind};
 
 enum class ServiceEffect {
   None,
@@ -56,6 +59,7 @@ enum class ServiceEffect {
   KillChildren,  // SIGKILL to all
   CleanUp,
   Finish,
+  Rewind,  // as if no child had ever run
 };
 
 using ServiceRow = Row<ServiceState, ServiceEvent, ServiceEffect>;

@@ -51,7 +51,7 @@ std::string ServiceRun::why(MonotonicTime now) const {
   // The app first: it is what the service is for.
   const Child* unready = nullptr;
   for (const Child& child : children_) {
-    if (child.plan().role == Role::Init || child.is_ready()) continue;
+    if (!child.is_member() || child.plan().role == Role::Init || child.is_ready()) continue;
     if (child.is_helper() && child.state() == ChildState::Completed) continue;
     if (!unready || child.plan().role == Role::App) unready = &child;
   }
@@ -68,11 +68,13 @@ ServiceStatus ServiceRun::status(MonotonicTime now) const {
   status.state = state_;
   status.is_ready = is_ready();
   status.up_for = at - started_at_;
-  if (stop_ && is_stopping(state_)) {
+  const bool waits_to_restart = stop_ && stop_->restart_at && are_all_gone();
+  if (stop_ && is_stopping(state_) && !waits_to_restart) {
     status.stop_deadline_in = std::max(stop_->deadline - at, Duration::zero());
   }
   status.why = why(at);
   for (const Child& child : children_) {
+    if (child.is_vacant()) continue;
     status.children.push_back(child.status(at));
     status.children.back().why = why(child, at);
   }

@@ -12,12 +12,22 @@
 #include "runtime/result.h"
 #include "supervisor/core/child_machine.h"
 #include "supervisor/core/events.h"
+#include "supervisor/core/ids.h"
 #include "supervisor/core/service_machine.h"
 
 namespace pillion::supervisor::core {
 
+struct ProbeSnapshot {
+  int verdict = 0;  // ProbeSchedule::Verdict
+  unsigned successes = 0;
+  unsigned failures = 0;
+  std::uint64_t last_sequence = 0;
+  std::optional<Duration> next_at;
+  std::string last_detail;
+};
+
 struct ChildSnapshot {
-  std::string name;  // children are matched by name
+  std::string name;  // children are matched by name and, during a deploy, by slot
   ChildState state = ChildState::Waiting;
   Desired desired = Desired::Up;
   Generation generation = 0;
@@ -52,6 +62,19 @@ struct ChildSnapshot {
   std::string status_text;
   std::map<std::string, std::int64_t> receipt;
   bool was_killed = false;
+  bool starts_afresh = false;
+
+  // Membership in the plan. Of one that is to go or to be replaced, what its end needs is kept: the
+  // file may know it no more.
+  int membership = 0;
+  bool is_outdated = false;
+  int role = 0;
+  int stop_signal = 15;
+  std::vector<ChildId> dependencies;
+
+  std::optional<ProbeSnapshot> startup;
+  std::optional<ProbeSnapshot> readiness;
+  std::optional<ProbeSnapshot> liveness;
 };
 
 struct StopSnapshot {
@@ -64,6 +87,18 @@ struct StopSnapshot {
   std::optional<Duration> app_signalled_at;
   std::optional<Duration> app_gone_at;
   std::optional<Duration> all_gone_at;
+  std::optional<Duration> restart_at;
+  bool keeps_failures = false;
+};
+
+struct DeploySnapshot {
+  int phase = 0;
+  ChildId current = 0;
+  ChildId candidate = 0;
+  Duration deadline{};
+  Duration min_ready{};
+  bool has_asked_to_shift = false;
+  std::string reason;
 };
 
 struct Snapshot {
@@ -76,7 +111,9 @@ struct Snapshot {
   Duration entered_state_at{};
   bool is_capture_live = false;
   bool has_app_started = false;
+  bool is_reload_under_way = false;
   std::optional<StopSnapshot> stop;
+  std::optional<DeploySnapshot> deploy;
   std::vector<ChildSnapshot> children;
 };
 

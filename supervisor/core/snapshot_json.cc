@@ -19,6 +19,7 @@ Json encode(const ExitStatus& exit) {
           {"oom", exit.is_oom_kill},
           {"detail", exit.detail}};
 }
+Json encode(const ProbeSnapshot& probe);
 template<class T>
 Json encode(const T& value) requires(!std::is_enum_v<T>) {
   return value;
@@ -44,6 +45,7 @@ void decode(const Json& json, ExitStatus& out) {
   out.is_oom_kill = json.at("oom").get<bool>();
   out.detail = json.value("detail", "");
 }
+void decode(const Json& json, ProbeSnapshot& out);
 void decode(const Json& json, std::vector<Duration>& out) {
   for (const Json& item : json) out.emplace_back(item.get<Duration::rep>());
 }
@@ -80,6 +82,23 @@ struct Reader {
   }
 };
 
+template<class Visitor, class Probe>
+void visit_probe(Visitor visit, Probe& probe) {
+  visit("verdict", probe.verdict);
+  visit("successes", probe.successes);
+  visit("failures", probe.failures);
+  visit("last_sequence", probe.last_sequence);
+  visit("next_at", probe.next_at);
+  visit("last_detail", probe.last_detail);
+}
+
+Json encode(const ProbeSnapshot& probe) {
+  Json json;
+  visit_probe(Writer{json}, probe);
+  return json;
+}
+void decode(const Json& json, ProbeSnapshot& out) { visit_probe(Reader{json}, out); }
+
 template<class Visitor, class Child>
 void visit_child(Visitor visit, Child& child) {
   visit("name", child.name);
@@ -113,6 +132,15 @@ void visit_child(Visitor visit, Child& child) {
   visit("status_text", child.status_text);
   visit("receipt", child.receipt);
   visit("was_killed", child.was_killed);
+  visit("starts_afresh", child.starts_afresh);
+  visit("membership", child.membership);
+  visit("is_outdated", child.is_outdated);
+  visit("role", child.role);
+  visit("stop_signal", child.stop_signal);
+  visit("dependencies", child.dependencies);
+  visit("startup", child.startup);
+  visit("readiness", child.readiness);
+  visit("liveness", child.liveness);
 }
 
 template<class Visitor, class Stop>
@@ -126,6 +154,19 @@ void visit_stop(Visitor visit, Stop& stop) {
   visit("app_signalled_at", stop.app_signalled_at);
   visit("app_gone_at", stop.app_gone_at);
   visit("all_gone_at", stop.all_gone_at);
+  visit("restart_at", stop.restart_at);
+  visit("keeps_failures", stop.keeps_failures);
+}
+
+template<class Visitor, class Deploy>
+void visit_deploy(Visitor visit, Deploy& deploy) {
+  visit("phase", deploy.phase);
+  visit("current", deploy.current);
+  visit("candidate", deploy.candidate);
+  visit("deadline", deploy.deadline);
+  visit("min_ready", deploy.min_ready);
+  visit("has_asked_to_shift", deploy.has_asked_to_shift);
+  visit("reason", deploy.reason);
 }
 
 template<class Visitor, class Service>
@@ -138,18 +179,37 @@ void visit_service(Visitor visit, Service& service) {
   visit("entered_state_at", service.entered_state_at);
   visit("is_capture_live", service.is_capture_live);
   visit("has_app_started", service.has_app_started);
+  visit("is_reload_under_way", service.is_reload_under_way);
+}
+
+template<class T>
+bool holds(T value, std::size_t count) {
+  return static_cast<int>(value) >= 0 && static_cast<std::size_t>(value) < count;
+}
+
+bool is_in_range(const ChildSnapshot& child, std::size_t children) {
+  const auto is_probe_fine = [](const std::optional<ProbeSnapshot>& probe) {
+    return !probe || holds(probe->verdict, 3);
+  };
+  const auto& on = child.dependencies;
+  return holds(child.state, std::size(kChildStates)) && holds(child.desired, 2) &&
+         holds(child.rest_reason, 6) && holds(child.membership, 4) && holds(child.role, 5) &&
+         is_probe_fine(child.startup) && is_probe_fine(child.readiness) &&
+         is_probe_fine(child.liveness) &&
+         std::all_of(on.begin(), on.end(), [&](ChildId id) { return id < children; });
 }
 
 bool is_in_range(const Snapshot& snapshot) {
-  const auto holds = [](auto value, std::size_t count) {
-    return static_cast<int>(value) >= 0 && static_cast<std::size_t>(value) < count;
-  };
+  const std::size_t children = snapshot.children.size();
   if (!holds(snapshot.state, std::size(kServiceStates))) return false;
+  if (snapshot.deploy) {
+    const DeploySnapshot& deploy = *snapshot.deploy;
+    if (!holds(deploy.phase, 4) || deploy.current >= children || deploy.candidate >= children) {
+      return false;
+    }
+  }
   return std::all_of(snapshot.children.begin(), snapshot.children.end(),
-                     [&](const ChildSnapshot& child) {
-                       return holds(child.state, std::size(kChildStates)) &&
-                              holds(child.desired, 2) && holds(child.rest_reason, 6);
-                     });
+                     [&](const ChildSnapshot& child) { return is_in_range(child, children); });
 }
 
 }  // namespace
@@ -159,6 +219,8 @@ std::string to_json(const Snapshot& snapshot) {
   visit_service(Writer{json}, snapshot);
   json["stop"] = nullptr;
   if (snapshot.stop) visit_stop(Writer{json["stop"]}, *snapshot.stop);
+  json["deploy"] = nullptr;
+  if (snapshot.deploy) visit_deploy(Writer{json["deploy"]}, *snapshot.deploy);
   json["children"] = Json::array();
   for (const ChildSnapshot& child : snapshot.children) {
     json["children"].emplace_back();
@@ -178,6 +240,9 @@ Result<Snapshot> parse_snapshot(std::string_view text) {
     }
     if (json.contains("stop") && !json["stop"].is_null()) {
       visit_stop(Reader{json["stop"]}, snapshot.stop.emplace());
+    }
+    if (json.contains("deploy") && !json["deploy"].is_null()) {
+      visit_deploy(Reader{json["deploy"]}, snapshot.deploy.emplace());
     }
     for (const Json& child : json.at("children")) {
       visit_child(Reader{child}, snapshot.children.emplace_back());

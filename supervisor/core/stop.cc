@@ -14,13 +14,14 @@
 
 namespace pillion::supervisor::core {
 
-void ServiceRun::on_stop_request(const StopRequested& event, Turn& turn) {
+void ServiceRun::on_event(const StopRequested& event, Turn& turn) {
   const std::string reason = event.reason.empty() ? "stop requested" : event.reason;
   if (!is_stopping(state_)) {
     request_stop(turn, event.grace.value_or(plan_.stop_grace), reason, std::nullopt);
     return;
   }
   if (!stop_) return;
+  if (stop_->restart_at) return turn_restart_into_stop(event, turn);
   if (event.grace) shorten_stop(turn, *event.grace);
   if (!event.escalates) return;
   ++stop_->requests;
@@ -44,6 +45,33 @@ void ServiceRun::request_stop(Turn& turn, Duration grace, std::string reason,
   stop_->forced_exit_code = forced_exit_code;
   turn.stop_deadline = stop_->deadline;
   transition(grace <= Duration::zero() ? ServiceEvent::Kill : ServiceEvent::Stop, turn);
+}
+
+void ServiceRun::on_event(const RestartServiceRequested& event, Turn& turn) {
+  const bool is_up = state_ == ServiceState::Starting || state_ == ServiceState::Running;
+  if (!is_up) return refuse(turn, "restart the service", "it is not running");
+  request_restart(turn, event.reason.empty() ? "restart requested" : event.reason, Duration::zero(),
+                  false);
+}
+
+// Down as in a stop, and up again when all are gone, `delay` from now at the earliest.
+void ServiceRun::request_restart(Turn& turn, const std::string& reason, Duration delay,
+                                 bool keeps_failures) {
+  turn.report(EventKind::ServiceRestarting, Report::Level::Info, "restarting: " + reason,
+              {{"reason", reason}});
+  request_stop(turn, plan_.stop_grace, reason, std::nullopt);
+  stop_->restart_at = turn.now + delay;
+  stop_->keeps_failures = keeps_failures;
+  turn.is_state_dirty = true;
+}
+
+void ServiceRun::turn_restart_into_stop(const StopRequested& event, Turn& turn) {
+  stop_->restart_at.reset();
+  stop_->reason = event.reason.empty() ? "stop requested" : event.reason;
+  turn.is_state_dirty = true;
+  turn.report(EventKind::ServiceStopping, Report::Level::Info,
+              "stopping, and not starting again: " + stop_->reason, {{"reason", stop_->reason}});
+  shorten_stop(turn, event.grace.value_or(plan_.stop_grace));
 }
 
 void ServiceRun::shorten_stop(Turn& turn, Duration grace) {
@@ -110,10 +138,16 @@ bool ServiceRun::are_all_gone() const {
                      [](const Child& child) { return is_at_rest(child.state()); });
 }
 
+// By the plans of the running generations. The depths forbid circles; see depth_of().
+bool ServiceRun::depends_on(const Child& child, const Child& on) const {
+  const auto& dependencies = child.plan().dependencies;
+  return depths_[child.id()] > depths_[on.id()] &&
+         std::find(dependencies.begin(), dependencies.end(), on.id()) != dependencies.end();
+}
+
 bool ServiceRun::are_dependents_gone(const Child& child) const {
   return std::all_of(children_.begin(), children_.end(), [&](const Child& other) {
-    const auto& on = other.plan().dependencies;
-    return std::find(on.begin(), on.end(), child.id()) == on.end() || is_at_rest(other.state());
+    return is_at_rest(other.state()) || !depends_on(other, child);
   });
 }
 
@@ -122,24 +156,8 @@ bool ServiceRun::settle_draining(Turn& turn) {
   if (is_app_gone()) return transition(ServiceEvent::AppGone, turn);
   bool is_changed = false;
   for (Child& child : children_) {
-    const bool is_hook_over = !child.is_hook_running() || stop_->are_delays_skipped;
     if (child.plan().role == Role::App) {
-      if (turn.now >= cutoff(child) && next(child.state(), ChildEvent::Kill)) {
-        child.kill(turn);
-        is_changed = true;
-      } else if (child.is_unsignalled() && is_hook_over && turn.now >= app_stop_at()) {
-        child.stop(turn, cutoff(child));
-        stop_->app_signalled_at = turn.now;
-        is_changed = true;
-      } else if (child.state() == ChildState::Waiting || child.state() == ChildState::Backoff) {
-        child.stop(turn, cutoff(child));
-        is_changed = true;
-      } else if (child.state() == ChildState::Stopping && !stop_->app_signalled_at) {
-        // It was being replaced when the stop came.
-        child.stop(turn, cutoff(child));
-        stop_->app_signalled_at = turn.now;
-        is_changed = true;
-      }
+      is_changed |= settle_draining_app(child, turn);
       continue;
     }
     // Helpers serve the app until it is gone; a crashed one is started again at once.
@@ -151,8 +169,32 @@ bool ServiceRun::settle_draining(Turn& turn) {
   return is_changed;
 }
 
+bool ServiceRun::settle_draining_app(Child& child, Turn& turn) {
+  const bool is_hook_over = !child.is_hook_running() || stop_->are_delays_skipped;
+  if (turn.now >= cutoff(child) && next(child.state(), ChildEvent::Kill)) {
+    child.kill(turn);
+    return true;
+  }
+  if (child.is_unsignalled() && is_hook_over && turn.now >= app_stop_at()) {
+    child.stop(turn, cutoff(child));
+    stop_->app_signalled_at = turn.now;
+    return true;
+  }
+  if (child.state() == ChildState::Waiting || child.state() == ChildState::Backoff) {
+    child.stop(turn, cutoff(child));
+    return true;
+  }
+  if (child.state() == ChildState::Stopping && !stop_->app_signalled_at) {
+    // It was being replaced when the stop came.
+    child.stop(turn, cutoff(child));
+    stop_->app_signalled_at = turn.now;
+    return true;
+  }
+  return false;
+}
+
 bool ServiceRun::settle_helpers(Turn& turn) {
-  if (are_all_gone()) return transition(ServiceEvent::AllGone, turn);
+  if (are_all_gone()) return settle_all_gone(turn);
   if (turn.now >= stop_->deadline) return transition(ServiceEvent::DeadlinePassed, turn);
   bool is_changed = false;
   for (Child& child : children_) {
@@ -167,6 +209,40 @@ bool ServiceRun::settle_helpers(Turn& turn) {
     }
   }
   return is_changed;
+}
+
+bool ServiceRun::settle_all_gone(Turn& turn) {
+  if (!stop_->restart_at) return transition(ServiceEvent::AllGone, turn);
+  return turn.now >= *stop_->restart_at && transition(ServiceEvent::Rewind, turn);
+}
+
+// The past life is forgotten: init tasks run again, gates count again, what an operator had stopped
+// comes back. What was leaving is gone.
+void ServiceRun::rewind(Turn& turn) {
+  const bool keeps_failures = stop_->keeps_failures;
+  stop_.reset();
+  turn.stop_deadline.reset();
+  turn.has_app_started = has_app_started_ = false;
+  is_reload_under_way_ = false;
+  if (deploy_) {
+    const bool is_promoted = deploy_->phase == Deploy::Phase::Retiring;
+    const ChildId gone = is_promoted ? deploy_->current : deploy_->candidate;
+    if (children_[gone].state() != ChildState::Stuck) {
+      children_[gone].set_membership(Membership::Vacant);
+      turn.actions.push_back(EndDeploy{gone, is_promoted});
+      deploy_.reset();
+    } else if (!is_promoted) {
+      deploy_->phase = Deploy::Phase::RollingBack;
+    }
+  }
+  for (Child& child : children_) {
+    const bool is_gone =
+        child.membership() == Membership::Leaving && child.state() != ChildState::Stuck;
+    if (is_gone) child.set_membership(Membership::Vacant);
+    if (child.is_member()) child.rewind(turn, keeps_failures);
+  }
+  refresh_plan();
+  turn.report(EventKind::ServiceStarting, Report::Level::Info, "starting again");
 }
 
 void ServiceRun::overrun(Turn& turn) {
@@ -189,12 +265,8 @@ void ServiceRun::kill_children(Turn& turn) {
 
 int ServiceRun::exit_code() const {
   if (stop_ && stop_->forced_exit_code) return *stop_->forced_exit_code;
-  for (const Child& child : children_) {
-    if (child.plan().role != Role::App) continue;
-    if (child.state() == ChildState::Stuck) return 137;
-    return child.final_exit_code().value_or(0);
-  }
-  return 0;
+  const Child& app = children_[app_slot()];
+  return app.state() == ChildState::Stuck ? 137 : app.final_exit_code().value_or(0);
 }
 
 Receipt ServiceRun::make_receipt(MonotonicTime now) const {
@@ -213,6 +285,7 @@ Receipt ServiceRun::make_receipt(MonotonicTime now) const {
   add_phase("helpers", stop_->all_gone_at);
   add_phase("clean-up", now);
   for (const Child& child : children_) {
+    if (child.is_vacant()) continue;
     if (child.state() == ChildState::Stuck) {
       receipt.stuck.push_back(child.plan().name);
     } else if (child.was_killed()) {

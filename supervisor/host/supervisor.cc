@@ -127,6 +127,7 @@ struct Supervisor::Carrier {
   void operator()(const core::Finish& action) { self.finish(action); }
   // A reload and a deploy: nobody asks the core for one yet.
   void operator()(const core::PlanChanged&) {}
+  void operator()(const core::UsePlan&) {}
   void operator()(const core::ReloadChild&) {}
   void operator()(const core::ShiftTraffic& action) {
     self.post(core::ShiftFailed{action.to, "the proxy cannot be told yet"});

@@ -7,20 +7,38 @@
 
 namespace pillion::supervisor::core {
 
-// Never two generations of one child; never an app before its gates; no completed init task again;
-// nothing new for a service that ends.
-void SimWorld::check_start(const Spawn& spawn) {
-  const ChildPlan& plan = plan_.children[spawn.child];
+// Never two generations of one child, unless the app is being deployed; and never one number twice.
+void SimWorld::check_alone(const Spawn& spawn) {
+  unsigned others = 0;
   for (const auto& [key, process] : processes_) {
-    if (key.first != spawn.child) continue;
+    if (name(key.first) != name(spawn.child)) continue;
     if (key.second >= spawn.generation) {
-      fail(fmt::format("{} starts as g{} after g{}", plan.name, spawn.generation, key.second));
+      fail(fmt::format("{} starts as g{} after g{}", name(spawn.child), spawn.generation,
+                       key.second));
     }
-    if (process.is_main_alive || process.has_leftovers) {
-      fail(fmt::format("{} starts as g{} beside g{}", plan.name, spawn.generation, key.second));
+    if (!process.is_main_alive && !process.has_leftovers) continue;
+    ++others;
+    if (key.first == spawn.child || !plan_.children[spawn.child].name.size()) {
+      fail(fmt::format("{} starts as g{} beside g{}", name(spawn.child), spawn.generation,
+                       key.second));
+    }
+    const ChildStatus self = status_of(spawn.child);
+    const ChildStatus other = status_of(key.first);
+    if (!self.is_candidate && !other.is_candidate && !other.is_leaving) {
+      fail(fmt::format("{} runs twice without a deploy", name(spawn.child)));
     }
   }
-  if (is_init_done_[spawn.child]) fail(fmt::format("init task {} runs again", plan.name));
+  if (others > 1) fail(fmt::format("{} runs three times", name(spawn.child)));
+}
+
+// Never an app before its gates; no completed init task again; nothing new for a service that ends.
+void SimWorld::check_start(const Spawn& spawn) {
+  const ChildPlan& plan = plan_.children[spawn.child];
+  check_alone(spawn);
+  const bool may_run_again = may_run_again_.erase(spawn.child) > 0;
+  const bool is_task = plan.role == Role::Init;
+  if (is_task && is_init_done_[spawn.child] && !may_run_again)
+    fail(fmt::format("init task {} runs again", plan.name));
   if (is_stop_known_ && (plan.role == Role::App || plan.role == Role::Init)) {
     fail(fmt::format("{} starts while the service stops", plan.name));
   }
@@ -41,10 +59,9 @@ void SimWorld::check_start(const Spawn& spawn) {
     for (const auto& [key, process] : processes_) {
       if (key.first == id) latest = &process;
     }
-    const bool needs_gate = dependency.gate != Gate::None;
     const bool is_started = latest && latest->is_exec_known &&
-                            (!needs_gate || latest->is_gate_known) &&
-                            (!dependency.post_start || latest->is_hook_known);
+                            (!latest->needs_gate || latest->is_gate_known) &&
+                            (!latest->needs_hook || latest->is_hook_known);
     if (!is_started) {
       fail(fmt::format("{} starts before {} has started", plan.name, dependency.name));
     }
@@ -58,14 +75,17 @@ void SimWorld::check_order_of_end(ChildId child, Generation generation, const ch
   if (found == processes_.end()) return;
   Process& process = found->second;
   const ChildPlan& plan = plan_.children[child];
-  const bool needs_gate = plan.gate != Gate::None || plan.post_start;
+  const bool needs_gate = process.needs_gate || process.needs_hook;
   const bool has_not_started = !process.is_exec_known || (needs_gate && !process.is_gate_known) ||
-                               (plan.post_start && !process.is_hook_known);
-  if (!is_stop_known_ || has_not_started || !process.is_main_alive) {
+                               (process.needs_hook && !process.is_hook_known);
+  const bool serves_nobody = has_not_started || plan.role == Role::Init;
+  if (!is_stop_known_ || serves_nobody || !process.is_main_alive) {
     process.is_being_replaced = true;
     return;
   }
   if (process.is_being_replaced || is_stop_forced_ || now_ >= stop_deadline_) return;
+  // Halfway through a reload old and new plan may depend on each other in a circle.
+  if (is_reload_open_) return;
   for (const auto& [key, other] : processes_) {
     const auto& on = plan_.children[key.first].dependencies;
     if (std::find(on.begin(), on.end(), child) == on.end()) continue;

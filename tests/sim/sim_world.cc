@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
+
+#include "tests/sim/trace.h"
 
 namespace pillion::supervisor::core {
 
@@ -14,61 +15,14 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-double seconds_of(MonotonicTime time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count() - 3600;
-}
-
-const char* action_name(const Action& action) {
-  constexpr const char* names[] = {
-      "CreateNetwork", "EnableCapture", "RemoveNetwork", "WriteState",        "Spawn",
-      "WatchGate",     "RunProbe",      "CancelProbe",   "RunHook",           "CancelHook",
-      "BeginDrain",    "SendSignal",    "KillCgroup",    "ReleaseGeneration", "PublishReadiness",
-      "Report",        "Finish",        "PlanChanged",   "ReloadChild",       "ShiftTraffic",
-      "PromoteApp",    "EndDeploy"};
-  return names[action.index()];
-}
-
-const char* event_name(const Event& event) {
-  constexpr const char* names[] = {"NetworkCreated",
-                                   "NetworkFailed",
-                                   "NetworkRemoved",
-                                   "CaptureLive",
-                                   "CaptureFailed",
-                                   "Spawned",
-                                   "SpawnFailed",
-                                   "Exited",
-                                   "CgroupEmpty",
-                                   "Notified",
-                                   "GateSeen",
-                                   "ProbeFinished",
-                                   "HookFinished",
-                                   "StopRequested",
-                                   "RestartRequested",
-                                   "RetryRequested",
-                                   "StopChildRequested",
-                                   "StartChildRequested",
-                                   "RestartServiceRequested",
-                                   "Replan",
-                                   "DeployRequested",
-                                   "DeployCancelled",
-                                   "TrafficShifted",
-                                   "ShiftFailed"};
-  return names[event.index()];
-}
-
-template<class T>
-std::string whom(const T& item) {
-  std::string text;
-  if constexpr (requires { item.child; }) text += fmt::format(" child {}", item.child);
-  if constexpr (requires { item.generation; }) text += fmt::format(" g{}", item.generation);
-  if constexpr (requires { item.text; }) text += " " + item.text;
-  return text;
-}
-
 }  // namespace
 
-SimWorld::SimWorld(std::uint64_t seed, bool is_verbose)
-    : seed_(seed), is_verbose_(is_verbose), random_(seed) {
+SimWorld::SimWorld(std::uint64_t seed, bool is_operated, bool is_verbose)
+    : seed_(seed),
+      is_verbose_(is_verbose),
+      is_operated_(is_operated),
+      random_(seed),
+      wishes_(~seed) {
   make_plan();
   has_started_.resize(plan_.children.size());
   is_init_done_.resize(plan_.children.size());
@@ -81,78 +35,21 @@ SimWorld::SimWorld(std::uint64_t seed, bool is_verbose)
   stop.happening = Happening::RequestStop;
   stop.at = now_ + between(seconds(0), chance(0.3) ? seconds(5) : minutes(15));
   schedule(stop);
+  if (is_operated_) {
+    Entry wish;
+    wish.happening = Happening::Operate;
+    wish.at = now_ + seconds(wishes_.below(60));
+    schedule(wish);
+  }
+  for (ChildId id = 0; id < plan_.children.size(); ++id) {
+    if (plan_.children[id].role == Role::App) traffic_to_ = id;
+  }
   run(core_->start(now_));
 }
 
 Duration SimWorld::between(Duration low, Duration high) {
   return low + Duration(static_cast<Duration::rep>(
                    random_.below(static_cast<std::uint64_t>((high - low).count()) + 1)));
-}
-
-void SimWorld::make_plan() {
-  plan_.name = "sim";
-  plan_.has_network = chance(0.8);
-  plan_.has_capture = plan_.has_network && chance(0.7);
-  plan_.stop_grace = between(seconds(1), seconds(40));
-  plan_.drain_delay = chance(0.5) ? between(seconds(0), seconds(6)) : Duration::zero();
-  plan_.sidecar_reserve = chance(0.2) ? Duration::zero() : plan_.stop_grace / 5;
-  const auto add = [&](Role role, int count) {
-    for (int i = 0; i < count; ++i) {
-      ChildPlan child;
-      child.role = role;
-      child.name = fmt::format("c{}", plan_.children.size());
-      plan_.children.push_back(child);
-    }
-  };
-  const auto up_to = [&](std::uint64_t bound) {
-    return static_cast<int>(random_.below(bound + 1));
-  };
-  // The file's order is not the start order.
-  if (chance(0.5)) add(Role::App, 1);
-  add(Role::Sidecar, up_to(2));
-  add(Role::Init, up_to(2));
-  add(Role::Ambassador, up_to(1));
-  add(Role::Adapter, up_to(2));
-  if (std::none_of(plan_.children.begin(), plan_.children.end(),
-                   [](const ChildPlan& child) { return child.role == Role::App; })) {
-    add(Role::App, 1);
-  }
-  for (ChildId id = 0; id < plan_.children.size(); ++id) {
-    ChildPlan& child = plan_.children[id];
-    for (ChildId other = 0; other < plan_.children.size(); ++other) {
-      const Role role = plan_.children[other].role;
-      const bool is_earlier_init = role == Role::Init && child.role == Role::Init && other < id;
-      if (role < child.role || is_earlier_init) child.dependencies.push_back(other);
-    }
-    child.is_proxy = child.role == Role::Sidecar && chance(0.5);
-    const auto probe = [&] {
-      ProbePlan plan;
-      plan.initial_delay = chance(0.3) ? between(seconds(0), seconds(5)) : Duration::zero();
-      plan.period = between(milliseconds(500), seconds(20));
-      plan.timeout = between(milliseconds(200), seconds(3));
-      plan.failure_threshold = 1 + static_cast<unsigned>(random_.below(5));
-      return plan;
-    };
-    if (chance(0.3)) child.pre_stop = HookPlan{between(seconds(1), seconds(20))};
-    if (child.role == Role::Init) {
-      child.restart = chance(0.2) ? RestartPolicy::Never : RestartPolicy::OnFailure;
-      continue;
-    }
-    child.gate = static_cast<Gate>(random_.below(6));
-    if (child.gate == Gate::StartupProbe) child.startup_probe = probe();
-    if (chance(0.2)) child.post_start = HookPlan{between(seconds(1), seconds(20))};
-    if (chance(0.4)) child.readiness_probe = probe();
-    if (chance(0.3)) child.liveness_probe = probe();
-    if (chance(0.2)) child.watchdog = between(seconds(2), seconds(20));
-    if (chance(0.3)) child.start_timeout = between(seconds(1), seconds(20));
-    if (child.role == Role::App && chance(0.3))
-      child.restart = static_cast<RestartPolicy>(random_.below(3));
-    if (chance(0.2)) {
-      child.max_restarts = 1 + static_cast<unsigned>(random_.below(5));
-      child.on_give_up = static_cast<OnGiveUp>(random_.below(3));
-    }
-    if (chance(0.1)) child.exit_actions[1] = static_cast<ExitAction>(random_.below(4));
-  }
 }
 
 void SimWorld::fail(const std::string& what) {
@@ -197,6 +94,12 @@ bool SimWorld::step() {
   if (is_timer_next) {
     now_ = std::max(now_, *wakeup);
     if (chance(odd_probability_)) now_ += between(Duration::zero(), milliseconds(200));  // late
+    if (is_operated_ && odd_probability_ > 0 && wishes_.below(2000) == 0) {
+      ++seen_["standstills"];
+      const Duration stall = seconds(1 + wishes_.below(600));
+      now_ += stall;
+      stop_slack_ += stall;
+    }
     run(core_->advance(now_));
   } else if (!queue_.empty()) {
     std::pop_heap(queue_.begin(), queue_.end(),
@@ -237,6 +140,7 @@ void SimWorld::happen(Entry entry) {
       return;
     }
     case Happening::RequestStop: request_stop(); return;
+    case Happening::Operate: operate(); return;
   }
 }
 
@@ -285,6 +189,37 @@ void SimWorld::note_delivery(const Event& event) {
     if (!is_stop_known_ || (stop->grace && deadline < stop_deadline_)) stop_deadline_ = deadline;
     is_stop_asked_for_ = true;
     if (stop->grace == Duration::zero()) is_stop_forced_ = true;
+  } else {
+    note_wish(event);
+  }
+}
+
+ChildStatus SimWorld::status_of(ChildId child) const {
+  for (const ChildStatus& one : core_->status(now_).children) {
+    if (one.id == child) return one;
+  }
+  return {};
+}
+
+// An init task that is being replaced or stopped by a wish may have ended well a moment ago; then
+// the wish wins, and it runs again.
+void SimWorld::note_wish(const Event& event) {
+  const auto forget = [&](ChildId child) {
+    if (child < is_init_done_.size() && status_of(child).state != ChildState::Completed) {
+      may_run_again_.insert(child);
+    }
+  };
+  if (const auto* restart = std::get_if<RestartRequested>(&event)) {
+    forget(restart->child);
+  } else if (const auto* stop = std::get_if<StopChildRequested>(&event)) {
+    forget(stop->child);
+  } else if (const auto* replan = std::get_if<Replan>(&event)) {
+    for (ChildId child = 0; child < is_init_done_.size(); ++child) forget(child);
+    wanted_ = replan->plan;
+    occupied_before_.clear();
+    for (const ChildStatus& one : core_->status(now_).children) occupied_before_.insert(one.id);
+  } else if (const auto* deploy = std::get_if<DeployRequested>(&event)) {
+    wanted_app_ = deploy->app;
   }
 }
 
@@ -306,6 +241,20 @@ void SimWorld::run(Actions actions) {
   const std::size_t count = is_interrupted ? random_.below(actions.size() + 1) : actions.size();
   const bool was_stopping = is_stop_known_;
   is_stop_known_ = core_->status(now_).stop_deadline_in.has_value();
+  plan_ = core_->plan();
+  has_started_.resize(plan_.children.size());
+  is_init_done_.resize(plan_.children.size());
+  const bool starts_again = std::any_of(actions.begin(), actions.end(), [](const Action& action) {
+    const auto* report = std::get_if<Report>(&action);
+    return report && report->kind == EventKind::ServiceStarting;
+  });
+  if (starts_again && count > 0) {
+    // A restart of the whole: all that has been is forgotten.
+    has_started_.assign(plan_.children.size(), false);
+    is_init_done_.assign(plan_.children.size(), false);
+    has_app_started_ = false;
+    is_stop_forced_ = false;
+  }
   if (is_stop_known_ && !was_stopping) {
     // A stop of the core's own making has the whole grace.
     if (!is_stop_asked_for_) stop_deadline_ = now_ + plan_.stop_grace;
@@ -316,181 +265,6 @@ void SimWorld::run(Actions actions) {
   if (is_interrupted && !is_finished_ && failure_.empty()) {
     ++seen_["crashes between actions"];
     crash_supervisor();
-  }
-}
-
-void SimWorld::carry_out(const Action& action) {
-  if (is_verbose_) {
-    std::printf("%9.3f    %s%s\n", seconds_of(now_), action_name(action),
-                std::visit([](const auto& order) { return whom(order); }, action).c_str());
-  }
-  ++seen_[action_name(action)];
-  const bool is_lost = chance(odd_probability_ / 2);
-  if (std::holds_alternative<CreateNetwork>(action)) {
-    is_network_up_ = true;
-    if (chance(odd_probability_)) {
-      deliver_later(NetworkFailed{"sim"}, between(Duration::zero(), seconds(1)), true);
-    } else {
-      deliver_later(NetworkCreated{}, between(Duration::zero(), seconds(1)), true);
-    }
-  } else if (std::holds_alternative<EnableCapture>(action)) {
-    if (chance(odd_probability_)) {
-      deliver_later(CaptureFailed{"sim"}, between(Duration::zero(), seconds(1)), true);
-    } else {
-      is_capture_live_ = true;
-      deliver_later(CaptureLive{}, between(Duration::zero(), seconds(1)), true);
-    }
-  } else if (std::holds_alternative<RemoveNetwork>(action)) {
-    if (is_lost) {
-      stop_slack_ += seconds(31);
-    } else {
-      deliver_later(NetworkRemoved{}, between(Duration::zero(), seconds(1)), true);
-    }
-    is_network_up_ = false;
-  } else if (std::holds_alternative<WriteState>(action)) {
-    const Duration boot_now = now_.time_since_epoch() + boot_ahead_;
-    written_ = core_->snapshot(now_, boot_now);
-    written_stop_deadline_ = stop_deadline_;
-    if (chance(0.01)) {
-      const auto parsed = parse_snapshot(to_json(*written_));
-      if (!parsed || to_json(*parsed) != to_json(*written_))
-        fail("the state does not survive JSON");
-    }
-  } else if (const auto* spawn = std::get_if<Spawn>(&action)) {
-    on_spawn(*spawn);
-  } else if (const auto* gate = std::get_if<WatchGate>(&action)) {
-    if (!is_lost && chance(0.95)) {
-      deliver_later(GateSeen{gate->child, gate->generation}, between(Duration::zero(), seconds(8)),
-                    true);
-    }
-  } else if (const auto* probe = std::get_if<RunProbe>(&action)) {
-    on_probe(*probe);
-  } else if (const auto* cancel = std::get_if<CancelProbe>(&action)) {
-    probes_.erase({{cancel->child, cancel->generation}, cancel->kind});
-  } else if (const auto* hook = std::get_if<RunHook>(&action)) {
-    if (is_lost) return;
-    deliver_later(HookFinished{hook->child, hook->generation, hook->kind, chance(0.9), "sim"},
-                  between(Duration::zero(), std::min<Duration>(hook->timeout, seconds(12))), true);
-  } else if (const auto* signal = std::get_if<SendSignal>(&action)) {
-    on_signal(*signal);
-  } else if (const auto* kill_order = std::get_if<KillCgroup>(&action)) {
-    check_order_of_end(kill_order->child, kill_order->generation, "killed");
-    kill({kill_order->child, kill_order->generation});
-  } else if (const auto* release = std::get_if<ReleaseGeneration>(&action)) {
-    const auto found = processes_.find({release->child, release->generation});
-    if (found == processes_.end()) return;
-    if (found->second.is_main_alive && !found->second.is_unkillable) {
-      fail(fmt::format("{} g{} is released but runs", name(release->child), release->generation));
-    }
-    found->second.is_released = true;
-  } else if (const auto* readiness = std::get_if<PublishReadiness>(&action)) {
-    if (readiness->is_ready && is_stop_known_) fail("published as ready while stopping");
-    if (readiness->is_ready && !has_app_started_) fail("published as ready before the app started");
-  } else if (const auto* finish = std::get_if<Finish>(&action)) {
-    check_finish(*finish);
-  }
-}
-
-void SimWorld::on_spawn(const Spawn& spawn) {
-  check_start(spawn);
-  const Key key{spawn.child, spawn.generation};
-  const ChildPlan& plan = plan_.children[spawn.child];
-  if (chance(odd_probability_)) {
-    const bool is_permanent = chance(0.1);
-    Process none;
-    none.is_main_alive = false;
-    processes_[key] = none;
-    deliver_later(SpawnFailed{spawn.child, spawn.generation, is_permanent ? "exec" : "clone",
-                              is_permanent ? ENOENT : EAGAIN, "sim"},
-                  between(Duration::zero(), milliseconds(50)), true);
-    return;
-  }
-  Process process;
-  process.leaves_others = chance(0.1);
-  process.ignores_term = chance(0.1);
-  process.is_unkillable = chance(odd_probability_ / 20);
-  if (process.is_unkillable) stuck_slack_ = seconds(45);
-  processes_[key] = process;
-  if (plan.role == Role::App) has_app_started_ = true;
-  deliver_later(Spawned{spawn.child, spawn.generation, static_cast<int>(100 + next_order_)},
-                between(Duration::zero(), milliseconds(20)), true);
-  if (plan.gate == Gate::Notify && plan.role != Role::Init && chance(0.97)) {
-    deliver_later(Notified{spawn.child, spawn.generation, Notified::Kind::Ready, ""},
-                  between(milliseconds(1), seconds(8)), false);
-  }
-  for (int beat = 1; plan.watchdog && beat <= 8; ++beat) {
-    deliver_later(Notified{spawn.child, spawn.generation, Notified::Kind::Watchdog, ""},
-                  *plan.watchdog / 2 * beat, true);
-  }
-  Entry exit;
-  exit.happening = Happening::ProcessExit;
-  exit.key = key;
-  exit.status = {ExitStatus::Kind::Exited, static_cast<int>(random_.below(3)), false};
-  if (plan.role == Role::Init) {
-    exit.status.value = chance(0.7) ? 0 : 3;
-    exit.at = now_ + between(milliseconds(1), seconds(10));
-    schedule(exit);
-  } else if (chance(0.5)) {
-    if (chance(0.2)) exit.status = {ExitStatus::Kind::Signaled, 11, false};
-    exit.at = now_ + (chance(0.3) ? between(Duration::zero(), seconds(2))
-                                  : between(Duration::zero(), minutes(12)));
-    schedule(exit);
-  }
-}
-
-void SimWorld::on_probe(const RunProbe& probe) {
-  const Key key{probe.child, probe.generation};
-  if (probes_.count({key, probe.kind}) > 0) fail("two probes of one kind at once");
-  probes_[{key, probe.kind}] = probe.sequence;
-  if (chance(odd_probability_)) return;  // never answered
-  const double luck = random_.unit();
-  const ProbeResult result = luck < 0.85   ? ProbeResult::Success
-                             : luck < 0.93 ? ProbeResult::Failure
-                             : luck < 0.98 ? ProbeResult::Timeout
-                                           : ProbeResult::ProberError;
-  deliver_later(
-      ProbeFinished{probe.child, probe.generation, probe.kind, probe.sequence, result, "sim"},
-      result == ProbeResult::Timeout ? probe.timeout : between(Duration::zero(), probe.timeout),
-      true);
-}
-
-void SimWorld::on_signal(const SendSignal& signal) {
-  const Key key{signal.child, signal.generation};
-  const auto found = processes_.find(key);
-  if (found == processes_.end()) return;
-  Process& process = found->second;
-  Entry end;
-  end.key = key;
-  end.at = now_ + between(Duration::zero(), chance(0.8) ? milliseconds(100) : seconds(5));
-  if (signal.target == SignalTarget::Leftovers) {
-    end.happening = Happening::LeftoversExit;
-    if (process.has_leftovers && chance(0.7)) schedule(end);
-    return;
-  }
-  check_order_of_end(signal.child, signal.generation, "signalled");
-  if (process.ignores_term || !process.is_main_alive) return;
-  end.happening = Happening::ProcessExit;
-  end.status = chance(0.5) ? ExitStatus{ExitStatus::Kind::Exited, 0, false}
-                           : ExitStatus{ExitStatus::Kind::Signaled, 15, false};
-  schedule(end);
-}
-
-void SimWorld::kill(Key key) {
-  const auto found = processes_.find(key);
-  if (found == processes_.end()) return;
-  Entry end;
-  end.key = key;
-  end.at = now_ + (found->second.is_unkillable ? between(seconds(5), seconds(60))
-                                               : between(Duration::zero(), milliseconds(50)));
-  if (found->second.is_main_alive) {
-    found->second.leaves_others = false;
-    end.happening = Happening::ProcessExit;
-    end.status = {ExitStatus::Kind::Signaled, 9, false};
-    schedule(end);
-  }
-  if (found->second.has_leftovers) {
-    end.happening = Happening::LeftoversExit;
-    schedule(end);
   }
 }
 
@@ -514,7 +288,7 @@ void SimWorld::end_process(Key key, ExitStatus status) {
 void SimWorld::crash_supervisor() {
   if (!written_) {
     // Nothing was written, so nothing was done yet.
-    core_.emplace(plan_, random_.next());
+    core_.emplace(accepted_, random_.next());
     run(core_->start(now_));
     return;
   }
@@ -541,7 +315,8 @@ void SimWorld::crash_supervisor() {
   // Processes went on during the pause.
   for (std::size_t i = 0; i < queue_.size();) {
     if (queue_[i].happening == Happening::Deliver ||
-        queue_[i].happening == Happening::RequestStop || queue_[i].at > now_) {
+        queue_[i].happening == Happening::RequestStop ||
+        queue_[i].happening == Happening::Operate || queue_[i].at > now_) {
       ++i;
       continue;
     }
@@ -563,7 +338,9 @@ void SimWorld::crash_supervisor() {
     if (process.exit) process.is_exit_delivered = true;
   }
   const Duration boot_now = now_.time_since_epoch() + boot_ahead_;
-  core_.emplace(Core::restore(plan_, random_.next(), *written_, survivors, now_, boot_now));
+  ServicePlan known = accepted_;
+  known.candidate = candidate_;
+  core_.emplace(Core::restore(known, random_.next(), *written_, survivors, now_, boot_now));
   run(core_->start(now_));
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,10 @@ namespace pillion::supervisor::core {
 
 class SimWorld {
  public:
-  // `is_verbose` prints every event and action to stdout.
-  SimWorld(std::uint64_t seed, bool is_verbose);
+  // In an operated world somebody also stops, starts and restarts children and the service, changes
+  // the configuration and deploys; and the supervisor itself stands still at times. `is_verbose`
+  // prints every event and action to stdout.
+  SimWorld(std::uint64_t seed, bool is_operated, bool is_verbose);
 
   // One event, or one advance of time. False when the service has finished.
   bool step();
@@ -45,11 +48,14 @@ class SimWorld {
     bool is_released = false;
     // Told to end outside of a stop's order: it was being replaced.
     bool is_being_replaced = false;
+    // Of the plan that it was started by.
+    bool needs_gate = false;
+    bool needs_hook = false;
     std::optional<ExitStatus> exit;
   };
   using Key = std::pair<ChildId, Generation>;
 
-  enum class Happening { Deliver, ProcessExit, LeftoversExit, RequestStop };
+  enum class Happening { Deliver, ProcessExit, LeftoversExit, RequestStop, Operate };
   struct Entry {
     MonotonicTime at;
     std::uint64_t order = 0;
@@ -64,6 +70,14 @@ class SimWorld {
   };
 
   void make_plan();
+  ChildPlan draw_child(std::string name, Role role);
+  void draw_policies(ChildPlan& child);
+  static void link(ServicePlan& plan);
+  Replan draw_replan();
+  Event draw_wish();
+  void operate();
+  void note_wish(const Event& event);
+  ChildStatus status_of(ChildId child) const;
   bool chance(double probability) { return random_.unit() < probability; }
   Duration between(Duration low, Duration high);
   void schedule(Entry entry);
@@ -73,6 +87,9 @@ class SimWorld {
   void note_delivery(const Event& event);
   void run(Actions actions);
   void carry_out(const Action& action);
+  void carry_out_network(const Action& action, bool is_lost);
+  void carry_out_change(const Action& action, bool is_lost);
+  void on_plan_changed();
   void on_spawn(const Spawn& spawn);
   void on_probe(const RunProbe& probe);
   void on_signal(const SendSignal& signal);
@@ -84,13 +101,23 @@ class SimWorld {
   void fail(const std::string& what);
   void check_order_of_end(ChildId child, Generation generation, const char* what);
   void check_start(const Spawn& spawn);
+  void check_alone(const Spawn& spawn);
   void check_finish(const Finish& finish);
   std::string name(ChildId child) const { return plan_.children[child].name; }
 
   std::uint64_t seed_;
   bool is_verbose_;
+  bool is_operated_;
   Random random_;
-  ServicePlan plan_;
+  Random wishes_;         // another stream, so that the rest of a world does not depend on it
+  ServicePlan plan_;      // of the core: children by slot
+  ServicePlan accepted_;  // the file, as the host keeps it
+  ServicePlan wanted_;    // of the last Replan
+  std::optional<ChildPlan> candidate_;
+  std::optional<ChildPlan> wanted_app_;  // of the last DeployRequested
+  ChildId traffic_to_ = 0;
+  bool is_reload_open_ = false;
+  std::uint64_t next_name_ = 0;
   std::optional<Core> core_;
   MonotonicTime now_{std::chrono::hours(1)};
   Duration boot_ahead_{std::chrono::hours(3)};  // boot time − monotonic time; grows in a suspend
@@ -106,6 +133,8 @@ class SimWorld {
   bool has_app_started_ = false;
   std::vector<bool> has_started_;
   std::vector<bool> is_init_done_;
+  std::set<ChildId> occupied_before_;  // slots with an owner before the last Replan
+  std::set<ChildId> may_run_again_;    // init tasks that a wish has met while they ended
   bool is_finished_ = false;
 
   bool is_stop_known_ = false;  // the core has taken in a stop

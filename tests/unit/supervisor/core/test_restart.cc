@@ -83,9 +83,12 @@ TEST_CASE("exit actions decide by exit code") {
   driver.run_classic();
   SECTION("restart_all") {
     driver.exit(kApp, exited(3));
-    for (const ChildId helper : {kLogs, kVault, kProxy}) CHECK(driver.was_signalled(helper, 15));
-    driver.exit(kProxy, exited(0));
-    CHECK(driver.has<Spawn>(kProxy));
+    CHECK(driver.was_signalled(kProxy, 15));
+    CHECK_FALSE(driver.was_signalled(kVault, 15));
+    for (const ChildId helper : {kProxy, kVault, kLogs}) driver.exit(helper, exited(0));
+    CHECK(driver.status().state == ServiceState::Starting);
+    CHECK(driver.has<Spawn>(kSetup));
+    CHECK_FALSE(driver.find<RemoveNetwork>());
   }
   SECTION("stop") {
     driver.exit(kApp, exited(4));
