@@ -17,6 +17,7 @@
 #include "netns/plan.h"
 #include "netns/rules.h"
 #include "netns/wanted_from_service.h"
+#include "runtime/fd.h"
 
 namespace pillion::netns {
 namespace {
@@ -52,7 +53,22 @@ Result<Wanted> wanted_from_file(const std::string& path) {
   return wanted_from_service(*loaded.value);
 }
 
+bool is_told_by_flags(const CommandLine& line) {
+  return line.is_pod || !line.annotations_file.empty() || line.pod != PodOptions{};
+}
+
+Result<Wanted> wanted_from_flags(const CommandLine& line) {
+  PodOptions options = line.pod;
+  if (!line.annotations_file.empty()) {
+    auto text = read_file(line.annotations_file, kDocumentBytesMax);
+    if (!text) return fail(text.error());
+    if (auto read = read_annotations(*text, options); !read) return fail(read.error());
+  }
+  return wanted_from_pod_options(options);
+}
+
 Result<Wanted> read_wanted(const CommandLine& line) {
+  if (is_told_by_flags(line)) return wanted_from_flags(line);
   if (!line.service_file.empty()) return wanted_from_file(line.service_file);
   if (!line.name.empty()) {
     return parse_wanted(fmt::format("{{\"service\": \"{}\"}}", line.name));
@@ -108,6 +124,24 @@ int capture(const Wanted& wanted, bool is_dry_run) {
   return kExitOk;
 }
 
+// What was built is taken down again when it cannot be captured.
+int apply(const Wanted& wanted, bool is_dry_run) {
+  if (is_dry_run) {
+    const int exit_code = print_create_plan(wanted);
+    return exit_code == kExitOk ? print_capture_rules(wanted) : exit_code;
+  }
+  auto facts = create_network(wanted);
+  if (!facts) return report(facts.error(), kExitSetUp);
+  auto captured = apply_capture(wanted);
+  if (captured) {
+    print(fmt::format("{{\"network\": {},\n\"capture\": {}}}\n", facts_to_json(*facts),
+                      capture_facts_to_json(*captured)));
+    return kExitOk;
+  }
+  if (wanted.mode != Mode::Host && wanted.mode != Mode::Join) (void)remove_network(wanted.service);
+  return report(captured.error(), kExitSetUp);
+}
+
 int uncapture(const Wanted& wanted) {
   auto removed = remove_capture(wanted);
   return removed ? kExitOk : report(removed.error(), kExitSetUp);
@@ -148,13 +182,14 @@ int verify_and_print(const Wanted& wanted, bool with_capture) {
 int run_command(const CommandLine& line) {
   auto wanted = read_wanted(line);
   if (!wanted) return report(wanted.error(), kExitBadInput);
+  if (line.command == "apply") return apply(*wanted, line.is_dry_run);
   if (line.command == "create") return create(*wanted, line.is_dry_run);
   if (line.command == "capture") return capture(*wanted, line.is_dry_run);
   if (line.command == "uncapture") return uncapture(*wanted);
   if (line.command == "remove") return remove(*wanted);
   if (line.command == "show") return show(*wanted);
   PILLION_ASSERT(line.command == "verify");
-  return verify_and_print(*wanted, line.with_capture);
+  return verify_and_print(*wanted, line.with_capture || is_told_by_flags(line));
 }
 
 }  // namespace pillion::netns

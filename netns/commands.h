@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "netns/pod_options.h"
 #include "netns/wanted.h"
 #include "runtime/result.h"
 
@@ -14,11 +15,14 @@ inline constexpr int kExitSetUp = 71;
 inline constexpr int kExitNotAsWanted = 1;  // verify
 
 struct CommandLine {
-  std::string command;        // create, capture, uncapture, remove, show, verify
-  std::string name;           // instead of a document, where a service's name says enough
-  std::string service_file;   // instead of a document: a service's configuration file
-  bool is_dry_run = false;    // create, capture: print steps and rules, change nothing
-  bool with_capture = false;  // verify: capture is expected to be live
+  std::string command;           // apply, create, capture, uncapture, remove, show, verify
+  std::string name;              // instead of a document, where a service's name says enough
+  std::string service_file;      // instead of a document: a service's configuration file
+  bool is_pod = false;           // instead of a document: the namespace that we are in
+  PodOptions pod;                // the same, when any of them was given
+  std::string annotations_file;  // the same
+  bool is_dry_run = false;       // apply, create, capture: print steps and rules, change nothing
+  bool with_capture = false;     // verify: capture is expected to be live
 };
 
 // Runs one command; prints errors on stderr.

@@ -23,7 +23,7 @@ PROXY_SOURCE = {"v4": "127.0.0.6", "v6": "::6"}
 class Lab:
     """The two machines with everything listening."""
 
-    def __init__(self, method, stack):
+    def __init__(self, backend, method, stack):
         self.a = stack.enter_context(Machine("a"))
         self.b = stack.enter_context(Machine("b"))
         stack.enter_context(connect_by_bridge([self.a, self.b]))
@@ -38,11 +38,13 @@ class Lab:
             "service": self.name,
             "intercept": {"inbound_ports": [8080], "exempt_uids": [LOGS], "exclude_outbound_ports": [5432],
                           "exclude_outbound_cidrs": ["198.51.100.0/24", "2001:db8:9::/64"],
-                          "inbound_method": method}}
+                          "inbound_method": method, "backend": backend.partition("-")[0]}}
         self.facts = self.a.create_service(self.wanted)
+        if backend == "iptables-legacy":  # where its tables exist already, that variant is taken
+            self.a.run(["iptables-legacy", "-t", "filter", "-L"], service=self.name)
         self.own = {"v4": self.facts["address4"], "v6": self.facts["address6"]}
         self.start_listeners(stack)
-        self.a.netns("capture", self.wanted)
+        self.choice = json.loads(self.a.netns("capture", self.wanted).stdout)
 
     def start_listeners(self, stack):
         transparent = ["--transparent"] if self.method == "tproxy" else []
@@ -61,10 +63,14 @@ class Lab:
         return self.a.dial("", 0, address, port)
 
 
-@pytest.fixture(scope="module", params=["redirect", "tproxy"])
+WAYS = [(backend, method) for backend in ("nftables", "iptables-nft", "iptables-legacy")
+        for method in ("redirect", "tproxy")]
+
+
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
 def lab(request):
     with contextlib.ExitStack() as stack:
-        yield Lab(request.param, stack)
+        yield Lab(*request.param, stack)
 
 
 @pytest.fixture(params=["v4", "v6"])
@@ -151,6 +157,14 @@ def test_a_neighbour_that_routes_the_pool_here_reaches_nothing(lab, family):
     via = {"v4": "192.0.2.1", "v6": "2001:db8::1"}[family]
     lab.b.run(["ip", "route", "replace", lab.own[family], "via", via])
     assert lab.b.dial("", 0, lab.own[family], 8080, "--timeout", "1") == {"error": "timeout"}
+
+
+def test_the_rules_are_where_they_were_asked_for(lab, request):
+    backend = request.node.callspec.params["lab"][0]
+    assert lab.choice["backend"] == backend.partition("-")[0]
+    assert lab.choice["inbound_method"] == lab.method
+    rules = json.loads(lab.a.netns("show", lab.name).stdout)["capture_rules"]
+    assert rules.startswith("table inet pillion" if backend == "nftables" else f"# IPv4 {backend}\n")
 
 
 def test_verify_finds_everything_in_order(lab):
