@@ -155,6 +155,8 @@ EncoderOptions encoder_options(const config::LogsConfig& config, const config::L
   options.zone = TimeZone::load(input.timezone).value_or(TimeZone::utc());
   options.line_bytes_max = input.max_line.value;
   options.envelope = envelope_of(config, &input, surroundings, "");
+  options.field_rules = {config.fields.rename, config.fields.drop, config.fields.keep,
+                         config.fields.redact};
   return options;
 }
 
@@ -272,10 +274,44 @@ void check_output(const config::LogOutput& output, const std::string& name,
   }
 }
 
+// What `rename`, `drop`, `keep` and `redact` cannot do, or would do otherwise than it looks.
 void check_fields(const config::FieldRules& fields, std::vector<std::string>& problems) {
-  if (fields.names != config::FieldNames::Ecs || !fields.rename.empty() || !fields.drop.empty() ||
-      !fields.keep.empty() || !fields.redact.empty()) {
-    problems.push_back("fields: only `add` and `keep_original` are supported yet");
+  if (fields.names != config::FieldNames::Ecs) {
+    problems.push_back("fields: only the names of the Elastic Common Schema are supported yet");
+  }
+  for (const auto& [from, to] : fields.rename) {
+    if (to.empty() || to.size() > kKeyBytesMax) {
+      problems.push_back(
+          fmt::format("fields.rename: \"{}\" needs a name of 1 to {} bytes", from, kKeyBytesMax));
+    }
+    if (to == "@timestamp" || to == "log.level") {
+      problems.push_back("fields.rename: \"" + from + "\" cannot become " + to +
+                         ", which has a form of its own; name the field so in `pattern`");
+    }
+  }
+  const auto check_list = [&](const char* key, const std::vector<std::string>& names) {
+    for (const std::string& name : names) {
+      const auto renamed = fields.rename.find(name);
+      const bool is_target = std::any_of(fields.rename.begin(), fields.rename.end(),
+                                         [&](const auto& entry) { return entry.second == name; });
+      if (renamed != fields.rename.end() && !is_target) {
+        problems.push_back(fmt::format("fields.{}: \"{}\" is renamed before; say \"{}\"", key, name,
+                                       renamed->second));
+      }
+      if (name == "@timestamp" && key != std::string_view("keep")) {
+        problems.push_back(fmt::format("fields.{}: every record has its @timestamp", key));
+      }
+    }
+  };
+  check_list("drop", fields.drop);
+  check_list("keep", fields.keep);
+  check_list("redact", fields.redact);
+  const auto names_original = [](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), "event.original") != names.end();
+  };
+  if (fields.keep_original && !fields.redact.empty() && !names_original(fields.redact) &&
+      !names_original(fields.drop)) {
+    problems.push_back("fields: `keep_original` would show what `redact` hides");
   }
 }
 

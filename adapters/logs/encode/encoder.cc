@@ -109,6 +109,11 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
   state_.is_cri = options.is_cri;
   state_.zone = std::move(options.zone);
   state_.envelope = std::move(options.envelope);
+  const FieldRulesOptions& rules = options.field_rules;
+  if (!rules.rename.empty() || !rules.drop.empty() || !rules.keep.empty() ||
+      !rules.redact.empty()) {
+    state_.field_rules = std::make_shared<FieldRules>(rules);
+  }
   state_.line_bytes_max = options.line_bytes_max;
   state_.scratch.is_truncated = state_.scratch.is_partial = false;
   state_.scratch.detected = Format::Raw;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "adapters/logs/encode/field_rules.h"
 #include "adapters/logs/encode/kernel.h"
 #include "adapters/logs/encode/state.h"
 
@@ -22,6 +23,7 @@ struct EncoderOptions {
   bool is_cri = false;
   TimeZone zone;
   Envelope envelope;
+  FieldRulesOptions field_rules;
   std::size_t line_bytes_max = 1u << 20;
 };
 

@@ -1,5 +1,6 @@
 // The inner loops for CPUs with AVX2 and BMI. The target is set behind every other include, so that
 // no inline function of a library is compiled for it and then picked by the linker for everybody.
+#include "adapters/logs/encode/field_rules.h"
 #include "adapters/logs/encode/kernel.h"
 #include "adapters/logs/encode/layout.h"
 #include "adapters/logs/encode/named_layouts.h"

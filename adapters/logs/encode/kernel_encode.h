@@ -2,6 +2,7 @@
 // the encoder's inner loops, see kernel_scan.h.
 #pragma once
 
+#include "adapters/logs/encode/field_rules.h"
 #include "adapters/logs/encode/kernel_clf.h"
 #include "adapters/logs/encode/kernel_columns.h"
 #include "adapters/logs/encode/kernel_json.h"
@@ -148,6 +149,16 @@ inline const char* cut(const char* p, std::size_t max) {
   return q;
 }
 
+// The record of [begin, end), not yet ended in the buffer, after the rules for fields.
+__attribute__((noinline)) inline char* apply_field_rules(EncodeState& state, const char* begin,
+                                                         const char* end, RecordBuffer& buffer) {
+  const std::string_view ruled =
+      state.field_rules->apply({begin, static_cast<std::size_t>(end - begin)}, state);
+  char* const place = buffer.reserve(ruled.size());
+  std::memcpy(place, ruled.data(), ruled.size());
+  return place + ruled.size();
+}
+
 template<Format F>
 inline void encode_record(EncodeState& state, const char* p, const char* end, std::uint64_t offset,
                           RecordBuffer& buffer) {
@@ -179,6 +190,7 @@ inline void encode_record(EncodeState& state, const char* p, const char* end, st
     }
   }
   out = end_record(state, out, {p, length}, offset);
+  if (state.field_rules != nullptr) out = apply_field_rules(state, begin, out, buffer);
   buffer.end_record(out);
   ++state.counters.records;
   state.counters.truncated += record.is_truncated;

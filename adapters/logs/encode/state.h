@@ -16,6 +16,7 @@ namespace pillion::logs {
 
 struct Layout;
 class RegexFormat;
+class FieldRules;
 
 // Every buffer that lines are read from has this many readable bytes after its last line, so that
 // vector loads need no bounds check.
@@ -229,6 +230,8 @@ struct EncodeState {
   std::string cri_joined_time[2];
   std::uint64_t cri_joined_offset[2] = {};
   bool cri_is_joining[2] = {};
+
+  std::shared_ptr<FieldRules> field_rules;  // null without rules
 
   EncodeCounters counters;
   Scratch scratch;

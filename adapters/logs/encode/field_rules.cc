@@ -1,0 +1,178 @@
+#include "adapters/logs/encode/field_rules.h"
+
+#include <algorithm>
+
+#include "adapters/logs/encode/record_fields.h"
+#include "runtime/json_text.h"
+
+namespace pillion::logs {
+namespace {
+
+constexpr std::string_view kRedacted = "\"[REDACTED]\"";
+
+std::string escaped(std::string_view text) {
+  std::string quoted;
+  append_json_string(quoted, text);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  const char lower = static_cast<char>(c | 0x20);
+  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+// The ASCII characters of a key that were written as \uXXXX or with a backslash they do not need,
+// as themselves: "pass\u0077ord" is the field "password".
+std::string normal_key(std::string_view key) {
+  std::string plain;
+  for (std::size_t i = 0; i < key.size(); ++i) {
+    if (key[i] != '\\' || i + 1 == key.size()) {
+      plain += key[i];
+      continue;
+    }
+    const char kind = key[++i];
+    int code = -1;
+    if (kind == 'u' && i + 4 < key.size()) {
+      code = 0;
+      for (std::size_t k = 1; k <= 4; ++k) code = code * 16 + std::max(hex_digit(key[i + k]), 0);
+    } else if (kind == '/') {
+      code = '/';
+    }
+    if (code >= 0x20 && code < 0x7f && code != '"' && code != '\\') {
+      plain += static_cast<char>(code);
+      if (kind == 'u') i += 4;
+    } else {
+      plain += '\\';
+      plain += kind;
+    }
+  }
+  return plain;
+}
+
+// "password" of "password_2"; empty when the key has no such end.
+std::string_view without_number(std::string_view key) {
+  const std::size_t underscore = key.rfind('_');
+  if (underscore == std::string_view::npos || underscore + 1 == key.size()) return {};
+  const std::string_view number = key.substr(underscore + 1);
+  const bool is_number = number.find_first_not_of("0123456789") == std::string_view::npos;
+  return is_number && number.front() != '0' && number != "1" ? key.substr(0, underscore)
+                                                             : std::string_view();
+}
+
+bool is_one_of(std::string_view key, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), key) != names.end();
+}
+
+// True for a field that no line has, with the value that surrounds every record.
+bool is_of_envelope(const RecordField& field, const EncodeState& state) {
+  const char* const begin = field.key.data() - 1;
+  const std::string_view text(
+      begin, static_cast<std::size_t>(field.value.data() + field.value.size() - begin));
+  const auto& entries = state.envelope.entries;
+  return std::any_of(entries.begin(), entries.end(), [&](const auto& entry) {
+    return std::string_view(entry.rendered).substr(0, entry.rendered.size() - 1) == text;
+  });
+}
+
+}  // namespace
+
+FieldRules::FieldRules(const FieldRulesOptions& options)
+    : keeps_some_(!options.keep.empty()), renames_(!options.rename.empty()) {
+  for (const auto& name : options.drop) rule_named(escaped(name)).is_dropped = true;
+  for (const auto& name : options.keep) rule_named(escaped(name)).is_kept = true;
+  for (const auto& name : options.redact) rule_named(escaped(name)).is_redacted = true;
+  const auto by_new_name = rules_;
+  for (const auto& [from, to] : options.rename) {
+    const auto found = by_new_name.find(escaped(to));
+    Rule& rule = rule_named(escaped(from));
+    rule = found == by_new_name.end() ? Rule() : found->second;
+    rule.name = escaped(to);
+    rule.is_renamed = true;
+  }
+}
+
+FieldRules::Rule& FieldRules::rule_named(const std::string& name) {
+  Rule& rule = rules_[name];
+  if (rule.name.empty()) rule.name = name;
+  return rule;
+}
+
+FieldRules::Rule* FieldRules::find(std::string_view key) {
+  auto found = rules_.find(key);
+  if (found == rules_.end() && key.find('\\') != std::string_view::npos) {
+    found = rules_.find(normal_key(key));
+  }
+  if (found == rules_.end()) {
+    const std::string_view base = without_number(key);
+    if (base.empty()) return nullptr;
+    found = rules_.find(base);
+    if (found == rules_.end() || found->second.last_record != record_count_) return nullptr;
+  }
+  found->second.last_record = record_count_;
+  return &found->second;
+}
+
+bool FieldRules::always_stays(std::string_view key, const EncodeState& state) const {
+  if (is_one_of(key, {"@timestamp", "log.level", "message", "log.flags", "log.offset",
+                      "event.created", "event.original"})) {
+    return true;
+  }
+  if (state.has_cri && is_one_of(key, {"stream", "pillion.generation"})) return true;
+  if (state.scratch.failure != nullptr && is_one_of(key, {"tags", "error.message"})) return true;
+  const auto& entries = state.envelope.entries;
+  return std::any_of(entries.begin(), entries.end(),
+                     [&](const auto& entry) { return entry.key == key; });
+}
+
+bool FieldRules::is_written(std::string_view name) const {
+  return std::any_of(written_.begin(), written_.end(), [&](const Span& span) {
+    return std::string_view(out_).substr(span.begin, span.length) == name;
+  });
+}
+
+// `"name":`, with _2, _3… when a field of this record has the name already.
+void FieldRules::put_name(std::string_view name) {
+  out_ += '"';
+  const std::size_t begin = out_.size();
+  if (renames_ && is_written(name)) {
+    std::string own;
+    std::uint64_t suffix = 2;
+    do {
+      own = std::string(name) + "_" + std::to_string(suffix++);
+    } while (is_written(own));
+    out_ += own;
+  } else {
+    out_ += name;
+  }
+  if (renames_) written_.push_back({begin, out_.size() - begin});
+  out_ += "\":";
+}
+
+std::string_view FieldRules::apply(std::string_view record, const EncodeState& state) {
+  ++record_count_;
+  written_.clear();
+  // The action line of a bulk request may stand before.
+  const std::size_t newline = record.find('\n');
+  const std::size_t begin = newline + 1 < record.size() ? newline + 1 : 0;
+  out_.assign(record, 0, begin);
+  out_ += '{';
+  RecordFields fields(record.substr(begin));
+  for (RecordField field; fields.next(field);) {
+    const Rule* const rule = find(field.key);
+    if (rule != nullptr && rule->is_dropped) continue;
+    const bool is_renamed = rule != nullptr && rule->is_renamed;
+    const std::string_view name = is_renamed ? std::string_view(rule->name) : field.key;
+    const bool is_kept = !keeps_some_ || (rule != nullptr && rule->is_kept);
+    if (!is_kept && !always_stays(field.key, state) && !always_stays(name, state)) continue;
+    if (renames_ && is_written(name) && is_of_envelope(field, state)) continue;  // the line wins
+    put_name(name);
+    out_ += rule != nullptr && rule->is_redacted ? kRedacted : field.value;
+    out_ += ',';
+  }
+  if (out_.back() == ',') out_.pop_back();
+  out_ += "}\n";
+  return out_;
+}
+
+}  // namespace pillion::logs
