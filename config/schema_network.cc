@@ -16,7 +16,8 @@ const TableSchema& schema_of<Intercept>() {
                  {.computed_default = with_proxy})
           .field("outbound", &Intercept::outbound, "The app's connections to others go to 15001.",
                  {.computed_default = with_proxy})
-          .field("dns", &Intercept::dns, "The app's DNS queries go to 15053.", {.planned = true})
+          .field("dns", &Intercept::dns,
+                 "The app's DNS queries go to 15053; always so when sealed.")
           .field("inbound_method", &Intercept::inbound_method,
                  "How inbound connections are captured; `auto` takes TPROXY where the kernel has "
                  "it.")

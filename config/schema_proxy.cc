@@ -336,7 +336,7 @@ const TableSchema& schema_of<ProxyConfig>() {
           .field("health", &ProxyConfig::health, "Health, for probes and load balancers.")
           .field("prometheus", &ProxyConfig::prometheus, "Metrics as Prometheus text.")
           .field("admin", &ProxyConfig::admin, "Administration; loopback only.")
-          .field("dns", &ProxyConfig::dns, "DNS.", {.planned = true})
+          .field("dns", &ProxyConfig::dns, "DNS, with [network.intercept] dns.")
           .field("drain", &ProxyConfig::drain, "Drain.")
           .field("overload", &ProxyConfig::overload, "Shedding before memory runs out.",
                  {.planned = true})

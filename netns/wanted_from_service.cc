@@ -123,7 +123,10 @@ Intercept intercept_of(const config::Service& service) {
   Intercept intercept;
   intercept.inbound = from.inbound;
   intercept.outbound = from.outbound;
-  intercept.dns = from.dns;
+  // Sealed, our proxy is the only resolver that there is.
+  const bool is_sealed = service.network.mode == config::NetworkMode::Sealed;
+  intercept.dns =
+      from.dns || (is_sealed && service.using_component(config::Component::Proxy) != nullptr);
   fill_choices(from, intercept);
   fill_proxy_ports(service, intercept);
   for (const config::ChildPort& port : service.app().ports) {

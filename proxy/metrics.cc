@@ -191,6 +191,17 @@ void write_server(MetricsWriter& writer, const Server& server) {
   }
 }
 
+void write_dns(MetricsWriter& writer, const Server& server) {
+  if (server.dns_forwarder() == nullptr) return;
+  const dns::ForwarderStats& stats = server.dns_forwarder()->stats();
+  writer.begin_family("pillion_proxy_dns_queries_total", MetricType::Counter,
+                      "DNS queries of the app, by what became of them.");
+  const std::pair<const char*, const Count*> results[] = {
+      {"malformed", &stats.malformed}, {"name", &stats.from_names},  {"cache", &stats.from_cache},
+      {"server", &stats.from_servers}, {"no_server", &stats.failed}, {"overload", &stats.overload}};
+  for (const auto& [result, count] : results) writer.sample({{"result", result}}, count->value());
+}
+
 }  // namespace
 
 std::string render_metrics(const Server& server) {
@@ -199,6 +210,7 @@ std::string render_metrics(const Server& server) {
   write_routes(writer, group_routes(server));
   write_workers(writer, server);
   write_server(writer, server);
+  write_dns(writer, server);
   return out;
 }
 

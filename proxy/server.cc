@@ -120,6 +120,7 @@ Result<void> Server::open_listeners(InheritedListeners& inherited) {
   if (auto channel = inherited.take(kBrokerListener)) {
     app_sockets_ = std::make_unique<SocketStock>(std::move(*channel));
   }
+  if (auto done = open_dns(inherited); !done) return done;
   for (const std::string& name : inherited.names()) {
     auto fd = inherited.take(name);
     if (!fd) continue;
@@ -145,6 +146,26 @@ Result<void> Server::open_listeners(InheritedListeners& inherited) {
       info.app_port = found->port;
     }
     add_listener(std::move(*fd), std::move(info));
+  }
+  return {};
+}
+
+// Only handed-over sockets: what a proxy started alone would answer, nobody is led to ask.
+Result<void> Server::open_dns(InheritedListeners& inherited) {
+  for (const char* name : {"dns", "dns6", "dns-tcp", "dns-tcp6"}) {
+    auto fd = inherited.take(name);
+    if (!fd) continue;
+    if (auto done = set_nonblocking(fd->get(), true); !done) return done;
+    if (!dns_) {
+      dns_ = std::make_unique<dns::Forwarder>(loop_);
+      dns_->set_names(snapshot_->config());
+    }
+    log::info("listening for {} on port {}", name, local_port(fd->get()).value_or(0));
+    if (std::string_view(name).starts_with("dns-tcp")) {
+      dns_->serve_tcp(std::move(*fd));
+    } else if (auto done = dns_->serve_udp(std::move(*fd)); !done) {
+      return done;
+    }
   }
   return {};
 }
@@ -253,6 +274,7 @@ int Server::run() {
   loop_.run();
 
   admin_.reset();
+  dns_.reset();
   for (auto& worker : workers_) worker->stop();
   send_receipt();
   access_log_.reset();
@@ -295,6 +317,7 @@ void Server::reload() {
     snapshot_ = std::make_shared<const Snapshot>(std::move(*config));
     tls_ = std::move(*tls);
   }
+  if (dns_) dns_->set_names(snapshot_->config());
   resolver_.reset();
   start_resolver();
   watch_certificates();

@@ -12,6 +12,7 @@
 
 #include "config/proxy.h"
 #include "proxy/access_log.h"
+#include "proxy/dns/forwarder.h"
 #include "proxy/file_watch.h"
 #include "proxy/listener.h"
 #include "proxy/resolver.h"
@@ -60,6 +61,7 @@ class Server {
   TlsPointer tls() const;
   const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
   const AccessLog* access_log() const { return access_log_.get(); }
+  const dns::Forwarder* dns_forwarder() const { return dns_.get(); }  // null: DNS is not captured
   std::vector<std::string> listener_names() const;
   MonotonicTime started_at() const { return started_at_; }
   void request_drain();     // inbound only; the process goes on
@@ -75,6 +77,7 @@ class Server {
   Server(config::ProxyConfig config, Reload reload);
   Result<void> open_listeners(InheritedListeners& inherited);
   Result<void> open_own_listeners();
+  Result<void> open_dns(InheritedListeners& inherited);
   void add_listener(Fd fd, ListenerInfo info);
   void start_workers();
   void start_resolver();
@@ -108,6 +111,7 @@ class Server {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<Resolver> resolver_;
+  std::unique_ptr<dns::Forwarder> dns_;
 
   std::mutex tasks_mutex_;
   std::vector<std::function<void()>> tasks_;

@@ -74,6 +74,24 @@ void add_published(Plans& plans, const config::Service& service, const config::C
   }
 }
 
+// UDP and TCP, IPv4 and IPv6. Sealed, every address is the namespace's own and port 53 is free:
+// nothing needs to be led to 15053, and answers come from the address that was asked.
+void add_dns(Plans& plans, const std::string& child, const config::SocketAddress& listen,
+             bool is_sealed) {
+  const config::SocketAddress address =
+      is_sealed ? config::SocketAddress::of("0.0.0.0:53") : listen;
+  for (const bool is_datagram : {true, false}) {
+    const std::size_t first = plans.size();
+    const std::string name = is_datagram ? "dns" : "dns-tcp";
+    add(plans, child, name, address);
+    add_twin(plans, child, name + "6", address);
+    for (std::size_t i = first; i < plans.size(); ++i) {
+      plans[i].is_datagram = is_datagram;
+      plans[i].is_transparent = is_sealed;
+    }
+  }
+}
+
 void add_proxy(Plans& plans, const config::Service& service, const config::Child& child,
                const config::ProxyConfig& proxy) {
   const bool is_host = service.network.mode == config::NetworkMode::Host;
@@ -95,6 +113,9 @@ void add_proxy(Plans& plans, const config::Service& service, const config::Child
       const bool is_outbound = plan.name == "outbound" || plan.name == "outbound6";
       plan.is_transparent |= is_sealed && plan.child == child.name && is_outbound;
     }
+  }
+  if (is_sealed || service.network.intercept.dns) {
+    add_dns(plans, child.name, proxy.dns.listen, is_sealed);
   }
   add(plans, child.name, "health", proxy.health.listen);
   add(plans, child.name, "prometheus", proxy.prometheus.listen);

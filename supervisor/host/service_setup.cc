@@ -189,7 +189,16 @@ Result<void> ServiceSetup::write_name_files(const netns::Facts& facts) {
     if (!is_per_child && !is_sealed() && ::access(target.c_str(), F_OK) == 0)
       name_files_.push_back({source, target});
   }
-  return {};
+  return write_helper_resolv_conf();
+}
+
+// [network.dns] nameservers are for the service; sealed, the proxy is who asks them.
+Result<void> ServiceSetup::write_helper_resolv_conf() {
+  const auto& servers = service_.network.dns.nameservers;
+  if (!is_sealed() || servers.empty()) return {};
+  std::string text = "# Written by Pillion for the helpers of one service\n";
+  for (const config::IpAddress& server : servers) text += "nameserver " + server.to_string() + "\n";
+  return write_file_atomically(paths_.runtime + "/etc/helper_resolv.conf", text, 0644);
 }
 
 Result<void> ServiceSetup::create_mounts() {
@@ -320,7 +329,8 @@ void ServiceSetup::remove_files() {
     ::unlink(paths_.child_table(child.name).c_str());
     ::unlink(paths_.admin_socket(child.name).c_str());
   }
-  for (const char* name : {"hosts", "helper_hosts", "resolv.conf", "nsswitch.conf"}) {
+  for (const char* name :
+       {"hosts", "helper_hosts", "resolv.conf", "helper_resolv.conf", "nsswitch.conf"}) {
     ::unlink((paths_.runtime + "/etc/" + name).c_str());
   }
   ::rmdir((paths_.runtime + "/etc").c_str());
@@ -330,7 +340,13 @@ std::vector<BindMount> ServiceSetup::mounts_of(const config::Child& child) const
   if (!mount_namespace_) return {};
   auto mounts = volumes_.mounts_of(child);
   if (is_sealed()) {
-    if (!is_inside(child)) return mounts;
+    if (!is_inside(child)) {
+      const std::string own = paths_.runtime + "/etc/helper_resolv.conf";
+      if (::access(own.c_str(), F_OK) == 0 && ::access("/etc/resolv.conf", F_OK) == 0) {
+        mounts.push_back({own, "/etc/resolv.conf", true});
+      }
+      return mounts;
+    }
     for (const char* name : {"resolv.conf", "nsswitch.conf"}) {
       const std::string source = paths_.runtime + "/etc/" + name;
       const std::string target = std::string("/etc/") + name;

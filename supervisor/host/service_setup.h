@@ -82,6 +82,7 @@ class ServiceSetup {
   Result<void> create_listeners();
   Result<void> write_name_files(const netns::Facts& facts);
   void follow_name_files();
+  Result<void> write_helper_resolv_conf();
   void finish_create(Result<void> result);
   void run_netns(const std::string& command, CommandRun::OnDone on_done);
   void release_descriptors();
