@@ -110,7 +110,7 @@ def test_the_apps_queries_are_answered_whatever_server_it_asks(service, server):
 
 def test_programs_resolve_names_with_the_files_they_see(service, server):
     app = str(service.child("app")["pid"])
-    result = run(["nsenter", "-t", app, "-n", "-m", "--", "getent", "ahostsv4", "two.test"], check=0)
+    result = run(["nsenter", "-t", app, "-n", "-m", "--", "getent", "hosts", "two.test"], check=0)
     assert result.stdout.split()[0] == "192.0.2.7"
     assert "two.test" in server.stdout
 
