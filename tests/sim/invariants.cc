@@ -35,9 +35,9 @@ void SimWorld::check_alone(const Spawn& spawn) {
 void SimWorld::check_start(const Spawn& spawn) {
   const ChildPlan& plan = plan_.children[spawn.child];
   check_alone(spawn);
-  const bool may_run_again = may_run_again_.erase(spawn.child) > 0;
+  if (may_run_again_.erase(spawn.child) > 0) is_init_done_[spawn.child] = false;
   const bool is_task = plan.role == Role::Init;
-  if (is_task && is_init_done_[spawn.child] && !may_run_again)
+  if (is_task && is_init_done_[spawn.child])
     fail(fmt::format("init task {} runs again", plan.name));
   if (is_stop_known_ && (plan.role == Role::App || plan.role == Role::Init)) {
     fail(fmt::format("{} starts while the service stops", plan.name));

@@ -73,10 +73,15 @@ class CoreDriver {
   }
 
   // The host's answers.
-  Generation generation(ChildId child) const {
-    return core.status(now).children.at(child).generation;
+  ChildStatus child(ChildId id) const {
+    for (const ChildStatus& one : core.status(now).children) {
+      if (one.id == id) return one;
+    }
+    return {};
   }
-  ChildState state(ChildId child) const { return core.status(now).children.at(child).state; }
+  bool has_slot(ChildId id) const { return !child(id).name.empty(); }
+  Generation generation(ChildId id) const { return child(id).generation; }
+  ChildState state(ChildId id) const { return child(id).state; }
   void spawned(ChildId child) { send(Spawned{child, generation(child), 100}); }
   void ready(ChildId child) { send(Notified{child, generation(child), Notified::Kind::Ready, ""}); }
   void exit(ChildId child, ExitStatus status) { send(Exited{child, generation(child), status}); }
@@ -116,6 +121,15 @@ class CoreDriver {
   bool was_signalled(ChildId child, int signal) const {
     const auto sent = find<SendSignal>(child);
     return sent && sent->signal_number == signal && sent->target == SignalTarget::Configured;
+  }
+  // The reports of a kind in the last step.
+  std::vector<Report> reports(EventKind kind) const {
+    std::vector<Report> found;
+    for (const Action& action : last) {
+      const Report* report = std::get_if<Report>(&action);
+      if (report && report->kind == kind) found.push_back(*report);
+    }
+    return found;
   }
   ServiceStatus status() const { return core.status(now); }
 
