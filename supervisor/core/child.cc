@@ -104,6 +104,9 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
 void Child::begin_generation(Turn& turn) {
   ++generation_;
   facts_ = {};
+  for (auto* probe : {&startup_, &readiness_, &liveness_}) {
+    if (*probe) (*probe)->forget();
+  }
   rest_reason_ = RestReason::None;
   cannot_start_code_.reset();
   status_text_.clear();
@@ -200,6 +203,9 @@ bool Child::settle(Turn& turn) {
   }
   if (state_ == ChildState::Gating && is_gate_open()) {
     return transition(ChildEvent::GatePassed, turn);
+  }
+  if (startup_ && startup_->verdict() == ProbeSchedule::Verdict::Success) {
+    startup_->stop(id_, generation_, turn.actions);  // once is enough, also before another gate
   }
   for (auto* probe : {&startup_, &readiness_, &liveness_}) {
     if (*probe) (*probe)->advance(id_, generation_, turn.now, turn.actions);

@@ -26,6 +26,8 @@ inline constexpr Duration kLeftoverGrace = std::chrono::seconds(2);
 inline constexpr Duration kKillConfirmation = std::chrono::seconds(10);
 // How long the host may take to report Spawned or SpawnFailed.
 inline constexpr Duration kSpawnTimeout = std::chrono::seconds(30);
+// After a standstill: how long what has happened meanwhile may take to be told.
+inline constexpr Duration kNewsDelay = std::chrono::seconds(2);
 // Least time between two starts of a helper that is restarted without backoff.
 inline constexpr Duration kRestartFloor = std::chrono::seconds(1);
 

@@ -25,7 +25,9 @@ void Child::open_gate(Turn& turn) {
   const bool is_watched_by_host =
       plan_.gate == Gate::NotificationFd || plan_.gate == Gate::LogLine || plan_.gate == Gate::File;
   if (is_watched_by_host) turn.actions.push_back(WatchGate{id_, generation_, plan_.gate});
-  if (startup_ && !startup_->is_active()) startup_->start(turn.now);
+  const bool is_startup_open =
+      startup_ && !startup_->is_active() && startup_->verdict() == ProbeSchedule::Verdict::Unknown;
+  if (is_startup_open) startup_->start(turn.now);
 }
 
 bool Child::is_gate_open() const {
@@ -94,15 +96,19 @@ bool Child::settle_health(Turn& turn) {
 
 void Child::forgive(Duration stall, const Turn& turn) {
   for (auto* probe : {&startup_, &readiness_, &liveness_}) {
-    if (*probe) (*probe)->forgive(stall);
+    if (*probe) (*probe)->forgive(stall, turn.now);
   }
-  if (facts_.watchdog_at) *facts_.watchdog_at += stall;
-  if (hook_lost_at_) *hook_lost_at_ += stall;
+  // What would be due at once gets a moment more: the news may wait behind us.
+  const auto move = [&](std::optional<MonotonicTime>& at, Duration least) {
+    if (at) at = std::max(*at + stall, turn.now + least);
+  };
+  move(facts_.watchdog_at, plan_.watchdog.value_or(kNewsDelay));
+  move(hook_lost_at_, kNewsDelay);
   const bool is_starting = state_ == ChildState::Spawning || state_ == ChildState::PostStart ||
                            state_ == ChildState::Gating || state_ == ChildState::Killing;
   // A stop of the service has one deadline, whatever happens.
   const bool is_ending = state_ == ChildState::PreStop || state_ == ChildState::Stopping;
-  if (deadline_ && (is_starting || (is_ending && !turn.is_service_stopping))) *deadline_ += stall;
+  if (is_starting || (is_ending && !turn.is_service_stopping)) move(deadline_, kNewsDelay);
 }
 
 // Probes whose plan changes start anew, with what was known of readiness: a change of the period

@@ -48,9 +48,9 @@ ChildSnapshot Child::snapshot(MonotonicTime now, Duration boot_now) const {
   out.role = static_cast<int>(plan_.role);
   out.stop_signal = plan_.stop_signal;
   out.dependencies = plan_.dependencies;
-  if (startup_ && startup_->is_active()) out.startup = startup_->snapshot(times);
-  if (readiness_ && readiness_->is_active()) out.readiness = readiness_->snapshot(times);
-  if (liveness_ && liveness_->is_active()) out.liveness = liveness_->snapshot(times);
+  if (startup_) out.startup = startup_->snapshot(times);
+  if (readiness_) out.readiness = readiness_->snapshot(times);
+  if (liveness_) out.liveness = liveness_->snapshot(times);
   return out;
 }
 

@@ -81,12 +81,13 @@ void Child::forget_failures() {
 }
 
 void Child::revive(Turn& turn) {
+  // One that is just being ended for good starts again at once; one that ends by itself has its own
+  // reasons, and an init task may have done its work.
+  const bool is_being_ended = is_alive(state_) && desired_ == Desired::Down;
+  facts_.is_replaced_by_wish |= is_being_ended;
   desired_ = Desired::Up;
   turn.is_state_dirty = true;
   forget_failures();
-  // One that is just being ended starts again at once.
-  if (is_alive(state_) && !is_unsignalled()) facts_.is_replaced_by_wish = true;
-  if (state_ == ChildState::PreStop) facts_.is_replaced_by_wish = true;
   transition(ChildEvent::Retry, turn);
 }
 

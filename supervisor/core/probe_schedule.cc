@@ -67,10 +67,16 @@ void ProbeSchedule::count(ProbeResult result, const std::string& detail) {
   }
 }
 
-void ProbeSchedule::forgive(Duration stall) {
+void ProbeSchedule::forgive(Duration stall, MonotonicTime now) {
   if (!outstanding_) return;
   outstanding_->started_at += stall;
-  outstanding_->lost_at += stall;
+  outstanding_->lost_at = std::max(outstanding_->lost_at + stall, now + kAnswerSlack);
+}
+
+void ProbeSchedule::forget() {
+  verdict_ = Verdict::Unknown;
+  successes_ = failures_ = 0;
+  last_detail_.clear();
 }
 
 ProbeSnapshot ProbeSchedule::snapshot(const BootTimes& times) const {

@@ -29,6 +29,8 @@ class ProbeSchedule {
   // Forgets everything and runs the first probe after the initial delay. `known` is what a
   // supervisor before this one knew.
   void start(MonotonicTime now, Verdict known = Verdict::Unknown);
+  // What was counted is of a past generation.
+  void forget();
   // No further run; the outstanding one is cancelled.
   void stop(ChildId child, Generation generation, Actions& actions);
 
@@ -37,8 +39,8 @@ class ProbeSchedule {
   // Results for another run than the outstanding one are ignored.
   void on_result(const ProbeFinished& result, MonotonicTime now);
 
-  // We did not run for so long: an answer under way may still come.
-  void forgive(Duration stall);
+  // We did not run until `now` for so long: an answer under way may still come.
+  void forgive(Duration stall, MonotonicTime now);
 
   // What outlives a supervisor, and back. A run under way is run again; one that is due is spread
   // over a second, for all probes of a machine come back at once.

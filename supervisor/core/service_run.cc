@@ -133,7 +133,10 @@ void ServiceRun::resume(Turn& turn) {
   for (const auto& [slot, plan] : std::exchange(reclaimed_, {})) {
     if (is_stopping(state_)) break;
     Child& child = children_[slot];
-    if (child.is_vacant()) {
+    if (child.state() == ChildState::Completed && plan.role == Role::Init) {
+      child.set_membership(Membership::Member);  // its work is done, whatever the file says
+      child.take_plan(plan, turn);
+    } else if (child.is_vacant()) {
       child.occupy(plan, Membership::Member, turn);
     } else {
       child.set_membership(Membership::Member);

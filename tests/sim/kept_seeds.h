@@ -23,6 +23,8 @@ inline constexpr KeptSeed kKeptSeeds[] = {
                     // and new plan depend in a circle
     {1625, true},   // a deploy rolled back before the proxy had confirmed that the traffic is back
     {1842, true},   // a restart of the service while the traffic shifts
+    {21686, true},  // a start of an init task that has just done its work and is cleared away
+    {56810, true},  // killed in a reload that removes an init task, before the file was taken over
     {14082, true},  // an init task that becomes a helper while it runs
     {7415, true},   // a start times out during a stop, its gate opens a moment later
 };
