@@ -140,21 +140,17 @@ const TableSchema& schema_of<Hardening>() {
                  "No setuid program gains anything.")
           .field("private_tmp", &Hardening::private_tmp,
                  "Own /tmp and /var/tmp, in memory, empty at each start. What of `command` and "
-                 "`working_directory` lies there stays visible.",
-                 {.planned = true})
-          .field("tmp_size", &Hardening::tmp_size, "Size of each of the two.",
-                 {.min = 64 << 10, .planned = true})
+                 "`working_directory` lies there stays visible.")
+          .field("tmp_size", &Hardening::tmp_size, "Size of each of the two.", {.min = 64 << 10})
           .field("private_devices", &Hardening::private_devices,
-                 "A /dev with null, zero, full, random, urandom, tty, pts, shm and no hardware.",
-                 {.planned = true})
+                 "A /dev with null, zero, full, random, urandom, tty, pts, shm and no hardware.")
           .field("read_only_system", &Hardening::read_only_system,
-                 "/usr, /boot, /etc and the kernel's settings in /proc and /sys cannot be written.",
-                 {.planned = true})
+                 "/usr, /boot, /etc and the kernel's settings in /proc and /sys cannot be written.")
           .field("writable_paths", &Hardening::writable_paths,
                  "Exceptions from `read_only_system` and `landlock`; must exist.",
-                 {.form = Form::AbsolutePath, .planned = true})
+                 {.form = Form::AbsolutePath})
           .field("hide_processes", &Hardening::hide_processes,
-                 "Other users' processes do not show in /proc.", {.planned = true})
+                 "Other users' processes do not show in /proc.")
           .field(
               "seccomp", &Hardening::seccomp,
               "Deny system calls that no service needs. Listed `capabilities` take what they are "
@@ -162,16 +158,14 @@ const TableSchema& schema_of<Hardening>() {
               {.planned = true})
           .field("seccomp_allow", &Hardening::seccomp_allow,
                  "Taken off the list: names of system calls, and groups such as \"@mount\".",
-                 {.form = Form::SystemCall, .planned = true})
+                 {.form = Form::SystemCall})
           .field("seccomp_deny", &Hardening::seccomp_deny, "Added to the list.",
-                 {.form = Form::SystemCall, .planned = true})
+                 {.form = Form::SystemCall})
           .field("seccomp_action", &Hardening::seccomp_action,
-                 "A denied call fails, is let through and logged by the kernel, or kills.",
-                 {.planned = true})
+                 "A denied call fails, is let through and logged by the kernel, or kills.")
           .field("landlock", &Hardening::landlock,
                  "The same paths read-only by Landlock, also without privilege, and no signals to "
-                 "processes outside; where the kernel has it.",
-                 {.planned = true})
+                 "processes outside; where the kernel has it.")
           .field("pid_namespace", &Hardening::pid_namespace,
                  "Own process numbers for the child or the service, under an init that reaps.",
                  {.planned = true})
@@ -179,7 +173,7 @@ const TableSchema& schema_of<Hardening>() {
                  "The child is root in a user namespace, and its `user` outside.",
                  {.planned = true})
           .field("required", &Hardening::required,
-                 "What this machine cannot do is an error, not a warning.", {.planned = true})
+                 "What this machine cannot do is an error, not a warning.")
           .done();
   return schema;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -14,6 +15,9 @@
 
 #include <cerrno>
 
+#include "supervisor/sandbox/apply.h"
+#include "supervisor/sandbox/landlock.h"
+
 namespace pillion::supervisor::host {
 namespace {
 
@@ -24,6 +28,18 @@ namespace {
   failure.index = index;
   static_cast<void>(!::write(stage.error_pipe, &failure, sizeof failure));
   ::_exit(failure.error == ENOENT && where == SpawnStage::Execute ? 127 : 126);
+}
+
+// Hardening that cannot be had: left out and told, or the end when it is required.
+void leave_out(const ChildStage& stage, SpawnStage where, int error, int index = 0) {
+  errno = error;
+  if (stage.sandbox->is_required) give_up(stage, where, index);
+  SpawnFailure skip;
+  skip.stage = where;
+  skip.error = error;
+  skip.index = index;
+  skip.is_skip = true;
+  static_cast<void>(!::write(stage.error_pipe, &skip, sizeof skip));
 }
 
 void reset_signals() {
@@ -43,24 +59,49 @@ void join_cgroups(const ChildStage& stage) {
   }
 }
 
-void enter_namespaces(const ChildStage& stage) {
-  if (stage.network_namespace >= 0 && ::setns(stage.network_namespace, CLONE_NEWNET) < 0) {
-    give_up(stage, SpawnStage::EnterNetworkNamespace);
+void build_view(const ChildStage& stage) {
+  sandbox::Skipped skipped;
+  const sandbox::StepFailure failure = sandbox::apply_view(stage.sandbox->view, skipped);
+  if (failure.error != 0) {
+    errno = failure.error;
+    give_up(stage, SpawnStage::BuildView, failure.index);
   }
-  if (stage.mount_namespace < 0) return;
-  // The service's namespace, then a copy of it for this child alone.
-  if (::setns(stage.mount_namespace, CLONE_NEWNS) < 0 || ::unshare(CLONE_NEWNS) < 0) {
-    give_up(stage, SpawnStage::EnterMountNamespace);
+  for (const sandbox::StepFailure& each : skipped.features) {
+    if (each.error != 0) leave_out(stage, SpawnStage::BuildView, each.error, each.index);
   }
+}
+
+void bind_volumes(const ChildStage& stage, const int* sources) {
   for (std::size_t i = 0; i < stage.mount_count; ++i) {
     const StageMount& mount = stage.mounts[i];
-    bool is_done = ::mount(mount.source, mount.target, nullptr, MS_BIND, nullptr) == 0;
+    bool is_done = sources[i] >= 0 && sandbox::bind_opened(sources[i], mount.target) == 0;
     if (is_done && mount.is_read_only) {
       const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
       is_done = ::mount(nullptr, mount.target, nullptr, flags, nullptr) == 0;
     }
     if (!is_done) give_up(stage, SpawnStage::BindVolume, static_cast<int>(i));
+    ::close(sources[i]);
   }
+}
+
+void enter_namespaces(const ChildStage& stage) {
+  if (stage.network_namespace >= 0 && ::setns(stage.network_namespace, CLONE_NEWNET) < 0) {
+    give_up(stage, SpawnStage::EnterNetworkNamespace);
+  }
+  if (stage.mount_namespace < 0) return;
+  if (::setns(stage.mount_namespace, CLONE_NEWNS) < 0) {
+    give_up(stage, SpawnStage::EnterMountNamespace);
+  }
+  if (stage.shares_mount_namespace) return;
+  // A copy of the service's for this child alone.
+  if (::unshare(CLONE_NEWNS) < 0) give_up(stage, SpawnStage::EnterMountNamespace);
+  // Opened first: the view may cover where they are.
+  for (std::size_t i = 0; i < stage.mount_count; ++i) {
+    stage.mount_fds[i] = ::open(stage.mounts[i].source, O_PATH | O_CLOEXEC);
+    if (stage.mount_fds[i] < 0) give_up(stage, SpawnStage::BindVolume, static_cast<int>(i));
+  }
+  build_view(stage);
+  bind_volumes(stage, stage.mount_fds);
 }
 
 // Sources first move above every target, so that no dup2 overwrites one that is still needed.
@@ -164,6 +205,18 @@ void write_pid(char* digits) {
   *digits = '\0';
 }
 
+void restrict(const ChildStage& stage) {
+  const sandbox::Sandbox& sandbox = *stage.sandbox;
+  if (sandbox.landlock.abi > 0) {
+    const int error = sandbox::apply_landlock(sandbox.landlock);
+    if (error != 0) leave_out(stage, SpawnStage::ApplyLandlock, error);
+  }
+  if (sandbox.seccomp) {
+    const int error = sandbox::apply_seccomp(*sandbox.seccomp);
+    if (error != 0) leave_out(stage, SpawnStage::LoadSeccomp, error);
+  }
+}
+
 // A supervisor that died before the keeper knew our pid will start another one in our place.
 void wait_to_go(const ChildStage& stage) {
   if (stage.go_pipe < 0) return;
@@ -184,15 +237,20 @@ void run_child_stage(ChildStage& stage) {
   prepare_fds(stage);
   set_resources(stage);
   if (stage.drops_privileges) drop_bounding_set(stage);
+  // Without no_new_privileges only who is still privileged may restrict itself.
+  if (!stage.no_new_privileges) restrict(stage);
   set_user(stage);
   if (stage.drops_privileges) set_capabilities(stage);
   if (stage.no_new_privileges) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  // A session keyring of its own, not the one of who started us; no harm where there is none.
+  ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
   // After the change of user, which clears it. A keeper that died meanwhile cannot signal us.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || ::getppid() != stage.expected_parent) {
     give_up(stage, SpawnStage::SetDeathSignal);
   }
   if (::chdir(stage.working_directory) < 0) give_up(stage, SpawnStage::ChangeDirectory);
   if (stage.listen_pid_digits != nullptr) write_pid(stage.listen_pid_digits);
+  if (stage.no_new_privileges) restrict(stage);
   reset_signals();
   wait_to_go(stage);
   ::execve(stage.argv[0], stage.argv, stage.env);

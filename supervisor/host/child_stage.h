@@ -30,8 +30,11 @@ struct ChildStage {
   const char* const* join_files = nullptr;  // null-terminated
   int network_namespace = -1;
   int mount_namespace = -1;
+  bool shares_mount_namespace = false;
   const StageMount* mounts = nullptr;
+  int* mount_fds = nullptr;  // room for one per mount
   std::size_t mount_count = 0;
+  const sandbox::Sandbox* sandbox = nullptr;  // read only
   bool has_credentials = false;
   uid_t uid = 0;
   gid_t gid = 0;

@@ -1,5 +1,6 @@
 #include "supervisor/host/children.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -40,8 +41,22 @@ std::string stage_name(SpawnStage stage) {
     case SpawnStage::SetCapabilities: return "capabilities";
     case SpawnStage::ChangeDirectory: return "chdir";
     case SpawnStage::Execute: return "exec";
+    case SpawnStage::BuildView:
+    case SpawnStage::ApplyLandlock:
+    case SpawnStage::LoadSeccomp: return "hardening";
     default: return "resources";
   }
+}
+
+// Paths that the command mentions, also as in --config=/tmp/x, and where it runs.
+std::vector<std::string> used_paths_of(const SpawnPlan& plan) {
+  std::vector<std::string> paths{plan.working_directory};
+  for (const std::string& word : plan.argv) {
+    const auto equals = word.find('=');
+    if (word.starts_with('/')) paths.push_back(word);
+    if (equals != std::string::npos) paths.push_back(word.substr(equals + 1));
+  }
+  return paths;
 }
 
 // An app without a user runs as the supervisor's, which the loader cannot know: secrets without an
@@ -132,6 +147,7 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   if (!entry) return fail(entry.error());
   plan->cgroup = &*entry;
   complete_plan(config, *plan);
+  if (auto confined = confine(config, *plan); !confined) return confined;
   plan->listeners = setup_.listeners_of(config.name);
   plan->standard_output = outputs_[child]->standard_output();
   plan->standard_error = outputs_[child]->standard_error();
@@ -174,6 +190,52 @@ void Children::complete_plan(const config::Child& child, SpawnPlan& plan) {
   plan.mounts = setup_.mounts_of(child);
 }
 
+// After complete_plan().
+Result<void> Children::confine(const config::Child& child, SpawnPlan& plan) {
+  sandbox::SandboxFacts facts;
+  facts.can_mount = plan.mount_namespace >= 0;
+  facts.is_privileged = setup_.privileges().is_root && setup_.privileges().can_mount;
+  facts.has_own_network = plan.network_namespace >= 0;
+  facts.used_paths = used_paths_of(plan);
+  facts.used_paths.push_back(paths_.runtime);
+  facts.used_paths.push_back(paths_.child_state(child.name));
+  for (const BindMount& mount : plan.mounts) facts.mount_targets.push_back(mount.target);
+  auto sandbox = sandbox::make_sandbox(child, facts);
+  if (!sandbox) return fail(sandbox.error());
+  plan.sandbox = std::move(*sandbox);
+  note_missing(child.name, plan.sandbox.missing);
+  return {};
+}
+
+// The command sees what the child sees, its private /tmp included. Where that may not be entered it
+// gets a view like the child's.
+void Children::share_view(core::ChildId child, core::Generation number, SpawnPlan& plan) {
+  const auto found = generations_.find({child, number});
+  if (plan.sandbox.view.empty() || found == generations_.end()) return;
+  auto view = open_file(fmt::format("/proc/{}/ns/mnt", found->second.pid), O_RDONLY);
+  if (!view) return;
+  plan.mount_namespace = view->get();
+  plan.shares_mount_namespace = true;
+  plan.owned.push_back(std::move(*view));
+}
+
+void Children::note_missing(const std::string& child, const std::vector<std::string>& missing) {
+  for (const std::string& what : missing) {
+    if (missing_hardening_[what].insert(child).second) {
+      log::warn("hardening of {} is without {}", child, what);
+    }
+  }
+}
+
+std::string Children::hardening_remark() const {
+  std::string text;
+  for (const auto& [what, children] : missing_hardening_) {
+    text += fmt::format("{}{} for {}", text.empty() ? "hardening is without " : "; ", what,
+                        fmt::join(children, ", "));
+  }
+  return text;
+}
+
 ChildContext Children::context_of(core::ChildId child, core::Generation generation) const {
   return {service_,   config_of(child),           paths_, paths_.notify_socket(child),
           generation, setup_.privileges().is_root};
@@ -186,6 +248,10 @@ Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation ge
   if (!plan) return plan;
   complete_plan(config, *plan);
   plan->argv = std::move(command);
+  if (auto confined = confine(config, *plan); !confined) return fail(confined.error());
+  // It may signal the child, which Landlock would forbid.
+  plan->sandbox.landlock = {};
+  share_view(child, generation, *plan);
   plan->env.erase("NOTIFY_SOCKET");
   plan->env.erase("WATCHDOG_USEC");
   return plan;
@@ -193,6 +259,9 @@ Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation ge
 
 ProcessEvents Children::events_of(Key key) {
   ProcessEvents events;
+  events.on_skipped = [this, key](const std::vector<std::string>& skipped) {
+    note_missing(config_of(key.first).name, skipped);
+  };
   events.on_started = [this, key](std::optional<SpawnFailure> failure, const std::string& text) {
     on_started(key, failure, text);
   };
@@ -206,6 +275,7 @@ void Children::on_started(Key key, std::optional<SpawnFailure> failure,
   if (found == generations_.end()) return;
   Generation& generation = found->second;
   if (!failure) {
+    if (generation.gate) generation.gate->on_executed(generation.pid);
     post_(core::Spawned{key.first, key.second, generation.pid});
     return;
   }
@@ -364,6 +434,7 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
   generation.gate =
       std::make_unique<GateWatch>(loop_, config->gate, [this, key] { on_gate_seen(key); });
   outputs_[child]->set_generation(record.generation);
+  if (record.state == keeper::ChildState::Running) generation.gate->on_executed(record.pid);
   if (config->gate.log_line) rescan_log(config->name, record.generation, *generation.gate);
   core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};
   generation.process = processes_.adopt(record, events_of(key));

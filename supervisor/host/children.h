@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,8 @@ class Children {
                                 std::vector<std::string> command);
   // Of its latest generation; empty when it has none.
   std::optional<CgroupUsage> usage(core::ChildId child) const;
+  // Hardening that this machine does not give, one sentence; empty when all is in effect.
+  std::string hardening_remark() const;
   // The service is over: the pipes go.
   void close();
 
@@ -79,6 +82,9 @@ class Children {
   Result<void> start(core::ChildId child, core::Generation number, Generation& generation);
   Result<void> write_child_files(const config::Child& child);
   void complete_plan(const config::Child& child, SpawnPlan& plan);
+  Result<void> confine(const config::Child& child, SpawnPlan& plan);
+  void share_view(core::ChildId child, core::Generation generation, SpawnPlan& plan);
+  void note_missing(const std::string& child, const std::vector<std::string>& missing);
   ProcessEvents events_of(Key key);
   void on_started(Key key, std::optional<SpawnFailure> failure, const std::string& description);
   void on_exit(Key key, int wait_status);
@@ -105,6 +111,7 @@ class Children {
   std::vector<std::unique_ptr<OutputCapture>> outputs_;       // by ChildId
   std::vector<std::unique_ptr<ChildNotify>> notify_sockets_;  // by ChildId
   std::vector<std::string> leaves_to_remove_;
+  std::map<std::string, std::set<std::string>> missing_hardening_;  // what → children
   Timer leftovers_;
 };
 

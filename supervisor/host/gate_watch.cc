@@ -28,13 +28,19 @@ GateWatch::GateWatch(Loop& loop, const config::Gate& gate, std::function<void()>
       poll_->start(kReadable, [this](int, int) { read_pipe(); });
     }
   }
-  if (gate.file) {
-    timer_.emplace(loop_);
-    timer_->start(Duration::zero(), kFilePeriod, [this, path = *gate.file] {
-      if (::access(path.c_str(), F_OK) == 0) see();
-    });
-  }
+  file_ = gate.file;
   if (gate.log_line) compile(*gate.log_line);
+}
+
+// The child may have a /tmp of its own. Without the right to look there, ours must do.
+void GateWatch::on_executed(int pid) {
+  if (!file_ || !on_seen_) return;
+  const std::string root = "/proc/" + std::to_string(pid) + "/root";
+  const std::string path = (::access((root + "/").c_str(), F_OK) == 0 ? root : "") + *file_;
+  timer_.emplace(loop_);
+  timer_->start(Duration::zero(), kFilePeriod, [this, path] {
+    if (::access(path.c_str(), F_OK) == 0) see();
+  });
 }
 
 void GateWatch::compile(const std::string& pattern) {

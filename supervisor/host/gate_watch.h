@@ -25,6 +25,8 @@ class GateWatch {
   int notification_fd() const { return pipe_.write_end.get(); }
   // After the spawn: our copy of the child's end goes, so that its exit ends the pipe.
   void on_spawned() { pipe_.write_end.reset(); }
+  // After the exec: looks for gate.file as the process `pid` sees it.
+  void on_executed(int pid);
   void on_line(std::string_view line);
 
  private:
@@ -37,6 +39,7 @@ class GateWatch {
   Pipe pipe_;
   std::optional<Poll> poll_;
   std::optional<Timer> timer_;
+  std::optional<std::string> file_;
   std::shared_ptr<pcre2_real_code_8> pattern_;  // for its deleter; nobody shares it
 };
 

@@ -49,9 +49,11 @@ Result<ProcessId> ProcessHost::start(SpawnPlan& plan, const std::string& name,
   process.plan_text.working_directory = plan.working_directory;
   process.plan_text.credentials = plan.credentials;
   process.plan_text.mounts = plan.mounts;
+  process.plan_text.sandbox.view = plan.sandbox.view;
   process.events = std::move(events);
+  static_cast<void>(set_nonblocking(process.error_pipe.get(), true));
   process.error_poll.emplace(loop_, process.error_pipe.get());
-  process.error_poll->start(kReadable, [this, id = *id](int, int) { on_error_pipe(id); });
+  process.error_poll->start(kReadable, [this, id = *id](int, int) { on_error_pipe(id, false); });
   return id;
 }
 
@@ -68,16 +70,25 @@ ProcessId ProcessHost::adopt(const ChildRecord& record, ProcessEvents events) {
   return record.id;
 }
 
-void ProcessHost::on_error_pipe(ProcessId id) {
+// `is_known_started`: the rest of the report does not matter, an exec has happened.
+void ProcessHost::on_error_pipe(ProcessId id, bool is_known_started) {
   const auto found = processes_.find(id);
   if (found == processes_.end() || !found->second.error_pipe) return;
   Process& process = found->second;
-  const auto failure = read_spawn_failure(process.error_pipe.get());
+  read_spawn_report(process.error_pipe.get(), process.report);
+  if (!process.report.is_complete && !is_known_started) return;
   process.error_poll.reset();
   process.error_pipe.reset();
-  const std::string text = failure ? describe_failure(process.plan_text, *failure) : std::string();
-  const auto on_started = process.events.on_started;  // may forget the process
-  if (on_started) on_started(failure, text);
+  const SpawnReport report = std::move(process.report);
+  const SpawnPlan plan = std::move(process.plan_text);
+  process.plan_text = {};
+  const ProcessEvents events = process.events;  // may forget the process
+  std::vector<std::string> skipped;
+  for (const SpawnFailure& each : report.skipped) skipped.push_back(describe_failure(plan, each));
+  if (!skipped.empty() && events.on_skipped) events.on_skipped(skipped);
+  const auto& failure = report.failure;
+  if (events.on_started)
+    events.on_started(failure, failure ? describe_failure(plan, *failure) : std::string());
 }
 
 void ProcessHost::on_exit(const ChildRecord& record) {
@@ -86,7 +97,7 @@ void ProcessHost::on_exit(const ChildRecord& record) {
     keeper_.acknowledge(record.id);
     return;
   }
-  if (found->second.error_pipe) on_error_pipe(record.id);
+  if (found->second.error_pipe) on_error_pipe(record.id, true);
   found = processes_.find(record.id);
   if (found == processes_.end()) return;
   Process& process = found->second;

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/loop.h"
 #include "supervisor/host/keeper_client.h"
@@ -18,6 +19,8 @@ namespace pillion::supervisor::host {
 using ProcessId = std::int64_t;  // the keeper's record
 
 struct ProcessEvents {
+  // Hardening that was left out, one text each. Before on_started; not called when there is none.
+  std::function<void(const std::vector<std::string>& skipped)> on_skipped;
   // Exec succeeded (empty), or what failed, described. Always before on_exit.
   std::function<void(std::optional<SpawnFailure> failure, const std::string& description)>
       on_started;
@@ -37,7 +40,7 @@ class ProcessHost {
 
   // Reports a start whose confirmation was not yet read; no effect otherwise. The only call that
   // may run on_started within itself.
-  void confirm_started(ProcessId id) { on_error_pipe(id); }
+  void confirm_started(ProcessId id) { on_error_pipe(id, true); }
 
   pid_t pid_of(ProcessId id) const;  // 0 when it is not known
   // To the main process; false when it is gone.
@@ -60,13 +63,14 @@ class ProcessHost {
     Fd pidfd;
     Fd error_pipe;
     std::optional<Poll> error_poll;
-    SpawnPlan plan_text;  // only what describe_failure needs
+    SpawnPlan plan_text;  // only what describe_failure needs; empty once the exec is known
+    SpawnReport report;
     ProcessEvents events;
     bool has_exited = false;
     bool is_forgotten = false;
   };
 
-  void on_error_pipe(ProcessId id);
+  void on_error_pipe(ProcessId id, bool is_known_started);
   Result<SpawnedChild> start_recorded(SpawnPlan& plan, ProcessId id, Pipe& go);
 
   Loop& loop_;

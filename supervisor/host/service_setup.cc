@@ -203,8 +203,12 @@ Result<void> ServiceSetup::write_helper_resolv_conf() {
 
 Result<void> ServiceSetup::create_mounts() {
   if (!privileges_.can_mount) return {};
-  if (service_.volumes.empty() && !network_namespace_) return {};
   auto made = make_mount_namespace({volumes_.tmpfs(), name_files_});
+  const bool is_needed = !service_.volumes.empty() || network_namespace_;
+  if (!made && !is_needed) {
+    warnings_.push_back(made.error().message());
+    return {};
+  }
   if (!made) return fail(made.error());
   mount_namespace_ = std::move(*made);
   return keeper_.put_fd("mntns", mount_namespace_.get());

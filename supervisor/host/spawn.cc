@@ -27,6 +27,7 @@ struct PreparedStage {
   std::vector<char*> env;
   std::vector<const char*> join_files;
   std::vector<StageMount> mounts;
+  std::vector<int> mount_fds;
   std::vector<StageFd> fds;
   std::string oom_score_adjust;
   Fd null_fd;
@@ -72,8 +73,12 @@ void prepare_mounts(const SpawnPlan& plan, PreparedStage& prepared) {
   }
   prepared.stage.mounts = prepared.mounts.data();
   prepared.stage.mount_count = prepared.mounts.size();
+  prepared.mount_fds.assign(prepared.mounts.size(), -1);
+  prepared.stage.mount_fds = prepared.mount_fds.data();
   prepared.stage.network_namespace = plan.network_namespace;
   prepared.stage.mount_namespace = plan.mount_namespace;
+  prepared.stage.shares_mount_namespace = plan.shares_mount_namespace;
+  prepared.stage.sandbox = &plan.sandbox;
 }
 
 void prepare_privileges(const SpawnPlan& plan, ChildStage& stage) {
@@ -179,15 +184,40 @@ Result<SpawnedChild> spawn(const SpawnPlan& plan) {
   return child;
 }
 
-std::optional<SpawnFailure> read_spawn_failure(int error_pipe) {
-  SpawnFailure failure;
-  ssize_t count = 0;
-  do {
-    count = ::read(error_pipe, &failure, sizeof failure);
-  } while (count < 0 && errno == EINTR);
-  if (count == static_cast<ssize_t>(sizeof failure)) return failure;
-  return std::nullopt;
+void read_spawn_report(int error_pipe, SpawnReport& report) {
+  while (!report.is_complete) {
+    SpawnFailure failure;
+    const ssize_t count = ::read(error_pipe, &failure, sizeof failure);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EAGAIN) return;
+    const bool is_record = count == static_cast<ssize_t>(sizeof failure);
+    if (is_record && failure.is_skip) {
+      report.skipped.push_back(failure);
+      continue;
+    }
+    if (is_record) report.failure = failure;
+    report.is_complete = true;
+  }
 }
+
+namespace {
+
+std::string describe_step(const SpawnPlan& plan, const SpawnFailure& failure) {
+  const auto index = static_cast<std::size_t>(failure.index);
+  if (index >= plan.sandbox.view.size()) return "making its view of the file system";
+  return sandbox::describe(plan.sandbox.view[index]);
+}
+
+// "private_tmp": the key that switches off what failed; empty for what is no feature.
+std::string_view key_of_failure(const SpawnPlan& plan, const SpawnFailure& failure) {
+  const auto index = static_cast<std::size_t>(failure.index);
+  if (failure.stage == SpawnStage::LoadSeccomp) return key_of(sandbox::Feature::Seccomp);
+  if (failure.stage == SpawnStage::ApplyLandlock) return key_of(sandbox::Feature::Landlock);
+  if (failure.stage != SpawnStage::BuildView || index >= plan.sandbox.view.size()) return {};
+  return key_of(plan.sandbox.view[index].feature);
+}
+
+}  // namespace
 
 std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure) {
   const auto index = static_cast<std::size_t>(failure.index);
@@ -216,8 +246,15 @@ std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure)
       what = fmt::format("chdir(\"{}\")", plan.working_directory);
       break;
     case SpawnStage::Execute: what = fmt::format("exec(\"{}\")", plan.argv.front()); break;
+    case SpawnStage::BuildView: what = describe_step(plan, failure); break;
+    case SpawnStage::ApplyLandlock: what = "the Landlock ruleset"; break;
+    case SpawnStage::LoadSeccomp: what = "the filter of system calls"; break;
   }
-  return Error::from_errno(what, failure.error).message();
+  const std::string text = Error::from_errno(what, failure.error).message();
+  const std::string_view key = key_of_failure(plan, failure);
+  if (key.empty()) return text;
+  return failure.is_skip ? fmt::format("{} ({})", key, text)
+                         : fmt::format("{} (of `hardening`): {}", key, text);
 }
 
 int exit_code_of(const SpawnFailure& failure) {

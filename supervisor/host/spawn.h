@@ -20,6 +20,7 @@
 #include "runtime/fd.h"
 #include "runtime/result.h"
 #include "supervisor/host/cgroup.h"
+#include "supervisor/sandbox/sandbox.h"
 
 namespace pillion::supervisor::host {
 
@@ -49,7 +50,10 @@ struct SpawnPlan {
   const CgroupEntry* cgroup = nullptr;  // null = stay in the supervisor's group
   int network_namespace = -1;
   int mount_namespace = -1;
-  std::vector<BindMount> mounts;  // the child's own view; needs mount_namespace
+  bool shares_mount_namespace = false;  // as it is: no view and no mounts of its own
+  std::vector<Fd> owned;                // keeps descriptors that the plan names
+  std::vector<BindMount> mounts;        // on top of the child's own view; needs mount_namespace
+  sandbox::Sandbox sandbox;
 
   std::optional<Credentials> credentials;  // empty = keep ours
   std::vector<int> capabilities;           // kept as ambient; all others are dropped
@@ -71,7 +75,7 @@ struct SpawnPlan {
 struct SpawnedChild {
   pid_t pid = 0;
   Fd pidfd;
-  Fd error_pipe;  // reads end of file when exec succeeded, else one SpawnFailure
+  Fd error_pipe;  // skips, then end of file when exec succeeded, or one SpawnFailure
 };
 
 // Where a child failed before its exec.
@@ -90,21 +94,32 @@ enum class SpawnStage : int {
   SetDeathSignal,
   ChangeDirectory,
   Execute,
+  BuildView,
+  ApplyLandlock,
+  LoadSeccomp,
 };
 
 struct SpawnFailure {
   SpawnStage stage = SpawnStage::Execute;
   int error = 0;
-  int index = 0;  // which cgroup, mount, limit
+  int index = 0;         // which cgroup, mount, limit, step of the view
+  bool is_skip = false;  // hardening that was left out; the child went on
+};
+
+// What came over the error pipe so far.
+struct SpawnReport {
+  std::vector<SpawnFailure> skipped;
+  std::optional<SpawnFailure> failure;
+  bool is_complete = false;  // exec succeeded, or `failure` says why not
 };
 
 // Clones. Success means that the process exists; whether it reached exec says the error pipe.
 Result<SpawnedChild> spawn(const SpawnPlan& plan);
 
-// Reads what a readable error pipe says: empty = exec succeeded.
-std::optional<SpawnFailure> read_spawn_failure(int error_pipe);
+// Adds what a readable error pipe says. Waits for the rest unless the pipe is non-blocking.
+void read_spawn_report(int error_pipe, SpawnReport& report);
 
-// `chdir("/opt/x"): no such file or directory`
+// `chdir("/opt/x"): no such file or directory`; of a skip: `private_tmp (mount("/tmp", tmpfs): …)`
 std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure);
 
 // 127 when the program does not exist, 126 when it cannot be executed, 71 for every other stage.

@@ -375,6 +375,8 @@ control::StatusReport Supervisor::report() const {
   report.warnings = setup_.remarks();
   report.network =
       describe_network(service_.network, setup_.network_record(), capture_guard_.is_lifted());
+  const std::string hardening = children_.hardening_remark();
+  if (!hardening.empty()) report.warnings.push_back(hardening);
   report.log_directory = paths_.log;
   report.supervisor_pid = ::getpid();
   return report;

@@ -100,7 +100,7 @@ def test_on_a_terminal_the_command_gets_one(services):
     subprocess.run(["stty", "rows", "33", "cols", "99"], stdin=theirs, check=True)
     process = subprocess.Popen(
         [program("pillion"), "exec", service.name, "app", "--", "/bin/sh", "-c",
-         "tty >/dev/null && stty size && read word && echo got $word && exit 4"],
+         "test -t 0 && stty size && read word && echo got $word && exit 4"],
         stdin=theirs, stdout=theirs, stderr=subprocess.PIPE,
         env={**os.environ, **{key: str(value) for key, value in service.env.items()}})
     os.close(theirs)

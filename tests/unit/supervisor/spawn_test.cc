@@ -34,7 +34,9 @@ std::string read_all(int fd) {
 [[noreturn]] void spawn_and_report(SpawnPlan& plan, int report) {
   auto child = spawn(plan);
   if (!child) ::_exit(1);
-  const auto failure = read_spawn_failure(child->error_pipe.get());
+  SpawnReport spawned;
+  read_spawn_report(child->error_pipe.get(), spawned);
+  const auto& failure = spawned.failure;
   const std::string text = std::to_string(child->pid) + " " +
                            std::to_string(failure ? exit_code_of(*failure) : 0) + " " +
                            (failure ? describe_failure(plan, *failure) : "");

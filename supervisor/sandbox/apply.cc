@@ -1,0 +1,145 @@
+#include "supervisor/sandbox/apply.h"
+
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+
+namespace pillion::supervisor::sandbox {
+namespace {
+
+constexpr unsigned long kQuiet = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+// Decimal digits without libc; returns the end.
+char* write_number(char* at, unsigned long value) {
+  char reversed[20];
+  int count = 0;
+  do {
+    reversed[count++] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  } while (value > 0);
+  while (count > 0) *at++ = reversed[--count];
+  return at;
+}
+
+int result_of(long returned) { return returned < 0 ? errno : 0; }
+
+int attach(int slot, const char* target) {
+  return slot < 0 ? 0 : bind_opened(slot, target);  // was perhaps not there to be opened
+}
+
+int make_file(const char* target) {
+  const int fd = ::open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return errno;
+  ::close(fd);
+  return 0;
+}
+
+int make_directory(const char* target) {
+  return ::mkdir(target, 0755) < 0 && errno != EEXIST ? errno : 0;
+}
+
+// What is not there needs no cover.
+int unless_missing(int error) { return error == ENOENT ? 0 : error; }
+
+int apply_step(const ViewStep& step, int* slots) {
+  const char* target = step.target.c_str();
+  switch (step.action) {
+    case ViewAction::Open:
+      slots[step.slot] = ::open(step.source.c_str(), O_PATH | O_CLOEXEC);
+      return slots[step.slot] < 0 ? errno : 0;
+    case ViewAction::Attach: return attach(slots[step.slot], target);
+    case ViewAction::ReadOnly: return unless_missing(make_read_only(target));
+    case ViewAction::Tmpfs:
+      return result_of(
+          ::mount("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV, step.options.c_str()));
+    case ViewAction::Proc:
+      return result_of(::mount("proc", target, "proc", kQuiet, step.options.c_str()));
+    case ViewAction::Sysfs:
+      return result_of(::mount("sysfs", target, "sysfs", kQuiet | MS_RDONLY, nullptr));
+    case ViewAction::MaskFile: return unless_missing(attach(slots[step.slot], target));
+    case ViewAction::Devpts:
+      return result_of(
+          ::mount("devpts", target, "devpts", MS_NOSUID | MS_NOEXEC, step.options.c_str()));
+    case ViewAction::MaskDirectory:
+      return unless_missing(
+          result_of(::mount("tmpfs", target, "tmpfs", kQuiet | MS_RDONLY, "size=0,mode=0555")));
+    case ViewAction::MakeDirectory: return make_directory(target);
+    case ViewAction::MakeFile: return make_file(target);
+    case ViewAction::Symlink: return result_of(::symlink(step.source.c_str(), target));
+  }
+  return 0;
+}
+
+int write_file(const char* path, const char* text, std::size_t size) {
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  const int error = result_of(::write(fd, text, size));
+  ::close(fd);
+  return error;
+}
+
+int write_map(const char* path, unsigned long outside) {
+  char text[40] = "0 ";
+  char* end = write_number(text + 2, outside);
+  std::memcpy(end, " 1\n", 3);
+  return write_file(path, text, static_cast<std::size_t>(end + 3 - text));
+}
+
+}  // namespace
+
+int bind_opened(int fd, const char* target) {
+  char path[64] = "/proc/self/fd/";
+  *write_number(path + std::strlen(path), static_cast<unsigned long>(fd)) = '\0';
+  return result_of(::mount(path, target, nullptr, MS_BIND | MS_REC, nullptr));
+}
+
+int make_read_only(const char* target) {
+  if (::mount(target, target, nullptr, MS_BIND | MS_REC, nullptr) < 0) return errno;
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY;
+  const long set =
+      ::syscall(SYS_mount_setattr, AT_FDCWD, target, AT_RECURSIVE, &attributes, sizeof attributes);
+  if (set == 0 || errno != ENOSYS) return result_of(set);
+  return result_of(::mount(nullptr, target, nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr));
+}
+
+StepFailure apply_view(const std::vector<ViewStep>& steps, Skipped& skipped) {
+  int slots[kSlotsMax];
+  for (int& slot : slots) slot = -1;
+  StepFailure failure;
+  for (std::size_t i = 0; i < steps.size() && failure.error == 0; ++i) {
+    const ViewStep& step = steps[i];
+    StepFailure& feature = skipped.features[static_cast<int>(step.feature)];
+    if (feature.error != 0 && step.feature != Feature::None) continue;
+    const int error = apply_step(step, slots);
+    if (error == 0) continue;
+    (step.is_required ? failure : feature) = {error, static_cast<int>(i)};
+  }
+  for (const int slot : slots) {
+    if (slot >= 0) ::close(slot);
+  }
+  skipped.features[static_cast<int>(Feature::None)] = {};
+  return failure;
+}
+
+int apply_seccomp(const SeccompProgram& program) {
+  sock_fprog code{};
+  code.len = static_cast<unsigned short>(program.code.size());
+  code.filter = const_cast<sock_filter*>(program.code.data());
+  return result_of(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &code));
+}
+
+int map_root_to(uid_t uid, gid_t gid) {
+  if (const int error = write_file("/proc/self/setgroups", "deny", 4); error != 0) return error;
+  if (const int error = write_map("/proc/self/gid_map", gid); error != 0) return error;
+  return write_map("/proc/self/uid_map", uid);
+}
+
+}  // namespace pillion::supervisor::sandbox
