@@ -125,6 +125,7 @@ class Executor {
     return on(step.side, [&]() -> Result<void> {
       const std::string old_value = read_sysctl(step.name);
       auto written = write_sysctl(step.name, step.value);
+      if (!written && step.may_vanish && written.error().errno_value() == ENOENT) return {};
       if (!written) return step.is_required ? written : Result<void>{};
       if (step.is_reported && old_value != step.value) {
         changed_.push_back({sysctl_display_name(step.name), old_value, step.value});

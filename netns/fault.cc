@@ -24,6 +24,7 @@ Result<void> fault_before_step() {
     return fail(Error("made to fail by PILLION_NETNS_FAULT", ENOBUFS));
   }
   if (fault == "kill:" + std::to_string(steps)) ::raise(SIGKILL);
+  if (fault == "stop:" + std::to_string(steps)) ::raise(SIGSTOP);
   return {};
 }
 

@@ -255,7 +255,7 @@ class BridgedPlanner {
           Side::Host, interface_sysctl(Family::V6, names_.host_interface, "force_forwarding"), "1");
       for (const Interface* uplink : uplinks) {
         add<WriteSysctl>(Side::Host, interface_sysctl(Family::V6, uplink->name, "force_forwarding"),
-                         "1", true, true);
+                         "1", true, true, true);
         facts_.warnings.push_back(fmt::format(
             "net.ipv6.conf.{}.force_forwarding is needed to forward the service's packets; it is "
             "switched on and stays on when the service stops",

@@ -58,6 +58,7 @@ struct WriteSysctl {
   std::string value;
   bool is_required = true;   // false: a missing or read-only setting is not an error
   bool is_reported = false;  // it outlives the service: goes to Facts::changed_sysctls
+  bool may_vanish = false;   // of somebody else's interface: once that is gone, nothing is to do
 };
 // Loads the text as one nftables transaction.
 struct LoadRules {
