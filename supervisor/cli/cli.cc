@@ -43,7 +43,10 @@ int run(int argc, char** argv) {
   add_ps(app, exit_code);
   add_status(app, exit_code);
   add_why(app, exit_code);
+  add_start(app, exit_code);
   add_stop(app, exit_code);
+  add_restart(app, exit_code);
+  add_retry(app, exit_code);
   add_logs(app, exit_code);
   add_events(app, exit_code);
   add_timeline(app, exit_code);

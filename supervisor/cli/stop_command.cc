@@ -9,6 +9,7 @@
 
 #include "config/parse_units.h"
 #include "supervisor/cli/api_client.h"
+#include "supervisor/cli/child_call.h"
 #include "supervisor/cli/cli.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/running_services.h"
@@ -52,6 +53,9 @@ Result<std::string> ask_for_stop(const StopOptions& options) {
 }  // namespace
 
 int stop_service(const StopOptions& options) {
+  if (!options.child.empty()) {
+    return ask_for("stop", {options.name, options.child, true, options.grace, {}, options.is_json});
+  }
   const auto reply = ask_for_stop(options);
   if (!reply) return complain(reply.error());
   const std::string json = receipt_of(*reply);
@@ -67,8 +71,10 @@ int stop_service(const StopOptions& options) {
 
 void add_stop(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<StopOptions>();  // shared with the callbacks
-  CLI::App* stop = app.add_subcommand("stop", "Drain and stop a service; prints the receipt");
+  CLI::App* stop = app.add_subcommand(
+      "stop", "Drain and stop a service, and print the receipt; or stop a child");
   stop->add_option("NAME", options->name, "The service")->required();
+  stop->add_option("CHILD", options->child, "Only this child; it stays down until it is started");
   stop->add_option_function<std::string>(
           "--grace",
           [options](const std::string& text) {

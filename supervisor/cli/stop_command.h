@@ -10,6 +10,7 @@ namespace pillion::supervisor::cli {
 
 struct StopOptions {
   std::string name;
+  std::string child;              // empty = the service
   std::optional<Duration> grace;  // empty = the service's own
   bool is_json = false;
 };

@@ -16,6 +16,7 @@
 #include "supervisor/control/control_server.h"
 #include "supervisor/host/abandon.h"
 #include "supervisor/host/child_environment.h"
+#include "supervisor/host/children_api.h"
 #include "supervisor/host/events_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
@@ -64,6 +65,8 @@ int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
 void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOptions& options) {
   control::Api api;
   ServiceApi service_api(api, supervisor, options.config_file);
+  ChildrenApi children_api(loop, api, supervisor);
+  supervisor.on_change([&] { children_api.on_change(); });
   EventsApi events_api(loop, api, supervisor.history());
   std::optional<control::ControlServer> server;
   if (auto listener = keeper.get_fd("control")) server.emplace(loop, std::move(*listener), api);
@@ -73,6 +76,7 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
     events_api.finish();
   });
   loop.run();
+  supervisor.on_change(nullptr);
 }
 
 }  // namespace

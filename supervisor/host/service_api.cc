@@ -2,9 +2,7 @@
 
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
-
-#include "config/parse_units.h"
+#include "supervisor/host/request_body.h"
 #include "supervisor/host/supervisor.h"
 #include "supervisor/host/upgrade.h"
 
@@ -12,26 +10,6 @@ namespace pillion::supervisor::host {
 namespace {
 
 using Json = nlohmann::json;
-
-// The body's object; empty for an empty body, an error for anything else.
-Result<Json> parse_body(const control::ApiRequest& request) {
-  if (request.body.empty()) return Json::object();
-  Json json = Json::parse(request.body, nullptr, false);
-  if (!json.is_object()) return fail("the body is not a JSON object");
-  return json;
-}
-
-Result<std::optional<Duration>> read_duration(const Json& body, const char* key) {
-  const auto found = body.find(key);
-  if (found == body.end() || found->is_null()) return std::optional<Duration>();
-  const auto duration = found->is_string()
-                            ? config::parse_duration(found->get_ref<const std::string&>())
-                            : std::nullopt;
-  if (!duration) {
-    return fail("`" + std::string(key) + "` is a duration with its unit, such as \"10s\"");
-  }
-  return std::optional<Duration>(*duration);
-}
 
 }  // namespace
 

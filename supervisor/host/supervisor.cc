@@ -290,6 +290,7 @@ void Supervisor::carry_out(const core::Actions& actions) {
   if (actions.empty()) return;
   tell_parent();
   if (capture_guard_.is_wanted()) capture_guard_.observe(core_->status(now()));
+  if (on_change_) on_change_();
 }
 
 void Supervisor::arm_wakeup() {
@@ -336,7 +337,11 @@ void Supervisor::stop(std::optional<Duration> grace, std::string reason) {
   core::StopRequested stop;
   stop.grace = grace;
   stop.reason = std::move(reason);
-  post(stop);
+  request(stop);
+}
+
+void Supervisor::request(core::Event event) {
+  post(std::move(event));
   run_queue();
 }
 

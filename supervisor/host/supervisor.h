@@ -36,6 +36,11 @@ class Supervisor {
 
   // For the control socket.
   control::StatusReport report() const;
+  core::ServiceStatus status() const { return core_->status(now()); }
+  // From an operator; what it caused is on disk when this returns.
+  void request(core::Event event);
+  // Called after each change, from the loop or from request().
+  void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
   // On disk when this returns.
   void stop(std::optional<Duration> grace, std::string reason);
   EventHistory& history() { return history_; }
@@ -98,6 +103,7 @@ class Supervisor {
   UpgradeCheck upgrade_check_;
   Timer make_way_;
   std::function<void(const core::Finish&)> on_finish_;
+  std::function<void()> on_change_;
 };
 
 }  // namespace pillion::supervisor::host
