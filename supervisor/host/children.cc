@@ -77,40 +77,54 @@ std::string leaf_name(const std::string& child, core::Generation generation) {
 }
 
 Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
-                   ServiceSetup& setup, const config::Service& service, const ServicePaths& paths,
-                   bool echoes_output, PostEvent post)
+                   ServiceSetup& setup, const config::Service& service, const ChildSlots& slots,
+                   const ServicePaths& paths, bool echoes_output, PostEvent post)
     : loop_(loop),
       keeper_(keeper),
       processes_(processes),
       cgroups_(cgroups),
       setup_(setup),
       service_(service),
+      slots_(slots),
       paths_(paths),
       echoes_output_(echoes_output),
       post_(std::move(post)),
       leftovers_(loop) {}
 
-Result<void> Children::open_channels() {
-  for (core::ChildId child = 0; child < service_.children.size(); ++child) {
-    const config::Child& config = config_of(child);
-    OutputLog log(paths_.log + "/" + config.name + ".log",
-                  {config.output_log.max_size.value, config.output_log.max_files});
-    auto observer = [this, child, name = config.name](OutputStream, std::string_view line, bool) {
-      if (echoes_output_) echo(name, line);
-      for (auto& [key, generation] : generations_) {
-        if (key.first == child && generation.gate) generation.gate->on_line(line);
-      }
-    };
-    auto output =
-        OutputCapture::create(loop_, keeper_, config.name, std::move(log), std::move(observer));
-    if (!output) return fail(output.error());
-    outputs_.push_back(std::move(*output));
-    auto notify = ChildNotify::create(
-        loop_, keeper_, config.name, paths_.notify_socket(child),
-        [this, child](const NotifyMessage& message) { on_notify(child, message); });
-    if (!notify) return fail(notify.error());
-    notify_sockets_.push_back(std::move(*notify));
+// Slots of one name share the log, not the pipes: each record carries its own generation.
+OutputLog& Children::log_of(const config::Child& child) {
+  const OutputLogLimits limits{child.output_log.max_size.value, child.output_log.max_files};
+  return logs_.try_emplace(child.name, paths_.log + "/" + child.name + ".log", limits)
+      .first->second;
+}
+
+// What the keeper knows the slot's descriptors by.
+std::string Children::channel_name(core::ChildId slot) const {
+  const std::string& name = config_of(slot).name;
+  for (core::ChildId other = 0; other < slot; ++other) {
+    if (config_of(other).name == name) return fmt::format("{}~{}", name, slot);
   }
+  return name;
+}
+
+Result<void> Children::open_channels(core::ChildId slot) {
+  const config::Child& config = config_of(slot);
+  const std::string stored_name = channel_name(slot);
+  auto observer = [this, slot, name = config.name](OutputStream, std::string_view line, bool) {
+    if (echoes_output_) echo(name, line);
+    for (auto& [key, generation] : generations_) {
+      if (key.first == slot && generation.gate) generation.gate->on_line(line);
+    }
+  };
+  auto output =
+      OutputCapture::create(loop_, keeper_, stored_name, log_of(config), std::move(observer));
+  if (!output) return fail(output.error());
+  auto notify =
+      ChildNotify::create(loop_, keeper_, stored_name, paths_.notify_socket(slot),
+                          [this, slot](const NotifyMessage& message) { on_notify(slot, message); });
+  if (!notify) return fail(notify.error());
+  outputs_[slot] = std::move(*output);
+  notify_sockets_[slot] = std::move(*notify);
   return {};
 }
 
@@ -413,10 +427,25 @@ void Children::rescan_log(const std::string& child, core::Generation number, Gat
   }
 }
 
-std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
-  const auto config = std::find_if(service_.children.begin(), service_.children.end(),
-                                   [&](const auto& child) { return child.name == record.name; });
-  const bool is_child = config != service_.children.end() && record.generation > 0;
+// By name, and where two slots have it, by the generation that each had.
+std::optional<core::ChildId> Children::find_slot(const ChildRecord& record,
+                                                 const core::Snapshot& snapshot) const {
+  std::optional<core::ChildId> found;
+  for (core::ChildId slot = 0; slot < slots_.size(); ++slot) {
+    if (config_of(slot).name != record.name || outputs_.count(slot) == 0) continue;
+    const bool is_exact = slot < snapshot.children.size() &&
+                          snapshot.children[slot].name == record.name &&
+                          snapshot.children[slot].generation == record.generation;
+    if (is_exact) return slot;
+    if (!found) found = slot;
+  }
+  return found;
+}
+
+std::optional<core::Survivor> Children::adopt(const ChildRecord& record,
+                                              const core::Snapshot& snapshot) {
+  const auto slot = find_slot(record, snapshot);
+  const bool is_child = slot && record.generation > 0;
   if (!is_child || record.state == keeper::ChildState::Pending) {
     // A probe, a hook, a program of ours, or a spawn that was never reported: end it.
     if (!record.cgroup.empty()) cgroups_.kill(record.cgroup);
@@ -426,16 +455,17 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record) {
     if (record.state != keeper::ChildState::Running) keeper_.acknowledge(record.id);
     return std::nullopt;
   }
-  const auto child = static_cast<core::ChildId>(config - service_.children.begin());
+  const core::ChildId child = *slot;
+  const config::Child& config = config_of(child);
   const Key key{child, record.generation};
   Generation& generation = generations_[key];
   generation.leaf = record.cgroup;
   generation.pid = record.pid;
   generation.gate =
-      std::make_unique<GateWatch>(loop_, config->gate, [this, key] { on_gate_seen(key); });
+      std::make_unique<GateWatch>(loop_, config.gate, [this, key] { on_gate_seen(key); });
   outputs_[child]->set_generation(record.generation);
   if (record.state == keeper::ChildState::Running) generation.gate->on_executed(record.pid);
-  if (config->gate.log_line) rescan_log(config->name, record.generation, *generation.gate);
+  if (config.gate.log_line) rescan_log(config.name, record.generation, *generation.gate);
   core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};
   generation.process = processes_.adopt(record, events_of(key));
   if (record.state == keeper::ChildState::Exited) {
@@ -497,11 +527,11 @@ std::optional<CgroupUsage> Children::usage(core::ChildId child) const {
 }
 
 void Children::close() {
-  for (const auto& output : outputs_) {
+  for (const auto& [slot, output] : outputs_) {
     output->drain();
     output->remove();
   }
-  for (const auto& notify : notify_sockets_) notify->remove();
+  for (const auto& [slot, notify] : notify_sockets_) notify->remove();
   for (const std::string& leaf : leaves_to_remove_) cgroups_.remove(leaf);
   leftovers_.stop();
 }

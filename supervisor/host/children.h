@@ -20,6 +20,7 @@
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/child_notify.h"
+#include "supervisor/host/child_slots.h"
 #include "supervisor/host/gate_watch.h"
 #include "supervisor/host/output_capture.h"
 #include "supervisor/host/process_host.h"
@@ -35,13 +36,16 @@ std::string leaf_name(const std::string& child, core::Generation generation);
 class Children {
  public:
   Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
-           ServiceSetup& setup, const config::Service& service, const ServicePaths& paths,
-           bool echoes_output, PostEvent post);
+           ServiceSetup& setup, const config::Service& service, const ChildSlots& slots,
+           const ServicePaths& paths, bool echoes_output, PostEvent post);
 
-  // Opens output pipes and notify sockets. Once, before anything else.
-  Result<void> open_channels();
-  // Takes over a record of the keeper's ledger; what the core must know of it, if anything.
-  std::optional<core::Survivor> adopt(const ChildRecord& record);
+  // Opens the slot's output pipes and notify socket, or takes them over from the keeper. Once for
+  // each slot, before anything else about it.
+  Result<void> open_channels(core::ChildId slot);
+  bool has_channels(core::ChildId slot) const { return outputs_.count(slot) > 0; }
+  // Takes over a record of the keeper's ledger; what the core must know of it, if anything. The
+  // snapshot tells two slots of one name apart.
+  std::optional<core::Survivor> adopt(const ChildRecord& record, const core::Snapshot& snapshot);
 
   // Called within a fact's delivery: what follows from it has been carried out when it returns, so
   // that the fact may be forgotten at its source.
@@ -78,7 +82,11 @@ class Children {
   };
   using Key = std::pair<core::ChildId, core::Generation>;
 
-  const config::Child& config_of(core::ChildId child) const { return service_.children[child]; }
+  const config::Child& config_of(core::ChildId child) const { return slots_.at(child); }
+  std::optional<core::ChildId> find_slot(const ChildRecord& record,
+                                         const core::Snapshot& snapshot) const;
+  OutputLog& log_of(const config::Child& child);
+  std::string channel_name(core::ChildId slot) const;
   Result<void> start(core::ChildId child, core::Generation number, Generation& generation);
   Result<void> write_child_files(const config::Child& child);
   void complete_plan(const config::Child& child, SpawnPlan& plan);
@@ -103,13 +111,15 @@ class Children {
   Cgroups& cgroups_;
   ServiceSetup& setup_;
   const config::Service& service_;
+  const ChildSlots& slots_;
   const ServicePaths& paths_;
   bool echoes_output_;
   PostEvent post_;
   std::function<void()> settle_;
   std::map<Key, Generation> generations_;
-  std::vector<std::unique_ptr<OutputCapture>> outputs_;       // by ChildId
-  std::vector<std::unique_ptr<ChildNotify>> notify_sockets_;  // by ChildId
+  std::map<std::string, OutputLog> logs_;  // by child: slots of one name write to one log
+  std::map<core::ChildId, std::unique_ptr<OutputCapture>> outputs_;
+  std::map<core::ChildId, std::unique_ptr<ChildNotify>> notify_sockets_;
   std::vector<std::string> leaves_to_remove_;
   std::map<std::string, std::set<std::string>> missing_hardening_;  // what → children
   Timer leftovers_;

@@ -13,20 +13,18 @@ constexpr int kReadsPerDrainMax = 64;  // of 64 KiB; an orphan may write for eve
 
 }  // namespace
 
-OutputCapture::OutputCapture(KeeperClient& keeper, std::string child, OutputLog log,
+OutputCapture::OutputCapture(KeeperClient& keeper, std::string child, OutputLog& log,
                              LineObserver observer)
-    : keeper_(keeper),
-      child_(std::move(child)),
-      log_(std::move(log)),
-      observer_(std::move(observer)) {
+    : keeper_(keeper), child_(std::move(child)), log_(log), observer_(std::move(observer)) {
   streams_[1].kind = OutputStream::Stderr;
 }
 
 Result<std::unique_ptr<OutputCapture>> OutputCapture::create(Loop& loop, KeeperClient& keeper,
                                                              const std::string& child,
-                                                             OutputLog log, LineObserver observer) {
+                                                             OutputLog& log,
+                                                             LineObserver observer) {
   std::unique_ptr<OutputCapture> capture(
-      new OutputCapture(keeper, child, std::move(log), std::move(observer)));
+      new OutputCapture(keeper, child, log, std::move(observer)));
   for (Stream& stream : capture->streams_) {
     if (auto opened = capture->open(loop, stream); !opened) {
       return fail(opened.error().wrap("cannot capture the output of " + child));

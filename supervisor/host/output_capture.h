@@ -21,9 +21,10 @@ using LineObserver =
 
 class OutputCapture {
  public:
-  // Creates the pipes, or takes them over from the keeper.
+  // Creates the pipes, or takes them over from the keeper. `log` must outlive it; `child` is what
+  // the keeper knows them by.
   static Result<std::unique_ptr<OutputCapture>> create(Loop& loop, KeeperClient& keeper,
-                                                       const std::string& child, OutputLog log,
+                                                       const std::string& child, OutputLog& log,
                                                        LineObserver observer);
 
   // Ends for the child; borrowed.
@@ -46,7 +47,7 @@ class OutputCapture {
     std::unique_ptr<Poll> poll;
   };
 
-  OutputCapture(KeeperClient& keeper, std::string child, OutputLog log, LineObserver observer);
+  OutputCapture(KeeperClient& keeper, std::string child, OutputLog& log, LineObserver observer);
   Result<void> open(Loop& loop, Stream& stream);
   std::string stored_name(const Stream& stream, const char* end) const;
   // False when the pipe is empty.
@@ -55,7 +56,7 @@ class OutputCapture {
 
   KeeperClient& keeper_;
   std::string child_;
-  OutputLog log_;
+  OutputLog& log_;
   LineObserver observer_;
   std::uint64_t generation_ = 0;
   std::array<Stream, 2> streams_;

@@ -45,13 +45,13 @@ const std::optional<config::Probe>& probe_of(const config::Child& child, core::P
 }  // namespace
 
 ProbeRunner::ProbeRunner(Loop& loop, ProcessHost& processes, Cgroups& cgroups, ServiceSetup& setup,
-                         Children& children, const config::Service& service, PostEvent post)
+                         Children& children, const ChildSlots& slots, PostEvent post)
     : loop_(loop),
       processes_(processes),
       cgroups_(cgroups),
       setup_(setup),
       children_(children),
-      service_(service),
+      slots_(slots),
       post_(std::move(post)) {}
 
 ProbeRunner::Purpose ProbeRunner::purpose_of(core::ProbeKind kind) {
@@ -97,7 +97,7 @@ void ProbeRunner::run_command(Key key, core::Generation generation, const config
                  std::move(on_outcome));
     return;
   }
-  const std::string& child = service_.children[key.first].name;
+  const std::string& child = slots_.at(key.first).name;
   Run& run = begin(key);
   run.command = std::make_unique<CommandRun>(loop_, processes_, cgroups_, child + "/exec",
                                              fmt::format("{}.exec.{}", child, ++command_count_));
@@ -130,7 +130,7 @@ void ProbeRunner::run(const core::RunProbe& action) {
     post_(core::ProbeFinished{action.child, action.generation, action.kind, action.sequence,
                               to_result(outcome), detail});
   };
-  const auto& probe = probe_of(service_.children[action.child], action.kind);
+  const auto& probe = probe_of(slots_.at(action.child), action.kind);
   if (probe && probe->exec) {
     return run_command(key, action.generation, *probe->exec, action.timeout, std::move(answer));
   }
@@ -157,7 +157,7 @@ void ProbeRunner::run(const core::RunHook& action) {
     post_(core::HookFinished{action.child, action.generation, action.kind,
                              outcome == NetProbeOutcome::Success, detail});
   };
-  const config::Child& child = service_.children[action.child];
+  const config::Child& child = slots_.at(action.child);
   const auto& hook = action.kind == core::HookKind::PostStart ? child.post_start : child.pre_stop;
   if (hook && hook->exec) {
     return run_command(key, action.generation, *hook->exec, action.timeout, std::move(answer));
@@ -175,7 +175,7 @@ void ProbeRunner::cancel(const core::CancelHook& action) {
 }
 
 void ProbeRunner::begin_drain(const core::BeginDrain& action) {
-  const config::Child& child = service_.children[action.child];
+  const config::Child& child = slots_.at(action.child);
   const auto* proxy = std::get_if<config::ProxyConfig>(&child.config);
   if (proxy == nullptr) return;
   NetProbeTarget target;

@@ -21,7 +21,7 @@ namespace pillion::supervisor::host {
 class ProbeRunner {
  public:
   ProbeRunner(Loop& loop, ProcessHost& processes, Cgroups& cgroups, ServiceSetup& setup,
-              Children& children, const config::Service& service, PostEvent post);
+              Children& children, const ChildSlots& slots, PostEvent post);
 
   void run(const core::RunProbe& action);
   void cancel(const core::CancelProbe& action);
@@ -58,7 +58,7 @@ class ProbeRunner {
   Cgroups& cgroups_;
   ServiceSetup& setup_;
   Children& children_;
-  const config::Service& service_;
+  const ChildSlots& slots_;
   PostEvent post_;
   std::map<Key, Run> runs_;
   std::uint64_t command_count_ = 0;

@@ -141,14 +141,15 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
     : loop_(loop),
       keeper_(keeper),
       service_(std::move(service)),
+      slots_(service_),
       paths_(std::move(paths)),
       history_(paths_.log + "/events.ndjson"),
       processes_(loop, keeper),
       cgroups_(detect_cgroups(service_.name(), keeper.keeper_pid())),
       setup_(loop, keeper, processes_, *cgroups_, service_, paths_),
-      children_(loop, keeper, processes_, *cgroups_, setup_, service_, paths_, echoes_output,
-                [this](core::Event event) { post(std::move(event)); }),
-      probes_(loop, processes_, *cgroups_, setup_, children_, service_,
+      children_(loop, keeper, processes_, *cgroups_, setup_, service_, slots_, paths_,
+                echoes_output, [this](core::Event event) { post(std::move(event)); }),
+      probes_(loop, processes_, *cgroups_, setup_, children_, slots_,
               [this](core::Event event) { post(std::move(event)); }),
       capture_guard_(
           service_, [this](ServiceSetup::OnDone done) { setup_.lift_capture(std::move(done)); },
@@ -198,7 +199,9 @@ void Supervisor::note(std::string kind, std::string text) {
 
 Result<void> Supervisor::start() {
   if (auto made = make_directories(paths_.log, 0750); !made) return made;
-  if (auto opened = children_.open_channels(); !opened) return opened;
+  for (core::ChildId slot = 0; slot < slots_.size(); ++slot) {
+    if (auto opened = children_.open_channels(slot); !opened) return opened;
+  }
   log::info("{}", cgroups_->describe());
   children_.on_facts([this] { run_queue(); });
   restore_or_create();
@@ -225,7 +228,8 @@ void Supervisor::restore_or_create() {
   capture_guard_.assume_lifted();  // at worst the same rules are loaded once more
   std::vector<core::Survivor> survivors;
   for (const ChildRecord& record : keeper_.list_children()) {
-    if (auto survivor = children_.adopt(record)) survivors.push_back(std::move(*survivor));
+    if (auto survivor = children_.adopt(record, *snapshot))
+      survivors.push_back(std::move(*survivor));
   }
   last_signal_ = snapshot->last_signal;
   core_ = std::make_unique<core::Core>(core::Core::restore(plan_of(service_), seed, *snapshot,
@@ -374,8 +378,8 @@ void Supervisor::make_way() {
 control::StatusReport Supervisor::report() const {
   control::StatusReport report;
   report.service = core_->status(now());
-  for (core::ChildId child = 0; child < service_.children.size(); ++child) {
-    report.usage.push_back(usage_of(child));
+  for (const core::ChildStatus& child : report.service.children) {
+    report.usage.push_back(usage_of(child.id));
   }
   report.warnings = setup_.remarks();
   report.network =
@@ -389,7 +393,7 @@ control::StatusReport Supervisor::report() const {
 
 control::ChildUsage Supervisor::usage_of(core::ChildId child) const {
   control::ChildUsage usage;
-  const config::Limits& limits = service_.children[child].limits;
+  const config::Limits& limits = slots_.at(child).limits;
   if (limits.memory) usage.memory_limit_bytes = limits.memory->value;
   if (limits.cpu) usage.cpu_limit = limits.cpu->value / 1000.0;
   const auto used = children_.usage(child);

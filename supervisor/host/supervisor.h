@@ -14,6 +14,7 @@
 #include "supervisor/core/core.h"
 #include "supervisor/host/capture_guard.h"
 #include "supervisor/host/cgroup.h"
+#include "supervisor/host/child_slots.h"
 #include "supervisor/host/children.h"
 #include "supervisor/host/event_history.h"
 #include "supervisor/host/keeper_client.h"
@@ -79,6 +80,7 @@ class Supervisor {
   Loop& loop_;
   KeeperClient& keeper_;
   config::Service service_;
+  ChildSlots slots_;
   ServicePaths paths_;
   SystemClock clock_;
   EventHistory history_;
