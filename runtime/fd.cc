@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <string>
 
+#include "runtime/file_replacement.h"
+
 namespace pillion {
 
 void Fd::reset(int fd) {
@@ -72,37 +74,9 @@ Result<void> write_all(int fd, std::string_view bytes) {
   return {};
 }
 
-namespace {
-
-Result<void> fill_temporary(int fd, const std::string& path, std::string_view content,
-                            unsigned mode) {
-  if (::fchmod(fd, mode) < 0) return fail_errno("cannot set mode of " + path);
-  if (auto written = write_all(fd, content); !written) return fail(written.error().wrap(path));
-  if (::fsync(fd) < 0) return fail_errno("cannot sync " + path);
-  return {};
-}
-
-}  // namespace
-
 Result<void> write_file_atomically(const std::string& path, std::string_view content,
                                    unsigned mode) {
-  const auto slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  std::string temporary = path + ".XXXXXX";
-  Fd fd(::mkostemp(temporary.data(), O_CLOEXEC));
-  if (!fd) return fail_errno("cannot create " + temporary);
-  auto filled = fill_temporary(fd.get(), temporary, content, mode);
-  if (filled && ::rename(temporary.c_str(), path.c_str()) < 0) {
-    filled = fail_errno("cannot rename " + temporary + " to " + path);
-  }
-  if (!filled) {
-    ::unlink(temporary.c_str());
-    return filled;
-  }
-  auto parent = open_file(directory, O_RDONLY | O_DIRECTORY);
-  if (!parent) return fail(parent.error());
-  if (::fsync(parent->get()) < 0 && errno != EINVAL) return fail_errno("cannot sync " + directory);
-  return {};
+  return replace_file(path, content, mode, Survives::PowerLoss);
 }
 
 }  // namespace pillion

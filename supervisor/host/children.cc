@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "config/render.h"
+#include "runtime/file_replacement.h"
 #include "runtime/log.h"
 
 namespace pillion::supervisor::host {
@@ -183,8 +184,8 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
 Result<void> Children::write_child_files(const config::Child& child) {
   if (!child.use) return {};
   const std::string path = paths_.child_table(child.name);
-  auto written =
-      write_file_atomically(path, config::render_component(with_secret_owners(child)), 0400);
+  auto written = replace_file(path, config::render_component(with_secret_owners(child)), 0400,
+                              Survives::ProcessCrash);
   if (!written) return written;
   const std::string state = paths_.child_state(child.name);
   if (auto made = make_directories(state, 0700); !made) return made;

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "runtime/fd.h"
+#include "runtime/file_replacement.h"
 #include "runtime/log.h"
 
 namespace pillion::supervisor::host {
@@ -16,7 +17,7 @@ Result<void> keep(const std::string& path, const std::string& json,
   auto parsed = parse(json);
   if (!parsed) return fail(parsed.error().wrap("cannot read what pillion-netns did"));
   slot = std::move(*parsed);
-  return write_file_atomically(path, json, 0644);
+  return replace_file(path, json, 0644, Survives::ProcessCrash);
 }
 
 template<class T>

@@ -12,6 +12,7 @@
 #include "config/load.h"
 #include "config/render.h"
 #include "config/system_lookup.h"
+#include "runtime/file_replacement.h"
 #include "runtime/log.h"
 #include "supervisor/control/control_server.h"
 #include "supervisor/host/abandon.h"
@@ -51,8 +52,8 @@ Result<config::Service> load_accepted(KeeperClient& keeper, const RunOptions& op
 
 Result<void> keep_accepted(const config::Service& service, const ServicePaths& paths) {
   if (auto made = make_directories(paths.accepted_directory(), 0700); !made) return made;
-  return write_file_atomically(paths.accepted_directory() + "/" + service.name() + ".toml",
-                               config::render_service(service), 0600);
+  return replace_file(paths.accepted_directory() + "/" + service.name() + ".toml",
+                      config::render_service(service), 0600, Survives::ProcessCrash);
 }
 
 int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {

@@ -11,6 +11,7 @@
 #include "netns/facts.h"
 #include "netns/wanted.h"
 #include "netns/wanted_from_service.h"
+#include "runtime/file_replacement.h"
 #include "runtime/log.h"
 #include "runtime/socket_broker.h"
 #include "supervisor/host/child_environment.h"
@@ -181,7 +182,8 @@ Result<void> ServiceSetup::write_name_files(const netns::Facts& facts) {
   for (const auto& [name, text] : files) {
     if (text->empty()) continue;
     const std::string source = paths_.runtime + "/etc/" + name;
-    if (auto written = write_file_atomically(source, *text, 0644); !written) return written;
+    if (auto written = replace_file(source, *text, 0644, Survives::ProcessCrash); !written)
+      return written;
     const std::string target = std::string("/etc/") + name;
     const bool is_per_child = std::string_view(name).ends_with("hosts");
     // The helpers of a sealed service are in the host's network, and resolve names as the host
@@ -198,7 +200,8 @@ Result<void> ServiceSetup::write_helper_resolv_conf() {
   if (!is_sealed() || servers.empty()) return {};
   std::string text = "# Written by Pillion for the helpers of one service\n";
   for (const config::IpAddress& server : servers) text += "nameserver " + server.to_string() + "\n";
-  return write_file_atomically(paths_.runtime + "/etc/helper_resolv.conf", text, 0644);
+  return replace_file(paths_.runtime + "/etc/helper_resolv.conf", text, 0644,
+                      Survives::ProcessCrash);
 }
 
 Result<void> ServiceSetup::create_mounts() {

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "runtime/file_replacement.h"
 #include "runtime/log.h"
 #include "supervisor/host/cgroup_detect.h"
 #include "supervisor/host/failpoint.h"
@@ -252,7 +253,8 @@ void Supervisor::write_state() {
   core::Snapshot snapshot = core_->snapshot(now(), clock_.boot_time());
   snapshot.boot_id = boot_id_;
   snapshot.last_signal = last_signal_;
-  auto written = write_file_atomically(paths_.state_file(), core::to_json(snapshot), 0600);
+  auto written =
+      replace_file(paths_.state_file(), core::to_json(snapshot), 0600, Survives::ProcessCrash);
   if (!written)
     log::error("a restart of the supervisor would lose state: {}", written.error().message());
 }

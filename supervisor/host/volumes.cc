@@ -1,4 +1,5 @@
 #include "supervisor/host/volumes.h"
+#include "runtime/file_replacement.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -127,7 +128,8 @@ void Volumes::hold_mount_point(const std::string& path) {
   std::string text;
   for (const auto& [each, held] : held_) text += each + "\n";
   // For a later supervisor: it removes them too.
-  static_cast<void>(write_file_atomically(paths_.runtime + "/mount-points", text, 0600));
+  static_cast<void>(
+      replace_file(paths_.runtime + "/mount-points", text, 0600, Survives::ProcessCrash));
 }
 
 std::vector<BindMount> Volumes::mounts_of(const config::Child& child) const {

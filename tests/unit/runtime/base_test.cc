@@ -8,6 +8,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/fd.h"
+#include "runtime/file_replacement.h"
 #include "runtime/json_text.h"
 #include "runtime/result.h"
 
@@ -66,8 +67,9 @@ TEST_CASE("an fd closes what it owns and moves without a second close") {
 TEST_CASE("an atomic write replaces the file with its mode and leaves no temporary behind") {
   const TemporaryDirectory directory;
   const std::string path = directory.path + "/file";
-  REQUIRE(write_file_atomically(path, "one", 0600));
-  REQUIRE(write_file_atomically(path, "two", 0640));
+  const auto survives = GENERATE(Survives::ProcessCrash, Survives::PowerLoss);
+  REQUIRE(replace_file(path, "one", 0600, survives));
+  REQUIRE(replace_file(path, "two", 0640, survives));
   CHECK(*read_file(path) == "two");
   struct stat status {};
   REQUIRE(::stat(path.c_str(), &status) == 0);
