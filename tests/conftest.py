@@ -21,17 +21,17 @@ def backend():
 
 @pytest.fixture
 def services(workspace):
-    """services(toml, name=None, env=None) -> Service; all are stopped and checked for leaks after the test.
+    """services(toml, name=None, env=None, uid=None) -> Service; all are stopped and checked for leaks after the test.
 
     Services of one test share the meaning of @port:KEY@, so that one can call the other.
     """
     made = []
     ports = {}
 
-    def make(toml, name=None, env=None):
+    def make(toml, name=None, env=None, uid=None):
         directory = workspace / f"service{len(made)}"
         directory.mkdir(mode=0o755)
-        service = Service(toml, directory, name=name, env=env, ports=ports)
+        service = Service(toml, directory, name=name, env=env, ports=ports, uid=uid)
         made.append(service)
         return service
 

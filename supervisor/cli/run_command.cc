@@ -27,7 +27,7 @@ int run_service(const host::RunOptions& options) {
     std::fwrite(text.data(), 1, text.size(), stderr);
   }
   if (!loaded.value) return kExitConfig;
-  const Error error = host::exec_keeper(loaded.value->name(), options);
+  const Error error = host::exec_keeper(*loaded.value, options);
   fmt::print(stderr, "pillion: {}\n", error.message());
   return kExitSetUp;
 }

@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 
@@ -55,6 +58,21 @@ Result<void> send_all(int socket, std::string_view bytes, MonotonicTime deadline
     }
   }
   return {};
+}
+
+// A supervisor in a user namespace cannot tell root from a stranger: neither is mapped there. So
+// root asks as the user whom the socket belongs to. Returns as connect() does.
+int connect_as_owner(int socket, const sockaddr_un& address) {
+  struct stat status {};
+  const bool is_root = ::geteuid() == 0;
+  const bool is_other = ::stat(address.sun_path, &status) == 0 && status.st_uid != 0;
+  const bool is_changed = is_root && is_other && ::seteuid(status.st_uid) == 0;
+  const int result = ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int reason = errno;
+  // Back to what it was before; the saved id is still root's.
+  if (is_changed && ::seteuid(0) != 0) ::abort();
+  errno = reason;
+  return result;
 }
 
 }  // namespace
@@ -173,7 +191,7 @@ Result<ControlClient> ControlClient::connect(const std::string& socket_path) {
   std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return fail_errno("cannot make a socket");
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  if (connect_as_owner(socket.get(), address) != 0) {
     return fail_errno(fmt::format("cannot connect to {}", socket_path));
   }
   if (auto done = set_nonblocking(socket.get(), true); !done) return fail(done.error());

@@ -195,7 +195,7 @@ Result<SpawnPlan> make_spawn_plan(const ChildContext& context) {
   plan.argv = command_of(context);
   plan.working_directory = context.child.working_directory;
   plan.credentials = credentials_of(context);
-  plan.drops_privileges = context.is_privileged;
+  plan.drops_privileges = context.is_privileged || context.holds_capabilities;
   if (context.is_privileged) plan.capabilities = capabilities_of(context.child);
   plan.no_new_privileges = context.child.hardening.no_new_privileges;
   plan.nice = context.child.nice;

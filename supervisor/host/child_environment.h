@@ -20,7 +20,8 @@ struct ChildContext {
   const ServicePaths& paths;
   std::string notify_socket;
   std::uint64_t generation = 0;
-  bool is_privileged = false;
+  bool is_privileged = false;       // root: users and capabilities as the file says
+  bool holds_capabilities = false;  // a child must lose them, though it keeps our user
 };
 
 // argv: the child's command, or our component beside this program with `--config`.

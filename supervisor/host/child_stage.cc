@@ -76,8 +76,7 @@ void bind_volumes(const ChildStage& stage, const int* sources) {
     const StageMount& mount = stage.mounts[i];
     bool is_done = sources[i] >= 0 && sandbox::bind_opened(sources[i], mount.target) == 0;
     if (is_done && mount.is_read_only) {
-      const unsigned long flags = MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV;
-      is_done = ::mount(nullptr, mount.target, nullptr, flags, nullptr) == 0;
+      is_done = sandbox::make_mount_read_only(mount.target) == 0;
     }
     if (!is_done) give_up(stage, SpawnStage::BindVolume, static_cast<int>(i));
     ::close(sources[i]);

@@ -252,8 +252,13 @@ std::string Children::hardening_remark() const {
 }
 
 ChildContext Children::context_of(core::ChildId child, core::Generation generation) const {
-  return {service_,   config_of(child),           paths_, paths_.notify_socket(child),
-          generation, setup_.privileges().is_root};
+  return {service_,
+          config_of(child),
+          paths_,
+          paths_.notify_socket(child),
+          generation,
+          setup_.privileges().is_root,
+          setup_.privileges().can_network};
 }
 
 Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation generation,

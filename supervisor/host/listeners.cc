@@ -20,6 +20,8 @@ namespace {
 
 using Plans = std::vector<ListenerPlan>;
 
+constexpr std::uint16_t kFirstUserPort = 1024;
+
 void add(Plans& plans, const std::string& child, std::string name,
          const config::SocketAddress& address) {
   ListenerPlan plan;
@@ -240,6 +242,12 @@ Result<Fd> open_listener(const ListenerPlan& plan, int network_namespace) {
   if (socket.error().errno_value() == EADDRINUSE && is_own_namespace) {
     const std::string holder = find_port_holder(plan.port);
     if (!holder.empty()) message += ", by " + holder;
+  }
+  if (socket.error().errno_value() == EACCES && plan.port < kFirstUserPort) {
+    message += fmt::format(
+        "; without root publish a port from {} on, or have root lower the sysctl "
+        "net.ipv4.ip_unprivileged_port_start",
+        kFirstUserPort);
   }
   return fail(Error(fmt::format("{} (listener \"{}\" of {})", message, plan.name, plan.child),
                     socket.error().errno_value()));

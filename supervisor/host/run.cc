@@ -21,6 +21,7 @@
 #include "supervisor/host/events_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
+#include "supervisor/host/user_namespace.h"
 #include "supervisor/host/volumes.h"
 
 namespace pillion::supervisor::host {
@@ -82,7 +83,11 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
 
 }  // namespace
 
-Error exec_keeper(const std::string& service, const RunOptions& options) {
+Error exec_keeper(const config::Service& config, const RunOptions& options) {
+  if (needs_user_namespace(config)) {
+    if (auto entered = enter_user_namespace(); !entered) return entered.error();
+  }
+  const std::string& service = config.name();
   const ServicePaths paths = service_paths(service);
   const std::string keeper = program_directory() + "/pillion-keeper";
   const std::string self = program_directory() + "/pillion";

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "config/service.h"
 #include "runtime/result.h"
 #include "supervisor/host/service_paths.h"
 
@@ -15,9 +16,10 @@ struct RunOptions {
   bool is_abandoning = false;  // the keeper gave up: take everything down, supervise nothing
 };
 
-// Replaces this process with pillion-keeper, which starts `pillion supervise`. The file has been
-// loaded already and is valid; `service` is its name. Returns only when that failed.
-Error exec_keeper(const std::string& service, const RunOptions& options);
+// Replaces this process with pillion-keeper, which starts `pillion supervise`. `service` is what
+// the file says. A sealed service without root first enters a user namespace. Returns only when
+// something failed.
+Error exec_keeper(const config::Service& service, const RunOptions& options);
 
 // `pillion supervise CONFIG [--echo]`: supervises until the service is over. Returns the exit code
 // of this process; the service's own code is with the keeper by then.

@@ -109,7 +109,8 @@ void ServiceSetup::remove_leaves(const char* whose) {
 }
 
 void ServiceSetup::remove_old_network(std::function<void()> then) {
-  if (::access(netns::names_of(service_.name()).netns_path.c_str(), F_OK) != 0) return then();
+  if (is_in_place() || ::access(netns::names_of(service_.name()).netns_path.c_str(), F_OK) != 0)
+    return then();
   log::warn("removing the network of a crashed earlier run");
   run_netns("remove", [then = std::move(then)](const CommandResult& result) {
     if (!result.is_success()) log::warn("cannot remove an old network: {}", problem_of(result));
@@ -118,6 +119,15 @@ void ServiceSetup::remove_old_network(std::function<void()> then) {
 }
 
 void ServiceSetup::create_network() {
+  if (is_in_place()) {
+    auto made = make_network_namespace();
+    Result<void> kept = made ? keeper_.put_fd("netns", made->get()) : fail(made.error());
+    if (!kept) {
+      reply_.start(Duration::zero(), [this, kept] { finish_create(kept); });
+      return;
+    }
+    network_namespace_ = std::move(*made);
+  }
   run_netns("create", [this](const CommandResult& result) { on_network_created(result); });
 }
 
@@ -127,7 +137,10 @@ void ServiceSetup::run_netns(const std::string& command, CommandRun::OnDone on_d
   plan.env = {{"PATH", "/usr/sbin:/usr/bin:/sbin:/bin"}, {"PILLION_SERVICE", service_.name()}};
   plan.drops_privileges = false;
   plan.no_new_privileges = false;
-  const std::string input = netns::wanted_to_json(netns::wanted_from_service(service_));
+  netns::Wanted wanted = netns::wanted_from_service(service_);
+  wanted.is_in_place = is_in_place();
+  if (wanted.is_in_place) plan.network_namespace = network_namespace_.get();
+  const std::string input = netns::wanted_to_json(wanted);
   command_ = std::make_unique<CommandRun>(loop_, processes_, cgroups_, "netns/" + command,
                                           fmt::format("netns.{}", ++command_count_));
   command_->start(std::move(plan), input, kNetnsTimeout,
@@ -150,6 +163,7 @@ Result<void> ServiceSetup::open_network(const std::string& facts_json) {
   if (auto kept = record_.keep_facts(facts_json); !kept) return kept;
   const auto& facts = record_.facts();
   warnings_.insert(warnings_.end(), facts->warnings.begin(), facts->warnings.end());
+  if (is_in_place()) return write_name_files(*facts);
   if (facts->netns_path.empty()) return {};
   auto fd = open_file(facts->netns_path, O_RDONLY);
   if (!fd) return fail(fd.error());
@@ -303,7 +317,7 @@ void ServiceSetup::remove(std::function<void()> on_done) {
 void ServiceSetup::remove_network(std::function<void()> on_done) {
   release_descriptors();
   remove_leaves("that outlived its child");
-  if (!has_network() || !privileges_.can_network) {
+  if (!has_network() || !privileges_.can_network || is_in_place()) {
     remove_files();
     reply_.start(Duration::zero(), std::move(on_done));
     return;

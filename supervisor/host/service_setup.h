@@ -68,6 +68,8 @@ class ServiceSetup {
  private:
   bool has_network() const;
   bool is_sealed() const { return service_.network.mode == config::NetworkMode::Sealed; }
+  // Without root nothing can be pinned: the namespace lives by the keeper's descriptor.
+  bool is_in_place() const { return is_sealed() && !privileges_.is_root; }
   bool is_inside(const config::Child& child) const;
   void start_broker();
   Result<void> open_broker();

@@ -5,6 +5,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -98,6 +99,20 @@ int bind_opened(int fd, const char* target) {
   char path[64] = "/proc/self/fd/";
   *write_number(path + std::strlen(path), static_cast<unsigned long>(fd)) = '\0';
   return result_of(::mount(path, target, nullptr, MS_BIND | MS_REC, nullptr));
+}
+
+int make_mount_read_only(const char* target) {
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  const long set =
+      ::syscall(SYS_mount_setattr, AT_FDCWD, target, 0, &attributes, sizeof attributes);
+  if (set == 0 || errno != ENOSYS) return result_of(set);
+  struct statfs status {};
+  if (::statfs(target, &status) < 0) return errno;
+  const auto kept = static_cast<unsigned long>(status.f_flags) & MS_NOEXEC;  // the same bits
+  return result_of(::mount(nullptr, target, nullptr,
+                           MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | kept,
+                           nullptr));
 }
 
 int make_read_only(const char* target) {

@@ -32,6 +32,10 @@ int apply_seccomp(const SeccompProgram& program);
 // errno.
 int map_root_to(uid_t uid, gid_t gid);
 
+// The mount at `target` itself becomes read-only, without setuid programs and devices. What it was
+// forbidden before it stays: in a user namespace the kernel refuses to lift that. 0, or an errno.
+int make_mount_read_only(const char* target);
+
 // Everything mounted at and below `target` becomes read-only; on kernels before 5.12 what is
 // mounted below stays as it was. 0, or an errno.
 int make_read_only(const char* target);

@@ -20,7 +20,7 @@ A scenario lives in tests/integration/<scenario>/test_*.py and starts like this:
         receipt = service.stop()                       # SIGTERM, waits; .returncode and .output
 
 Fixtures (tests/conftest.py makes them known):
-  services(toml, name=None, env=None)  makes a `Service`; at the end of the test stops it, asserts that nothing
+  services(toml, name=None, env=None, uid=None)  makes a `Service`; at the end of the test stops it, asserts that nothing
                                        of it is left (`leaks`), and prints its output, which pytest shows
                                        when the test failed.
   workspace                            a private directory that other users may enter (pytest's tmp_path is 0700,
@@ -353,7 +353,8 @@ def run(argv, timeout=60, env=None, check=None, **options):
 class Service:
     """`pillion run` of one TOML file with private directories; see the top of this module."""
 
-    def __init__(self, toml, directory, name=None, env=None, ports=None):
+    def __init__(self, toml, directory, name=None, env=None, ports=None, uid=None):
+        self.uid = uid  # None: as the test itself; else a number, for `pillion run` and every `command`
         self.name = name or unique_name("svc")
         self.directory = Path(directory)
         self.ports = {} if ports is None else ports
@@ -362,6 +363,9 @@ class Service:
         self.log_parent = self.directory / "log"
         self.env = {"PILLION_RUNTIME_DIR": self.runtime_parent, "PILLION_STATE_DIR": self.state_parent,
                     "PILLION_LOG_DIR": self.log_parent, "PILLION_LOG_FORMAT": "text", **(env or {})}
+        if uid is not None:
+            os.chown(self.directory, uid, uid)
+            self.env["HOME"] = self.directory
         self.file = self.directory / f"{self.name}.toml"
         self.write(toml)
         self.process = None
@@ -409,14 +413,22 @@ class Service:
     def start(self, wait=True, timeout=READY_SECONDS, args=()):
         """Starts `pillion run FILE`; with `wait`, returns when `status` says that it is ready."""
         assert self.process is None or not self.process.is_running(), "already started"
-        self.process = Program(["pillion", "run", *args, self.file], self.directory, env=self.env)
+        words = [*self.identity, program("pillion"), "run", *args, self.file]
+        self.process = Program(words, self.directory, env=self.env)
         if wait:
             self.wait_ready(timeout)
         return self
 
     def command(self, *words, timeout=60):
         """Runs `pillion WORDS…` with the service's directories; returns subprocess' result."""
-        return run(["pillion", *words], timeout=timeout, env=self.env)
+        return run([*self.identity, program("pillion"), *words], timeout=timeout, env=self.env)
+
+    @property
+    def identity(self):
+        """What makes a command line run as the service's user."""
+        if self.uid is None:
+            return []
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
 
     def status(self):
         """The object of `pillion status NAME --json`, or None while nobody answers."""
