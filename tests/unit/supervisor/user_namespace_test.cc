@@ -1,3 +1,4 @@
+// What `pillion run` says where user namespaces are forbidden; entering one is an integration test.
 #include "supervisor/host/user_namespace.h"
 
 #include <catch2/catch.hpp>
