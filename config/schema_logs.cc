@@ -86,7 +86,7 @@ const TableSchema& schema_of<LogInput>() {
                  {.min = 10, .planned = true})
           .field("rotate_wait", &LogInput::rotate_wait,
                  "A renamed file is read on for so long after its last growth.")
-          .field("multiline", &LogInput::multiline, "Records of several lines.", {.planned = true})
+          .field("multiline", &LogInput::multiline, "Records of several lines.")
           .field("fields", &LogInput::fields, "Fields to add to every record of this input.")
           .exactly_one({"file", "child", "fifo", "syslog", "stdin"})
           .finish(check_log_input)

@@ -64,6 +64,7 @@ void Pipeline::look() {
 
 void Pipeline::tick() {
   look();
+  if (stream_) stream_->tick();
   save_checkpoint_soon();
   wake();
 }

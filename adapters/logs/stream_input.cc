@@ -9,7 +9,11 @@ bool StreamInput::read(RecordBuffer& records, std::size_t records_bytes_max, std
   encoder_.set_observed_time(wall_ns);
   pending_.reserve(pending_.size() + kScanPadding);
   const std::string_view left = std::string_view(pending_).substr(consumed_);
-  const std::size_t taken = encoder_.encode(left, offset_, records, records_bytes_max);
+  const bool is_group_due = std::exchange(is_group_due_, false);
+  const std::size_t taken = is_group_due
+                                ? encoder_.encode_rest(left, offset_, records, records_bytes_max)
+                                : encoder_.encode(left, offset_, records, records_bytes_max);
+  if (is_group_due) encoder_.flush_groups(records);
   consumed_ += taken;
   offset_ += taken;
   if (const std::string choice = encoder_.take_choice(); !choice.empty()) {
@@ -25,7 +29,10 @@ bool StreamInput::read(RecordBuffer& records, std::size_t records_bytes_max, std
 }
 
 void StreamInput::flush_partial(RecordBuffer& records) {
-  const std::string_view left = std::string_view(pending_).substr(consumed_);
+  std::string_view left = std::string_view(pending_).substr(consumed_);
+  const std::size_t taken = encoder_.encode_rest(left, offset_, records);
+  left.remove_prefix(taken);
+  offset_ += taken;
   if (!left.empty()) encoder_.encode_unfinished(left, offset_, records);
   offset_ += left.size();
   pending_.clear();

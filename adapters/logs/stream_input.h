@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "adapters/logs/encode/encoder.h"
 
@@ -21,6 +22,13 @@ class StreamInput {
     pending_.append(bytes);
     bytes_read_ += bytes.size();
     is_dirty_ = true;
+    is_idle_ = false;
+  }
+  // Once a second: lines that wait for more of their record do so for a second or two.
+  void tick() {
+    if (!std::exchange(is_idle_, true)) return;
+    is_group_due_ = pending_.size() > consumed_ || encoder_.safe_offset(offset_) != offset_;
+    is_dirty_ = is_dirty_ || is_group_due_;
   }
   // The writer has closed: an unfinished last line is complete now.
   void close() { is_closed_ = is_dirty_ = true; }
@@ -41,6 +49,8 @@ class StreamInput {
   std::uint64_t offset_ = 0;
   std::uint64_t bytes_read_ = 0;
   bool is_dirty_ = false;
+  bool is_idle_ = false;  // nothing has come since the last tick
+  bool is_group_due_ = false;
   bool is_closed_ = false;
 };
 

@@ -104,6 +104,45 @@ Result<void> set_pattern(const config::LogInput& input, EncoderOptions& options)
   return {};
 }
 
+GroupPreset preset_of(config::Multiline preset) {
+  switch (preset) {
+    case config::Multiline::Java: return GroupPreset::Java;
+    case config::Multiline::Python: return GroupPreset::Python;
+    case config::Multiline::Go: return GroupPreset::Go;
+    case config::Multiline::Node: return GroupPreset::Node;
+    case config::Multiline::Ruby: return GroupPreset::Ruby;
+    case config::Multiline::Dotnet: return GroupPreset::Dotnet;
+    case config::Multiline::Generic: return GroupPreset::Generic;
+    case config::Multiline::Pattern: return GroupPreset::Pattern;
+    case config::Multiline::None:
+    case config::Multiline::Auto: break;
+  }
+  return GroupPreset::Auto;
+}
+
+// What `multiline` says.
+Result<void> set_groups(const config::LogInput& input, EncoderOptions& options) {
+  const config::MultilineRules& source = input.multiline;
+  const bool is_by_pattern = source.preset == config::Multiline::Pattern;
+  if (is_by_pattern != source.start.has_value()) {
+    return fail(is_by_pattern ? "multiline: preset \"pattern\" needs `start`, a regular expression "
+                                "that a record's first line matches"
+                              : "multiline: `start` is for preset \"pattern\"");
+  }
+  if (source.preset == config::Multiline::None) return {};
+  GroupRules rules;
+  rules.preset = preset_of(source.preset);
+  rules.lines_max = source.max_lines;
+  rules.bytes_max = source.max_size.value;
+  if (is_by_pattern) {
+    auto start = RegexFormat::compile(*source.start, false);
+    if (!start) return fail(start.error().wrap("multiline.start"));
+    rules.start = std::move(*start);
+  }
+  options.groups = std::move(rules);
+  return {};
+}
+
 // Creates `path` when it can be; empty when it cannot be written to.
 bool is_writable_directory(const std::string& path) {
   std::error_code error;
@@ -151,6 +190,7 @@ EncoderOptions encoder_options(const config::LogsConfig& config, const config::L
   EncoderOptions options;
   options.format = format_of(input.format);
   static_cast<void>(set_pattern(input, options));  // find_problems() told what is wrong with it
+  static_cast<void>(set_groups(input, options));
   options.is_cri = input.framing == config::Framing::Cri || input.child.has_value();
   options.zone = TimeZone::load(input.timezone).value_or(TimeZone::utc());
   options.line_bytes_max = input.max_line.value;
@@ -174,6 +214,12 @@ FollowerOptions follower_options(const config::LogsConfig& config, const config:
   options.rotate_wait = input.rotate_wait;
   options.partial_line_timeout = input.partial_line_timeout;
   options.line_bytes_max = input.max_line.value;
+  if (input.multiline.preset != config::Multiline::None) {
+    options.group_timeout = input.multiline.timeout;
+    // A group must fit in what is read at once, and a byte more to see that it ends.
+    options.line_bytes_max =
+        std::max<std::size_t>(options.line_bytes_max, input.multiline.max_size.value + 1);
+  }
   const EncoderOptions base = encoder_options(config, input, surroundings);
   options.make_encoder = [base, bulk, config, input, surroundings](const std::string& path) {
     EncoderOptions own = base;
@@ -254,7 +300,9 @@ void check_input(const config::LogInput& input, const std::string& name,
   }
   if (input.framing == config::Framing::Docker) unsupported("framing \"docker\"");
   if (input.encoding != "utf-8") unsupported("encoding \"" + input.encoding + "\"");
-  if (input.multiline.preset != config::Multiline::None) unsupported("`multiline`");
+  if (const auto done = set_groups(input, options); !done) {
+    problems.push_back(name + ": " + done.error().message());
+  }
   if (const auto zone = TimeZone::load(input.timezone); !zone) {
     problems.push_back(name + ": " + zone.error().message());
   }

@@ -107,6 +107,13 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
   for (std::string& column : state_.columns) column.reserve(column.size() + kScanPadding);
   state_.names_bytes = names_bytes(state_);
   state_.is_cri = options.is_cri;
+  if (options.groups && options.is_cri) {
+    for (CriGroup& group : state_.cri_groups) {
+      group.lines = std::make_shared<LineGroup>(*options.groups);
+    }
+  } else if (options.groups) {
+    state_.group = std::make_shared<LineGroup>(*options.groups);
+  }
   state_.zone = std::move(options.zone);
   state_.envelope = std::move(options.envelope);
   const FieldRulesOptions& rules = options.field_rules;
@@ -139,16 +146,28 @@ std::size_t Encoder::encode(std::string_view chunk, std::uint64_t offset, Record
   }
 }
 
+std::size_t Encoder::encode_rest(std::string_view chunk, std::uint64_t offset, RecordBuffer& buffer,
+                                 std::size_t buffer_bytes_max) {
+  state_.ends_groups = true;
+  const std::size_t taken = encode(chunk, offset, buffer, buffer_bytes_max);
+  state_.ends_groups = false;
+  return taken;
+}
+
 void Encoder::encode_unfinished(std::string_view line, std::uint64_t offset, RecordBuffer& buffer) {
   state_.scratch.is_partial = line.size() <= state_.line_bytes_max;
   std::string finished;
   finished.reserve(line.size() + 1 + kScanPadding);
   finished.append(line).push_back('\n');
-  encode(finished, offset, buffer);
+  encode_rest(finished, offset, buffer);
+  kernel_.flush_groups(state_, buffer);
   state_.scratch.is_partial = false;
 }
 
+void Encoder::flush_groups(RecordBuffer& buffer) { kernel_.flush_groups(state_, buffer); }
+
 void Encoder::flush_joined(RecordBuffer& buffer) {
+  flush_groups(buffer);
   for (std::size_t stream = 0; stream < 2; ++stream) {
     if (!state_.cri_is_joining[stream]) continue;
     state_.cri_is_joining[stream] = false;
@@ -162,6 +181,8 @@ void Encoder::flush_joined(RecordBuffer& buffer) {
 std::uint64_t Encoder::safe_offset(std::uint64_t offset) const {
   for (std::size_t stream = 0; stream < 2; ++stream) {
     if (state_.cri_is_joining[stream]) offset = std::min(offset, state_.cri_joined_offset[stream]);
+    const CriGroup& group = state_.cri_groups[stream];
+    if (group.is_open) offset = std::min(offset, group.offset);
   }
   return offset;
 }

@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "adapters/logs/encode/field_rules.h"
 #include "adapters/logs/encode/kernel.h"
+#include "adapters/logs/encode/line_groups.h"
 #include "adapters/logs/encode/state.h"
 
 namespace pillion::logs {
@@ -21,6 +23,7 @@ struct EncoderOptions {
   std::shared_ptr<RegexFormat> regex;  // not shared between threads
   std::vector<std::string> columns;
   bool is_cri = false;
+  std::optional<GroupRules> groups;  // none: every line is a record
   TimeZone zone;
   Envelope envelope;
   FieldRulesOptions field_rules;
@@ -40,15 +43,22 @@ class Encoder {
   std::size_t encode(std::string_view chunk, std::uint64_t offset, RecordBuffer& buffer,
                      std::size_t buffer_bytes_max = SIZE_MAX);
 
+  // As encode(), for the end of the chunk being the end of a group of lines, too.
+  std::size_t encode_rest(std::string_view chunk, std::uint64_t offset, RecordBuffer& buffer,
+                          std::size_t buffer_bytes_max = SIZE_MAX);
+
   // One line that its writer has not finished (no newline), marked "partial"; or the head of one
   // that is longer than line_bytes_max, marked "truncated".
   void encode_unfinished(std::string_view line, std::uint64_t offset, RecordBuffer& buffer);
 
-  // Writes the partial CRI lines that still wait for their end.
+  // Writes the CRI lines that would be one record with lines to come.
+  void flush_groups(RecordBuffer& buffer);
+  // As flush_groups, then the partial CRI lines that still wait for their end.
   void flush_joined(RecordBuffer& buffer);
 
   // How far the file may count as handled when everything written so far is acknowledged and
-  // `offset` was reached: not behind the start of a partial line that waits for its end.
+  // `offset` was reached: not behind the start of a partial line or group of lines that
+  // waits for its end.
   std::uint64_t safe_offset(std::uint64_t offset) const;
 
   // What `auto` chose, once, after it has chosen: "prefixed-logfmt (62 of 64 lines)".

@@ -13,6 +13,8 @@ struct Kernel {
   const char* (*encode_lines)(EncodeState& state, const char* begin, const char* end,
                               std::uint64_t offset, RecordBuffer& buffer,
                               std::size_t buffer_bytes_max);
+  // Of a CRI source: writes the records of several lines that wait for more of them.
+  void (*flush_groups)(EncodeState& state, RecordBuffer& buffer);
 };
 
 extern const Kernel kBaselineKernel;

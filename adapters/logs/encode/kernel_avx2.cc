@@ -18,7 +18,7 @@
 
 namespace pillion::logs {
 
-const Kernel kAvx2Kernel{"avx2", avx2::encode_lines};
+const Kernel kAvx2Kernel{"avx2", avx2::encode_lines, avx2::flush_groups};
 
 }  // namespace pillion::logs
 #pragma GCC pop_options

@@ -6,6 +6,6 @@
 
 namespace pillion::logs {
 
-const Kernel kBaselineKernel{"baseline", baseline::encode_lines};
+const Kernel kBaselineKernel{"baseline", baseline::encode_lines, baseline::flush_groups};
 
 }  // namespace pillion::logs

@@ -8,6 +8,7 @@
 #include "adapters/logs/encode/kernel_json.h"
 #include "adapters/logs/encode/kernel_pairs.h"
 #include "adapters/logs/encode/kernel_timed.h"
+#include "adapters/logs/encode/line_groups.h"
 #include "adapters/logs/encode/named_layouts.h"
 
 namespace pillion::logs {
@@ -165,11 +166,13 @@ inline void encode_record(EncodeState& state, const char* p, const char* end, st
   Scratch& record = state.scratch;
   ++state.counters.lines;
   if (p == end) return;
+  const std::string_view further = state.further_lines;
+  const char* const whole_end = further.empty() ? end : further.data() + further.size();
   if (static_cast<std::size_t>(end - p) > state.line_bytes_max) {
     end = cut(p, state.line_bytes_max);
     record.is_truncated = true;
   }
-  const auto length = static_cast<std::size_t>(end - p);
+  const auto length = static_cast<std::size_t>((further.empty() ? end : whole_end) - p);
   const Envelope& envelope = state.envelope;
   char* const begin =
       buffer.reserve(length * 8 + (envelope.has_original ? length * 6 : 0) + 2048 +
@@ -228,6 +231,70 @@ inline const char* read_cri_header(EncodeState& state, const char* p, const char
   return tags_end == end ? end : tags_end + 1;
 }
 
+inline std::string_view without_final_blanks(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
+  return text;
+}
+
+// Writes the record of the lines gathered from one CRI stream.
+template<Format F>
+inline void flush_cri_group(EncodeState& state, std::size_t stream, RecordBuffer& buffer) {
+  CriGroup& group = state.cri_groups[stream];
+  if (!group.is_open) return;
+  group.is_open = false;
+  const auto time = std::exchange(state.cri_time, group.time);
+  const auto name = std::exchange(state.cri_stream, stream == 1 ? "stderr" : "stdout");
+  const auto generation = std::exchange(state.cri_generation, group.generation);
+  const bool had_cri = std::exchange(state.has_cri, true);
+  group.text.reserve(group.text.size() + kScanPadding);
+  const char* const begin = group.text.data();
+  const char* const end = begin + group.first_length;
+  if (group.count > 1) {
+    state.further_lines =
+        without_final_blanks({end + 1, group.text.size() - group.first_length - 1});
+  }
+  encode_record<F>(state, begin, end, group.offset, buffer);
+  state.counters.lines += group.count - 1;
+  state.further_lines = {};
+  state.cri_time = time;
+  state.cri_stream = name;
+  state.cri_generation = generation;
+  state.has_cri = had_cri;
+}
+
+// A whole line of a CRI stream, without its header.
+template<Format F>
+inline void encode_cri_content(EncodeState& state, std::size_t stream, const char* p,
+                               const char* end, std::uint64_t offset, RecordBuffer& buffer) {
+  CriGroup& group = state.cri_groups[stream];
+  if (!group.lines) {
+    encode_record<F>(state, p, end, offset, buffer);
+    return;
+  }
+  const std::string_view line(p, static_cast<std::size_t>(end - p));
+  const GroupRules& rules = group.lines->rules();
+  if (group.is_open && group.count < rules.lines_max &&
+      group.text.size() + 1 + line.size() <= rules.bytes_max && group.lines->continues(line)) {
+    group.text += '\n';
+    group.text += line;
+    ++group.count;
+    return;
+  }
+  flush_cri_group<F>(state, stream, buffer);
+  if (line.empty()) {
+    ++state.counters.lines;
+    return;
+  }
+  group.lines->begin(line);
+  group.is_open = true;
+  group.text = line;
+  group.first_length = line.size();
+  group.count = 1;
+  group.time = state.cri_time;
+  group.generation = state.cri_generation;
+  group.offset = offset;
+}
+
 template<Format F>
 inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
                             std::uint64_t offset, RecordBuffer& buffer) {
@@ -241,7 +308,7 @@ inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
   const std::size_t stream = state.cri_stream == "stderr" ? 1 : 0;
   std::string& joined = state.cri_joined[stream];
   if (!is_partial && !state.cri_is_joining[stream]) {
-    encode_record<F>(state, content, end, offset, buffer);
+    encode_cri_content<F>(state, stream, content, end, offset, buffer);
     return;
   }
   if (!state.cri_is_joining[stream]) {
@@ -257,8 +324,8 @@ inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
   if (is_partial) return;
   state.cri_is_joining[stream] = false;
   joined.reserve(joined.size() + kScanPadding);
-  encode_record<F>(state, joined.data(), joined.data() + joined.size(),
-                   state.cri_joined_offset[stream], buffer);
+  encode_cri_content<F>(state, stream, joined.data(), joined.data() + joined.size(),
+                        state.cri_joined_offset[stream], buffer);
 }
 
 template<Format F>
@@ -270,6 +337,50 @@ inline void encode_line(EncodeState& state, const char* p, const char* end, std:
   } else {
     encode_record<F>(state, p, end, offset, buffer);
   }
+}
+
+// The end of the group of lines whose first one is [p, first_end): behind its last newline. Null
+// while the next line may belong to it and has not come yet.
+inline const char* find_group_end(const EncodeState& state, const char* p, const char* first_end,
+                                  const char* end) {
+  LineGroup& group = *state.group;
+  const GroupRules& rules = group.rules();
+  group.begin({p, static_cast<std::size_t>(first_end - p)});
+  const char* behind = first_end + 1;
+  for (std::uint32_t count = 1; count < rules.lines_max; ++count) {
+    const void* const found = std::memchr(behind, '\n', static_cast<std::size_t>(end - behind));
+    const char* const newline = found == nullptr ? end : static_cast<const char*>(found);
+    if (static_cast<std::size_t>(newline - p) > rules.bytes_max) break;
+    if (found == nullptr) return state.ends_groups ? behind : nullptr;
+    if (!group.continues({behind, static_cast<std::size_t>(newline - behind)})) break;
+    behind = newline + 1;
+  }
+  return behind;
+}
+
+template<Format F>
+inline const char* encode_groups_of(EncodeState& state, const char* const begin, const char* end,
+                                    std::uint64_t offset, RecordBuffer& buffer,
+                                    std::size_t buffer_bytes_max) {
+  const char* p = begin;
+  const Format started = state.active;
+  while (p < end && state.active == started && buffer.size() < buffer_bytes_max) {
+    const void* const found = std::memchr(p, '\n', static_cast<std::size_t>(end - p));
+    if (found == nullptr) break;
+    const char* const newline = static_cast<const char*>(found);
+    const char* const line_end = newline > p && newline[-1] == '\r' ? newline - 1 : newline;
+    const char* behind = newline + 1;
+    if (line_end > p) {
+      behind = find_group_end(state, p, newline, end);
+      if (behind == nullptr) break;
+      state.further_lines =
+          without_final_blanks({newline + 1, static_cast<std::size_t>(behind - newline - 1)});
+    }
+    encode_record<F>(state, p, line_end, offset + static_cast<std::uint64_t>(p - begin), buffer);
+    state.further_lines = {};
+    p = behind;
+  }
+  return p;
 }
 
 template<Format F>
@@ -288,33 +399,37 @@ inline const char* encode_lines_of(EncodeState& state, const char* const begin, 
   return p;
 }
 
+// Calls `act` with the format whose inner loop the active one uses.
+template<class Act>
+inline auto with_format(Format active, const Act& act) {
+  switch (active) {
+    case Format::Auto: return act.template operator()<Format::Auto>();
+    case Format::Mixed: return act.template operator()<Format::Mixed>();
+    case Format::Raw: return act.template operator()<Format::Raw>();
+    case Format::Json: return act.template operator()<Format::Json>();
+    case Format::Logfmt: return act.template operator()<Format::Logfmt>();
+    case Format::PrefixedLogfmt: return act.template operator()<Format::PrefixedLogfmt>();
+    case Format::Clf: return act.template operator()<Format::Clf>();
+    case Format::Timed: return act.template operator()<Format::Timed>();
+    default: break;
+  }
+  return is_of_columns(active) ? act.template operator()<Format::Csv>()
+                               : act.template operator()<Format::Pattern>();
+}
+
 inline const char* encode_lines(EncodeState& state, const char* begin, const char* end,
                                 std::uint64_t offset, RecordBuffer& buffer,
                                 std::size_t buffer_bytes_max) {
-  switch (state.active) {
-    case Format::Auto:
-      return encode_lines_of<Format::Auto>(state, begin, end, offset, buffer, buffer_bytes_max);
-    case Format::Mixed:
-      return encode_lines_of<Format::Mixed>(state, begin, end, offset, buffer, buffer_bytes_max);
-    case Format::Raw:
-      return encode_lines_of<Format::Raw>(state, begin, end, offset, buffer, buffer_bytes_max);
-    case Format::Json:
-      return encode_lines_of<Format::Json>(state, begin, end, offset, buffer, buffer_bytes_max);
-    case Format::Logfmt:
-      return encode_lines_of<Format::Logfmt>(state, begin, end, offset, buffer, buffer_bytes_max);
-    case Format::PrefixedLogfmt:
-      return encode_lines_of<Format::PrefixedLogfmt>(state, begin, end, offset, buffer,
-                                                     buffer_bytes_max);
-    case Format::Clf:
-      return encode_lines_of<Format::Clf>(state, begin, end, offset, buffer, buffer_bytes_max);
-    case Format::Timed:
-      return encode_lines_of<Format::Timed>(state, begin, end, offset, buffer, buffer_bytes_max);
-    default: break;
+  return with_format(state.active, [&]<Format F>() {
+    return state.group ? encode_groups_of<F>(state, begin, end, offset, buffer, buffer_bytes_max)
+                       : encode_lines_of<F>(state, begin, end, offset, buffer, buffer_bytes_max);
+  });
+}
+
+inline void flush_groups(EncodeState& state, RecordBuffer& buffer) {
+  for (std::size_t stream = 0; stream < 2; ++stream) {
+    with_format(state.active, [&]<Format F>() { flush_cri_group<F>(state, stream, buffer); });
   }
-  return is_of_columns(state.active)
-             ? encode_lines_of<Format::Csv>(state, begin, end, offset, buffer, buffer_bytes_max)
-             : encode_lines_of<Format::Pattern>(state, begin, end, offset, buffer,
-                                                buffer_bytes_max);
 }
 
 }  // namespace PILLION_LOGS_ISA

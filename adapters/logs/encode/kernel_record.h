@@ -312,15 +312,34 @@ inline void add_piece(Scratch& record, const Piece& piece) {
   record.pieces[record.piece_count++] = piece;
 }
 
+inline char* put_further_lines(EncodeState& state, char* out) {
+  state.scratch.has_further_lines = false;
+  return put_escaped(state, out, state.further_lines.data(),
+                     state.further_lines.data() + state.further_lines.size());
+}
+
 inline char* put_message(EncodeState& state, char* out) {
   const Scratch& record = state.scratch;
-  if (record.piece_count == 0) return out;
+  if (record.piece_count == 0 && !record.has_further_lines) return out;
   out = put(out, "\"message\":\"");
   for (std::uint32_t i = 0; i < record.piece_count; ++i) {
     if (i > 0) *out++ = ' ';
     out = put_text(state, out, record.pieces[i]);
   }
+  if (record.has_further_lines) {
+    if (record.piece_count > 0) out = put(out, "\\n");
+    out = put_further_lines(state, out);
+  }
   return put(out, "\",");
+}
+
+// Of a JSON line, whose message may be written already.
+__attribute__((noinline)) inline char* put_left_lines(EncodeState& state, char* out) {
+  if (state.scratch.piece_count == 0) return put_message(state, out);
+  static constexpr char kKey[17 + kScanPadding] = "error.stack_trace";
+  out = put_key(state, out, kKey, 17);
+  *out++ = '"';
+  return put(put_further_lines(state, out), "\",");
 }
 
 // ---- around a record
@@ -333,6 +352,7 @@ inline char* begin_record(EncodeState& state, char* out, std::uint64_t offset) {
   record.piece_count = 0;
   record.has_time = false;
   record.has_level = false;
+  record.has_further_lines = !state.further_lines.empty();
   record.failure = nullptr;
   const Envelope& envelope = state.envelope;
   if (!envelope.id_prefix.empty()) {
@@ -402,6 +422,7 @@ inline char* end_record(EncodeState& state, char* out, std::string_view line,
                         std::uint64_t offset) {
   const Scratch& record = state.scratch;
   const Envelope& envelope = state.envelope;
+  if (record.has_further_lines) out = put_left_lines(state, out);
   if (!record.has_time) out = put_fallback_time(state, out);
   if (state.has_cri || record.failure != nullptr || record.is_truncated || record.is_partial ||
       envelope.has_offset || envelope.has_created || envelope.has_original) {

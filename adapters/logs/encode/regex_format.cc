@@ -138,7 +138,8 @@ struct RegexFormat::Compiled {
 RegexFormat::RegexFormat(std::unique_ptr<Compiled> compiled) : compiled_(std::move(compiled)) {}
 RegexFormat::~RegexFormat() = default;
 
-Result<std::shared_ptr<RegexFormat>> RegexFormat::compile(const std::string& expression) {
+Result<std::shared_ptr<RegexFormat>> RegexFormat::compile(const std::string& expression,
+                                                          bool needs_groups) {
   std::vector<std::string> fields;
   auto expanded = expand_grok(expression, fields, 0);
   if (!expanded) return fail(expanded.error());
@@ -167,7 +168,8 @@ Result<std::shared_ptr<RegexFormat>> RegexFormat::compile(const std::string& exp
   pcre2_pattern_info(format->compiled_->code, PCRE2_INFO_NAMECOUNT, &count);
   pcre2_pattern_info(format->compiled_->code, PCRE2_INFO_NAMEENTRYSIZE, &entry_size);
   pcre2_pattern_info(format->compiled_->code, PCRE2_INFO_NAMETABLE, &table);
-  if (count == 0) return fail("no named group: write (?<field>…) or %{PATTERN:field}");
+  if (count == 0 && needs_groups)
+    return fail("no named group: write (?<field>…) or %{PATTERN:field}");
   if (count > 128) return fail("more than 128 named groups");
   for (std::uint32_t i = 0; i < count; ++i, table += entry_size) {
     Group group;

@@ -17,9 +17,10 @@ namespace pillion::logs {
 
 class RegexFormat {
  public:
-  // The error names the character where the expression went wrong, from 1. Fails for an expression
-  // without named groups: it would find nothing.
-  static Result<std::shared_ptr<RegexFormat>> compile(const std::string& expression);
+  // The error names the character where the expression went wrong, from 1. With
+  // `needs_groups`, fails for an expression without named ones: it would find nothing.
+  static Result<std::shared_ptr<RegexFormat>> compile(const std::string& expression,
+                                                      bool needs_groups = true);
   ~RegexFormat();
 
   struct Group {

@@ -17,6 +17,7 @@ namespace pillion::logs {
 struct Layout;
 class RegexFormat;
 class FieldRules;
+class LineGroup;
 
 // Every buffer that lines are read from has this many readable bytes after its last line, so that
 // vector loads need no bounds check.
@@ -181,10 +182,24 @@ struct Scratch {
   std::uint32_t piece_count;
   bool has_time;
   bool has_level;
+  bool has_further_lines;  // of the record, not written yet
   bool is_truncated;
   bool is_partial;
   const char* failure;  // why the line was not parsed, or null
   Format detected;      // how the line was read, where each is judged by itself
+};
+
+// Lines of one CRI stream that may be one record with the next: what they are without their
+// headers.
+struct CriGroup {
+  std::shared_ptr<LineGroup> lines;  // null: every line is a record
+  bool is_open = false;
+  std::string text;
+  std::size_t first_length = 0;
+  std::uint32_t count = 0;
+  std::string time;  // of the first line, as the generation and the offset
+  std::uint64_t generation = 0;
+  std::uint64_t offset = 0;
 };
 
 struct EncodeState {
@@ -230,6 +245,13 @@ struct EncodeState {
   std::string cri_joined_time[2];
   std::uint64_t cri_joined_offset[2] = {};
   bool cri_is_joining[2] = {};
+
+  // Records of several lines, see line_groups.h. Of a source that is not CRI, a group is read as a
+  // whole, or again when more of it has come.
+  std::shared_ptr<LineGroup> group;  // null: every line is a record
+  bool ends_groups = false;          // nothing more comes: the last lines are a whole group
+  CriGroup cri_groups[2];            // per stream
+  std::string_view further_lines;    // of the record at hand, behind its first line
 
   std::shared_ptr<FieldRules> field_rules;  // null without rules
 

@@ -183,9 +183,7 @@ ReadOutcome FollowedFile::read(ReadBuffer& buffer, RecordBuffer& records,
       is_skipping_line_ = true;
       consumed = length;
     }
-    remember_tail(buffer.data(), consumed);
-    offset_ += consumed;
-    bytes_read_ += consumed;
+    take(buffer.data(), consumed);
     unfinished_ = length - consumed;
     if (records.size() >= records_bytes_max) return ReadOutcome::Full;
   }
@@ -196,14 +194,32 @@ ReadOutcome FollowedFile::read(ReadBuffer& buffer, RecordBuffer& records,
   return facts_.size < offset_ ? ReadOutcome::Truncated : ReadOutcome::AtEnd;
 }
 
+void FollowedFile::take(const char* chunk, std::size_t bytes) {
+  remember_tail(chunk, bytes);
+  offset_ += bytes;
+  bytes_read_ += bytes;
+}
+
+void FollowedFile::flush_groups(ReadBuffer& buffer, RecordBuffer& records) {
+  while (!is_skipping_line_) {
+    const ssize_t count = read_at(fd_.get(), buffer.data(), buffer.size(), offset_);
+    if (count <= 0) break;
+    const auto length = static_cast<std::size_t>(count);
+    const std::size_t taken = encoder_.encode_rest({buffer.data(), length}, offset_, records);
+    take(buffer.data(), taken);
+    unfinished_ = length - taken;
+    if (taken == 0) break;
+  }
+  encoder_.flush_groups(records);
+}
+
 void FollowedFile::flush_partial(ReadBuffer& buffer, RecordBuffer& records) {
+  flush_groups(buffer, records);
   const ssize_t count = read_at(fd_.get(), buffer.data(), buffer.size(), offset_);
   if (count > 0 && std::memchr(buffer.data(), '\n', static_cast<std::size_t>(count)) == nullptr) {
     const auto length = static_cast<std::size_t>(count);
     if (!is_skipping_line_) encoder_.encode_unfinished({buffer.data(), length}, offset_, records);
-    remember_tail(buffer.data(), length);
-    offset_ += length;
-    bytes_read_ += length;
+    take(buffer.data(), length);
     unfinished_ = 0;
   }
   encoder_.flush_joined(records);

@@ -77,7 +77,9 @@ class FollowedFile {
 
   // Reads and encodes complete lines until `records` holds `records_bytes_max`.
   ReadOutcome read(ReadBuffer& buffer, RecordBuffer& records, std::size_t records_bytes_max);
-  // Encodes an unfinished last line, and joined partial CRI lines.
+  // Encodes lines that would be one record with lines to come.
+  void flush_groups(ReadBuffer& buffer, RecordBuffer& records);
+  // As flush_groups, then an unfinished last line, and joined partial CRI lines.
   void flush_partial(ReadBuffer& buffer, RecordBuffer& records);
   // After a truncation: everything is new, from the start.
   void restart();
@@ -111,6 +113,7 @@ class FollowedFile {
   MonotonicTime grown_at{};
   std::uint64_t size_seen = 0;
   bool is_dirty = true;         // may have more to read
+  bool is_group_due = false;    // its last lines have waited long enough for more of their record
   bool is_partial_due = false;  // its unfinished line has waited long enough
   bool is_closing = false;      // rotated away, complete: close when acknowledged
   bool is_finished = false;
@@ -121,6 +124,7 @@ class FollowedFile {
   void update_head();
   void choose_document_id(std::string_view chunk);
   std::size_t skip_unwanted(std::string_view chunk);
+  void take(const char* chunk, std::size_t bytes);
 
   Fd fd_;
   std::string input_;

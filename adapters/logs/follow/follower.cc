@@ -329,8 +329,12 @@ void Follower::check_timers(FollowedFile& file) {
     file.grown_at = now_;
   }
   if (facts->size != file.offset() + file.unfinished_bytes()) file.is_dirty = true;
-  const bool has_waited = now_ - file.grown_at >= options_.partial_line_timeout;
-  if (has_waited && file.has_unfinished()) file.is_partial_due = file.is_dirty = true;
+  if (!file.has_unfinished()) return;
+  const Duration waited = now_ - file.grown_at;
+  if (options_.group_timeout > Duration::zero() && waited >= options_.group_timeout) {
+    file.is_group_due = file.is_dirty = true;
+  }
+  if (waited >= options_.partial_line_timeout) file.is_partial_due = file.is_dirty = true;
 }
 
 bool Follower::is_quiet(const FollowedFile& file) const {
@@ -400,7 +404,12 @@ bool Follower::read_file(const FilePtr& file, ReadBuffer& buffer, RecordBuffer& 
   const ReadOutcome outcome = file->read(buffer, records, records_bytes_max);
   if (outcome == ReadOutcome::AtEnd) {
     file->is_dirty = false;
-    if (std::exchange(file->is_partial_due, false)) file->flush_partial(buffer, records);
+    if (std::exchange(file->is_partial_due, false)) {
+      file->flush_partial(buffer, records);
+    } else if (file->is_group_due) {
+      file->flush_groups(buffer, records);
+    }
+    file->is_group_due = false;
   }
   if (file->offset() != before) marks.push_back({file, file->safe_offset(), file->epoch()});
   if (const std::string choice = file->encoder().take_choice(); !choice.empty()) {

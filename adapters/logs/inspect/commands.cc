@@ -31,6 +31,7 @@ struct Source {
   std::size_t input = 1;
   std::string format = "auto";
   std::string pattern;
+  std::string multiline = "none";
   std::string timezone = "local";
   bool is_json = false;
   std::vector<std::string> files;
@@ -54,6 +55,10 @@ void add_source(CLI::App& command, Source& source) {
   command.add_option("--pattern", source.pattern, "Of format pattern, regex and csv")
       ->excludes(config)
       ->excludes(service);
+  command.add_option("--multiline", source.multiline, "Which lines are one record: a preset")
+      ->capture_default_str()
+      ->excludes(config)
+      ->excludes(service);
   command.add_option("--timezone", source.timezone, "Of times without a zone")
       ->capture_default_str()
       ->excludes(config)
@@ -61,19 +66,25 @@ void add_source(CLI::App& command, Source& source) {
   command.add_flag("--json", source.is_json, "Answer in JSON");
 }
 
-std::optional<config::LogsConfig> config_of_format(const Source& source) {
-  const auto names = config::names_of<config::LogFormat>();
-  const auto format = std::find_if(names.begin(), names.end(),
-                                   [&](const auto& entry) { return entry.name == source.format; });
-  if (format == names.end()) {
-    std::fprintf(stderr, "error: --format: there is no format \"%s\"; see docs/logs.md\n",
-                 source.format.c_str());
-    return std::nullopt;
+template<class Value>
+std::optional<Value> value_named(const std::string& name, const char* option, const char* kind) {
+  for (const auto& entry : config::names_of<Value>()) {
+    if (entry.name == name) return entry.value;
   }
+  std::fprintf(stderr, "error: %s: there is no %s \"%s\"; see docs/logs.md\n", option, kind,
+               name.c_str());
+  return std::nullopt;
+}
+
+std::optional<config::LogsConfig> config_of_format(const Source& source) {
+  const auto format = value_named<config::LogFormat>(source.format, "--format", "format");
+  const auto preset = value_named<config::Multiline>(source.multiline, "--multiline", "preset");
+  if (!format || !preset) return std::nullopt;
   config::LogsConfig result;
   config::LogInput input;
   input.from_stdin = true;
-  input.format = format->value;
+  input.format = *format;
+  input.multiline.preset = *preset;
   input.timezone = source.timezone;
   if (!source.pattern.empty()) input.pattern = source.pattern;
   result.inputs.push_back(std::move(input));

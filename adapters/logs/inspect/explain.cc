@@ -69,10 +69,10 @@ std::string explain_json(const LineVerdict& verdict, std::uint64_t number) {
 }
 
 int explain_lines(Inspector inspector, int input, bool is_json) {
-  LineReader reader(input, inspector.options().line_bytes_max);
+  LineReader reader(input, inspector.options().line_bytes_max, inspector.options().groups);
   std::string line;
   int exit_code = 0;
-  for (std::uint64_t number = 1;; ++number) {
+  for (;;) {
     const auto more = reader.next(line);
     if (!more) {
       std::fprintf(stderr, "error: standard input: %s\n", more.error().message().c_str());
@@ -87,7 +87,7 @@ int explain_lines(Inspector inspector, int input, bool is_json) {
       if (verdict.format == Format::Raw) verdict.attempts = inspector.attempts_at(line);
     }
     const std::string text =
-        is_json ? explain_json(verdict, number) : explain_text(verdict, number);
+        is_json ? explain_json(verdict, reader.number()) : explain_text(verdict, reader.number());
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   }

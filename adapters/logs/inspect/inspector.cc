@@ -10,10 +10,17 @@ EncoderOptions judging_each(EncoderOptions options) {
   return options;
 }
 
+// Partial lines of the CRI format are not joined by hand, so their records are single lines.
+EncoderOptions without_cri_groups(EncoderOptions options) {
+  if (options.is_cri) options.groups.reset();
+  return options;
+}
+
 }  // namespace
 
 Inspector::Inspector(EncoderOptions options, bool judges_each)
-    : options_(judges_each ? judging_each(std::move(options)) : std::move(options)),
+    : options_(
+          without_cri_groups(judges_each ? judging_each(std::move(options)) : std::move(options))),
       encoder_(options_) {}
 
 void Inspector::set_observed_time(std::int64_t unix_nanoseconds) {
@@ -28,7 +35,7 @@ LineVerdict Inspector::inspect(std::string_view line) {
   const Format before = encoder_.active_format();
   const std::uint64_t failures = encoder_.counters().parse_failures;
   buffer_.clear();
-  encoder_.encode(padded_, 0, buffer_);
+  encoder_.encode_rest(padded_, 0, buffer_);
   LineVerdict verdict;
   const bool is_detected = before == Format::Auto || before == Format::Mixed;
   verdict.format = is_detected ? encoder_.detected_format() : before;

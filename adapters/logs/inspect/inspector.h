@@ -33,7 +33,7 @@ class Inspector {
 
   // The time that lines without one get.
   void set_observed_time(std::int64_t unix_nanoseconds);
-  // `line` without its newline; longer than the limit it is cut.
+  // `line` without its newline, or the lines of a record; longer than the limit it is cut.
   LineVerdict inspect(std::string_view line);
   // `auto` with no format that fits: tries the formats that the line may have been meant to be.
   std::vector<Attempt> attempts_at(std::string_view line) const;

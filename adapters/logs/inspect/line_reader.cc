@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace pillion::logs {
 namespace {
@@ -13,7 +14,30 @@ constexpr std::size_t kReadBytes = 256u << 10;
 
 }  // namespace
 
-Result<bool> LineReader::next(std::string& line) {
+Result<bool> LineReader::next(std::string& text) {
+  if (std::exchange(has_ahead_, false)) {
+    text.swap(ahead_);
+  } else {
+    const auto more = next_line(text);
+    if (!more || !*more) return more;
+  }
+  number_ = line_count_;
+  if (!group_ || text.empty()) return true;
+  group_->begin(text);
+  for (std::uint32_t count = 1;; ++count) {
+    const auto more = next_line(ahead_);
+    if (!more) return more;
+    if (!*more) return true;
+    if (count >= group_->rules().lines_max ||
+        text.size() + 1 + ahead_.size() > group_->rules().bytes_max || !group_->continues(ahead_)) {
+      has_ahead_ = true;
+      return true;
+    }
+    text.append("\n").append(ahead_);
+  }
+}
+
+Result<bool> LineReader::next_line(std::string& line) {
   line.clear();
   bool has_any = false;
   for (;;) {
@@ -29,7 +53,7 @@ Result<bool> LineReader::next(std::string& line) {
       if (count < 0) return fail(std::strerror(error));
       if (count == 0) return has_any;
     }
-    has_any = true;
+    line_count_ += !std::exchange(has_any, true);
     const std::size_t newline = buffer_.find('\n', at_);
     const std::size_t end = std::min(newline, buffer_.size());
     const std::size_t room = line_bytes_max_ + 1 - line.size();

@@ -63,14 +63,15 @@ Result<void> measure_file(const EncoderOptions& options, const std::string& path
   if (!file) return fail(path + ": " + std::strerror(errno));
   Inspector inspector(options, false);
   inspector.set_observed_time(unix_now());
-  LineReader reader(file.get(), options.line_bytes_max);
+  LineReader reader(file.get(), options.line_bytes_max, inspector.options().groups);
   std::string line;
-  for (std::uint64_t number = 1;; ++number) {
+  for (;;) {
     const auto more = reader.next(line);
     if (!more) return fail(more.error().wrap(path));
     if (!*more) return {};
     const LineVerdict verdict = inspector.inspect(line);
-    if (!verdict.record.empty()) count_line(measures[verdict.format], verdict, path, number, line);
+    if (!verdict.record.empty())
+      count_line(measures[verdict.format], verdict, path, reader.number(), line);
   }
 }
 
@@ -89,7 +90,7 @@ void measure_speed(const EncoderOptions& options, Measures& measures) {
     auto took = begin - begin;
     while (took < kMeasuredAtLeast && bytes > 0) {
       buffer.clear();
-      encoder.encode({text.data(), bytes}, 0, buffer);
+      encoder.encode_rest({text.data(), bytes}, 0, buffer);
       done += bytes;
       took = std::chrono::steady_clock::now() - begin;
     }

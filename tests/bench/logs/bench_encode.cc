@@ -75,11 +75,34 @@ std::string json_line(Random& random, unsigned line) {
   return text;
 }
 
+// A Java application's log, where one record in four has a trace of twenty frames.
+std::string trace_record(Random& random, unsigned line) {
+  char text[256];
+  std::snprintf(text, sizeof text,
+                "%s,%03u ERROR [worker-%u] com.example.orders.Fulfilment: order ORD-%u failed\n",
+                stamp(line / 50).c_str(), random() % 1000u, random() % 16, random() % 100000u);
+  std::string record = text;
+  if (line % 4 != 0) return record;
+  record += "java.lang.IllegalStateException: carrier has closed the connection\n";
+  for (unsigned frame = 0; frame < 20; ++frame) {
+    std::snprintf(text, sizeof text,
+                  "\tat com.example.orders.carrier.Client$Session.handle%u(Client.java:%u)\n",
+                  random() % 100u, random() % 1000u);
+    record += text;
+  }
+  return record + "Caused by: java.net.SocketException: Connection reset\n\t... 20 more\n";
+}
+
 struct Input {
   const char* name;
   Format format;
   std::string (*line)(Random&, unsigned);
+  bool has_traces = false;
 };
+
+// Six captures over a line of message_line().
+constexpr const char* kSixCaptures =
+    R"(^(?<time>\S+ \S+) (?<level>\w+) \[(?<thread>[^\]]+)\] (?<logger>[\w.]+): order (?<order>\S+) handed over to the carrier after (?<took>\d+) ms)";
 
 void measure(const Input& input, const Kernel& kernel, std::size_t bytes_total) {
   constexpr std::size_t kChunk = 256u << 10;
@@ -92,6 +115,10 @@ void measure(const Input& input, const Kernel& kernel, std::size_t bytes_total) 
 
   EncoderOptions options;
   options.format = input.format;
+  if (input.has_traces) options.groups.emplace();
+  if (input.format == Format::Regex) {
+    options.regex = RegexFormat::compile(kSixCaptures).value();
+  }
   options.envelope.add("service.name", "order-processor");
   options.envelope.add("host.name", "vm-17.example.internal");
   options.envelope.add("log.file.path", "/var/log/app/orders.log");
@@ -133,6 +160,9 @@ int main(int argc, char** argv) {
       {"raw", Format::Raw, prefixed_line},
       {"combined", Format::Clf, combined_line},
       {"json", Format::Json, json_line},
+      {"regex, 6 groups", Format::Regex, message_line},
+      {"java traces", Format::Log4j, trace_record, true},
+      {"java traces, auto", Format::Auto, trace_record, true},
   };
   for (const Input& input : inputs) {
     measure(input, kBaselineKernel, megabytes * 1000000);
