@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "config/units.h"
+#include "runtime/fd.h"
+#include "supervisor/usage/kernel_text.h"
 #include "supervisor/usage/quantity_text.h"
 
 namespace pillion::supervisor::usage {
@@ -30,10 +32,12 @@ std::string victim_of(const OomReport& report) {
   if (!report.victim) {
     return text + (report.is_main ? "the main process" : "another of its processes");
   }
+  const char* role = report.is_victim_main ? ", the main process"
+                     : report.is_main      ? ", and with it the whole child (oom_group)"
+                                           : ", not the main process";
   text += fmt::format("{} (pid {}, {})", report.victim->name, report.victim->pid,
                       describe_bytes(static_cast<double>(report.victim->bytes)));
-  text += report.is_main ? ", the main process" : ", not the main process";
-  return text;
+  return text + role;
 }
 
 std::string advice_of(const OomReport& report) {
@@ -95,6 +99,19 @@ std::map<std::string, std::string> OomReport::fields() const {
   if (peak_bytes) fields["peak_bytes"] = std::to_string(*peak_bytes);
   if (!group.empty()) fields["group"] = group;
   return fields;
+}
+
+std::vector<LimitHits> read_limit_hits(const std::string& memory_group, bool is_v2) {
+  std::vector<LimitHits> hits;
+  std::string group = memory_group;
+  while (!group.empty()) {
+    const auto text = read_file(group + (is_v2 ? "/memory.events.local" : "/memory.failcnt"));
+    if (!text) break;
+    const auto count = is_v2 ? find_key(*text, "oom") : parse_number(*text);
+    hits.push_back({group, count.value_or(0)});
+    group.resize(group.rfind('/'));
+  }
+  return hits;
 }
 
 OomScope scope_from_hits(const std::vector<LimitHits>& before, const std::vector<LimitHits>& now,

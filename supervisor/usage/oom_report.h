@@ -1,5 +1,6 @@
 // The truth about a kill for lack of memory: who died, whose limit it was, how much there was, and
-// what to do. Composed from the kernel's log where it can be read, else from counters. Pure.
+// what to do. Composed from the kernel's log where it can be read, else from counters. Pure but for
+// read_limit_hits().
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@ struct OomReport {
   std::string service;
   std::string child;
   bool is_main = false;              // the main process died of it
+  bool is_victim_main = false;       // the process that the kernel chose was the main one
   std::optional<ProcessUse> victim;  // known from the kernel's log
   OomScope scope = OomScope::Unknown;
   std::string group;                         // of Ancestor: its path
@@ -40,6 +42,8 @@ struct LimitHits {
   std::string group;  // directory
   std::uint64_t count = 0;
 };
+// The memory group, and every one above it up to the hierarchy's top.
+std::vector<LimitHits> read_limit_hits(const std::string& memory_group, bool is_v2);
 // `before` and `now` of the same groups: the child's, the service's, then ancestors.
 OomScope scope_from_hits(const std::vector<LimitHits>& before, const std::vector<LimitHits>& now,
                          std::string& group);

@@ -1,8 +1,11 @@
 #include "supervisor/usage/process_look.h"
 
 #include <string.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 
 #include <fmt/format.h>
 
@@ -85,6 +88,30 @@ std::optional<ProcessLook> look_at(long pid) {
   if (!status) return std::nullopt;
   const auto wchan = read_file(directory + "/wchan");
   return parse_process(*status, wchan ? std::string_view(*wchan) : std::string_view());
+}
+
+std::vector<ProcessUse> largest_processes(const std::string& procs_file, std::size_t count_max) {
+  constexpr std::size_t kLooksMax = 500;
+  std::vector<ProcessUse> processes;
+  const auto list = read_file(procs_file);
+  if (!list) return processes;
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::string_view rest = *list;
+  while (!rest.empty() && processes.size() < kLooksMax) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    const std::string directory = "/proc/" + std::string(line);
+    const auto name = read_file(directory + "/comm");
+    const auto sizes = read_file(directory + "/statm");  // pages: total, resident, …
+    if (!name || !sizes || sizes->find(' ') == std::string::npos) continue;
+    const auto pages = parse_number(std::string_view(*sizes).substr(sizes->find(' ') + 1));
+    processes.push_back({std::strtol(std::string(line).c_str(), nullptr, 10),
+                         name->substr(0, name->find('\n')), pages.value_or(0) * page});
+  }
+  std::sort(processes.begin(), processes.end(),
+            [](const auto& left, const auto& right) { return left.bytes > right.bytes; });
+  if (processes.size() > count_max) processes.resize(count_max);
+  return processes;
 }
 
 std::string describe_unresponsive(const std::string& child, const ProcessLook& look,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/clock.h"
+#include "supervisor/usage/kernel_oom.h"
 
 namespace pillion::supervisor::usage {
 
@@ -40,6 +41,9 @@ struct ProcessLook {
 // `status` is /proc/PID/status, `wchan` /proc/PID/wchan.
 std::optional<ProcessLook> parse_process(std::string_view status, std::string_view wchan);
 std::optional<ProcessLook> look_at(long pid);
+// The processes of a group by their resident memory, largest first, at most `count_max`; looks at
+// no more than 500 of them. `procs_file` lists their pids.
+std::vector<ProcessUse> largest_processes(const std::string& procs_file, std::size_t count_max);
 
 // "app had not ended 14 s after SIGTERM: SIGTERM is ignored by it, 5 threads, the main thread
 // sleeps in futex_wait". Without a signal: "app had to be killed: …".

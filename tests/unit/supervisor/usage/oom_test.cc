@@ -30,7 +30,7 @@ OomReport report_of_child() {
   OomReport report;
   report.service = "orders";
   report.child = "app";
-  report.is_main = true;
+  report.is_main = report.is_victim_main = true;
   report.scope = OomScope::Child;
   report.limit_bytes = 64u << 20;
   report.peak_bytes = 64u << 20;
@@ -109,7 +109,11 @@ TEST_CASE("the report names cause, victim, neighbours and remedy") {
         "`pillion recommend orders` says how far");
   CHECK(report.fields().at("limit") == "child");
   CHECK(report.fields().at("process") == "python3");
+  report.is_victim_main = false;
+  CHECK(report.describe().find("61 MiB), and with it the whole child (oom_group)") !=
+        std::string::npos);
   report.is_main = false;
+  CHECK(report.describe().find("61 MiB), not the main process") != std::string::npos);
   report.kills = 2;
   report.victim.reset();
   report.top.clear();
