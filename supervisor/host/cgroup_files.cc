@@ -87,6 +87,15 @@ bool remove_cgroup(const std::string& path) {
   return ::rmdir(path.c_str()) == 0 || errno == ENOENT || errno == ENOTDIR;
 }
 
+bool remove_cgroup_tree(const std::string& path, unsigned depth_max) {
+  if (remove_cgroup(path)) return true;
+  if (errno != EBUSY || depth_max == 0) return false;
+  for (const std::string& name : list_cgroups(path)) {
+    if (!remove_cgroup_tree(path + "/" + name, depth_max - 1)) return false;
+  }
+  return remove_cgroup(path);
+}
+
 std::vector<std::string> list_cgroups(const std::string& path) {
   std::vector<std::string> names;
   DIR* directory = ::opendir(path.c_str());

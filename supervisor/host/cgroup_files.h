@@ -28,6 +28,8 @@ void signal_pids(const std::string& procs_file, int signal_number);
 Result<void> make_cgroup(const std::string& path);
 // True when the directory is gone afterwards.
 bool remove_cgroup(const std::string& path);
+// The same with the groups that a child made within its own.
+bool remove_cgroup_tree(const std::string& path, unsigned depth_max = 16);
 // Names of the sub-directories, sorted.
 std::vector<std::string> list_cgroups(const std::string& path);
 

@@ -117,8 +117,9 @@ usage::CgroupPaths CgroupsV1::paths_below(const std::string& leaf) const {
     paths.unified =
         leaf.empty() ? tracker_->base_paths().unified : tracker_->paths(leaf.substr(1)).unified;
   }
-  const std::string procs = where("freezer");
-  paths.procs = (procs.empty() ? bases_.begin()->second + leaf : procs) + "/cgroup.procs";
+  const std::string freezer = where("freezer");
+  const std::string list = freezer.empty() ? bases_.begin()->second + leaf : freezer;
+  paths.procs = (tracker_ ? paths.unified : list) + "/cgroup.procs";
   return paths;
 }
 
@@ -166,7 +167,7 @@ bool CgroupsV1::contains(const std::string& leaf, long pid) const {
 bool CgroupsV1::remove(const std::string& leaf) {
   bool is_gone = !tracker_ || tracker_->remove(leaf);
   for (const auto& [controller, base] : bases_) {
-    is_gone = remove_cgroup(base + "/" + leaf) && is_gone;
+    is_gone = remove_cgroup_tree(base + "/" + leaf) && is_gone;
   }
   return is_gone;
 }

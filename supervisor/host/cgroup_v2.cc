@@ -90,7 +90,7 @@ bool CgroupsV2::contains(const std::string& leaf, long pid) const {
   return std::find(pids.begin(), pids.end(), pid) != pids.end();
 }
 
-bool CgroupsV2::remove(const std::string& leaf) { return remove_cgroup(path(leaf)); }
+bool CgroupsV2::remove(const std::string& leaf) { return remove_cgroup_tree(path(leaf)); }
 
 CgroupUsage CgroupsV2::usage(const std::string& leaf) const {
   CgroupUsage usage;
