@@ -21,6 +21,8 @@ const TableSchema& schema_of<ServiceSettings>() {
                  {.computed_default = "5s, or a fifth of stop_grace if that is less"})
           .field("metrics", &ServiceSettings::metrics,
                  "Address for the merged metrics and health of all children.", {.planned = true})
+          .field("usage_period", &ServiceSettings::usage_period,
+                 "How often CPU, memory and processes of the children are sampled.", {.min = 100})
           .field("signal_map", &ServiceSettings::signal_map,
                  "As a container's entrypoint: signal to the signal that the app gets, or "
                  "\"ignore\".")

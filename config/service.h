@@ -21,6 +21,7 @@ struct ServiceSettings {
   std::chrono::milliseconds drain_delay{0};
   std::chrono::milliseconds sidecar_reserve{5'000};  // default min(5s, stop_grace / 5)
   std::optional<SocketAddress> metrics;              // merged metrics and health of all children
+  std::chrono::milliseconds usage_period{10'000};    // between samples of what children use
   std::map<std::string, std::string> signal_map;  // entrypoint: "SIGHUP" → "SIGUSR1" or "ignore"
   bool operator==(const ServiceSettings&) const = default;
 };

@@ -45,11 +45,15 @@ std::string cpu_cell(const control::ChildUsage& usage) {
   return text;
 }
 
-std::string why_cell(const core::ChildStatus& child) {
+std::string why_cell(const core::ChildStatus& child, const control::ChildUsage& usage) {
+  // What the host sees explains more than the state does.
+  if (!usage.notes.empty()) {
+    return child.why.empty() ? usage.notes.front() : child.why + "; " + usage.notes.front();
+  }
   if (!child.why.empty()) return child.why;
   // What ended the generation before is worth a word while it is fresh.
   if (child.restarts > 0 && child.last_exit) {
-    return fmt::format("last: {}", child.last_exit->describe());
+    return fmt::format("last: {}", child.last_exit->explain());
   }
   return child.status_text;
 }
@@ -92,7 +96,7 @@ std::string render_status(const control::StatusReport& report, bool with_colour)
                     {child.pid == 0 ? "-" : std::to_string(child.pid)},
                     {memory_cell(usage)},
                     {cpu_cell(usage)},
-                    {why_cell(child)}});
+                    {why_cell(child, usage)}});
   }
   out += render_table(rows, "  ", with_colour);
   if (!report.network.empty()) out += fmt::format("  network: {}\n", report.network);

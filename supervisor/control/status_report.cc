@@ -98,6 +98,11 @@ Json encode(const core::ChildStatus& child, const ChildUsage& usage) {
   put(json, "cpu_seconds", usage.cpu_seconds);
   put(json, "cpu_limit", usage.cpu_limit);
   put(json, "processes", usage.processes);
+  put(json, "memory_peak_bytes", usage.memory_peak_bytes);
+  put(json, "cpu", usage.cpu);
+  put(json, "throttled_share", usage.throttled_share);
+  if (usage.oom_kills > 0) json["oom_kills"] = usage.oom_kills;
+  if (!usage.notes.empty()) json["notes"] = usage.notes;
   return json;
 }
 
@@ -123,6 +128,11 @@ void decode_child(const Json& json, StatusReport& report) {
   take(json, "cpu_seconds", usage.cpu_seconds);
   take(json, "cpu_limit", usage.cpu_limit);
   take(json, "processes", usage.processes);
+  take(json, "memory_peak_bytes", usage.memory_peak_bytes);
+  take(json, "cpu", usage.cpu);
+  take(json, "throttled_share", usage.throttled_share);
+  take(json, "oom_kills", usage.oom_kills);
+  take(json, "notes", usage.notes);
   report.service.children.push_back(std::move(child));
   report.usage.push_back(usage);
 }

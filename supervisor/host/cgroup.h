@@ -18,6 +18,11 @@
 
 namespace pillion::supervisor::host {
 
+// "app.3"
+inline std::string leaf_name(const std::string& child, std::uint64_t generation) {
+  return child + "." + std::to_string(generation);
+}
+
 // Bounds on one block device.
 struct CgroupIoLimit {
   std::string path;                         // as the file names it

@@ -73,17 +73,15 @@ config::Child with_secret_owners(config::Child child) {
 
 }  // namespace
 
-std::string leaf_name(const std::string& child, core::Generation generation) {
-  return fmt::format("{}.{}", child, generation);
-}
-
 Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
-                   ServiceSetup& setup, const config::Service& service, const ChildSlots& slots,
+                   Resources& resources, ServiceSetup& setup, const config::Service& service,
+                   const ChildSlots& slots,
                    const ServicePaths& paths, bool echoes_output, PostEvent post)
     : loop_(loop),
       keeper_(keeper),
       processes_(processes),
       cgroups_(cgroups),
+      resources_(resources),
       setup_(setup),
       service_(service),
       slots_(slots),
@@ -157,7 +155,8 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   if (auto written = write_child_files(config); !written) return written;
   auto plan = make_spawn_plan(context_of(child, number));
   if (!plan) return fail(plan.error());
-  if (auto made = cgroups_.create(generation.leaf, cgroup_limits_of(config)); !made) return made;
+  if (auto made = cgroups_.create(generation.leaf, resources_.limits_of(config)); !made)
+    return made;
   auto entry = cgroups_.entry(generation.leaf);
   if (!entry) return fail(entry.error());
   plan->cgroup = &*entry;
@@ -177,6 +176,7 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   generation.gate->on_spawned();
   generation.process = *process;
   generation.pid = processes_.pid_of(*process);
+  resources_.generation_started(config, number, generation.leaf, generation.pid);
   return {};
 }
 
@@ -301,6 +301,7 @@ void Children::on_started(Key key, std::optional<SpawnFailure> failure,
   }
   // The process is about to end by itself; its status says nothing that is not known.
   processes_.forget(*generation.process);
+  resources_.generation_ended(generation.leaf);
   leaves_to_remove_.push_back(generation.leaf);
   generations_.erase(key);
   leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
@@ -318,10 +319,7 @@ void Children::on_exit(Key key, int wait_status) {
   event.child = key.first;
   event.generation = key.second;
   event.status = to_exit_status(wait_status);
-  const bool is_kill =
-      event.status.kind == core::ExitStatus::Kind::Signaled && event.status.value == SIGKILL;
-  event.status.is_oom_kill =
-      is_kill && !generation.is_killed && cgroups_.oom_kills(generation.leaf) > 0;
+  resources_.explain_exit(generation.leaf, generation.is_killed, event.status);
   event.has_leftovers = has_leftovers(generation);
   if (event.has_leftovers) {
     generation.is_awaiting_empty = true;
@@ -398,6 +396,10 @@ void Children::kill(core::ChildId child, core::Generation number) {
   const auto found = generations_.find({child, number});
   if (found == generations_.end()) return;
   Generation& generation = found->second;
+  if (!generation.is_killed) {
+    resources_.generation_killing(config_of(child).name, number, generation.leaf,
+                                  is_running(generation.pid) ? generation.pid : 0);
+  }
   generation.is_killed = true;
   if (cgroups_.can_track()) {
     cgroups_.kill(generation.leaf);
@@ -411,6 +413,7 @@ void Children::release(core::ChildId child, core::Generation number) {
   const auto found = generations_.find({child, number});
   if (found == generations_.end()) return;
   if (found->second.process) processes_.acknowledge(*found->second.process);
+  resources_.generation_ended(found->second.leaf);
   if (!cgroups_.remove(found->second.leaf)) {
     leaves_to_remove_.push_back(found->second.leaf);
     leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
@@ -474,8 +477,11 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record,
   if (config.gate.log_line) rescan_log(config.name, record.generation, *generation.gate);
   core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};
   generation.process = processes_.adopt(record, events_of(key));
-  if (record.state == keeper::ChildState::Exited) {
+  const bool has_exited = record.state == keeper::ChildState::Exited;
+  resources_.generation_adopted(config, record.generation, record.cgroup, record.pid, has_exited);
+  if (has_exited) {
     survivor.exited = to_exit_status(record.wait_status);
+    resources_.explain_exit(record.cgroup, false, *survivor.exited);
     survivor.has_leftovers = has_leftovers(generation);
     generation.is_awaiting_empty = survivor.has_leftovers;
     if (survivor.has_leftovers) {
@@ -523,13 +529,6 @@ void Children::on_notify(core::ChildId child, const NotifyMessage& message) {
     post_(std::move(event));
   }
   if (settle_) settle_();
-}
-
-std::optional<CgroupUsage> Children::usage(core::ChildId child) const {
-  for (auto found = generations_.rbegin(); found != generations_.rend(); ++found) {
-    if (found->first.first == child) return cgroups_.usage(found->second.leaf);
-  }
-  return std::nullopt;
 }
 
 void Children::close() {

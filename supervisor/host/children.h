@@ -24,19 +24,18 @@
 #include "supervisor/host/gate_watch.h"
 #include "supervisor/host/output_capture.h"
 #include "supervisor/host/process_host.h"
+#include "supervisor/host/resources.h"
 #include "supervisor/host/service_setup.h"
 
 namespace pillion::supervisor::host {
 
 using PostEvent = std::function<void(core::Event)>;
 
-// "app.3"
-std::string leaf_name(const std::string& child, core::Generation generation);
-
 class Children {
  public:
   Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
-           ServiceSetup& setup, const config::Service& service, const ChildSlots& slots,
+           Resources& resources, ServiceSetup& setup, const config::Service& service,
+           const ChildSlots& slots,
            const ServicePaths& paths, bool echoes_output, PostEvent post);
 
   // Opens the slot's output pipes and notify socket, or takes them over from the keeper. Once for
@@ -62,8 +61,6 @@ class Children {
   // A plan that runs `command` as the child would: its user, namespaces, environment.
   Result<SpawnPlan> plan_beside(core::ChildId child, core::Generation generation,
                                 std::vector<std::string> command);
-  // Of its latest generation; empty when it has none.
-  std::optional<CgroupUsage> usage(core::ChildId child) const;
   // Hardening that this machine does not give, one sentence; empty when all is in effect.
   std::string hardening_remark() const;
   // The service is over: the pipes go.
@@ -109,6 +106,7 @@ class Children {
   KeeperClient& keeper_;
   ProcessHost& processes_;
   Cgroups& cgroups_;
+  Resources& resources_;
   ServiceSetup& setup_;
   const config::Service& service_;
   const ChildSlots& slots_;

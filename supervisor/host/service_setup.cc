@@ -414,12 +414,6 @@ int ServiceSetup::network_namespace_of(const config::Child& child) const {
 std::vector<std::string> ServiceSetup::remarks() const {
   std::vector<std::string> remarks;
   if (!cgroups_.enforces_limits()) remarks.push_back(cgroups_.describe());
-  for (const config::Child& child : service_.children) {
-    for (const auto& setting : cgroups_.unenforced(cgroup_limits_of(child))) {
-      remarks.push_back(
-          fmt::format("{}: {} is not enforced: {}", child.name, setting.key, setting.reason));
-    }
-  }
   remarks.insert(remarks.end(), volumes_.remarks().begin(), volumes_.remarks().end());
   remarks.insert(remarks.end(), warnings_.begin(), warnings_.end());
   if (!privileges_.is_root) {

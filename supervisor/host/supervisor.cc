@@ -77,6 +77,7 @@ struct Supervisor::Carrier {
   void operator()(const core::CreateNetwork&) {
     self.setup_.create([this_ = &self](Result<void> result) {
       for (const auto& remark : this_->setup_.remarks()) log::warn("{}", remark);
+      for (const auto& remark : this_->resources_.remarks()) log::warn("{}", remark);
       if (result) {
         this_->note("network_ready", "namespaces, volumes and listeners are there");
         this_->post(core::NetworkCreated{});
@@ -116,7 +117,11 @@ struct Supervisor::Carrier {
   void operator()(const core::RunHook& action) { self.probes_.run(action); }
   void operator()(const core::CancelHook& action) { self.probes_.cancel(action); }
   void operator()(const core::BeginDrain& action) { self.probes_.begin_drain(action); }
-  void operator()(const core::SendSignal& action) { self.children_.send_signal(action); }
+  void operator()(const core::SendSignal& action) {
+    const std::string& name = self.slots_.at(action.child).name;
+    self.resources_.generation_signalled(leaf_name(name, action.generation), action.signal_number);
+    self.children_.send_signal(action);
+  }
   void operator()(const core::KillCgroup& action) {
     self.children_.kill(action.child, action.generation);
   }
@@ -147,8 +152,10 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
       history_(paths_.log + "/events.ndjson"),
       processes_(loop, keeper),
       cgroups_(detect_cgroups(service_.name(), keeper.keeper_pid())),
+      resources_(loop, *cgroups_, service_, paths_,
+                 [this](const core::Report& report) { keep(report); }),
       setup_(loop, keeper, processes_, *cgroups_, service_, paths_),
-      children_(loop, keeper, processes_, *cgroups_, setup_, service_, slots_, paths_,
+      children_(loop, keeper, processes_, *cgroups_, resources_, setup_, service_, slots_, paths_,
                 echoes_output, [this](core::Event event) { post(std::move(event)); }),
       probes_(loop, processes_, *cgroups_, setup_, children_, slots_,
               [this](core::Event event) { post(std::move(event)); }),
@@ -205,6 +212,7 @@ Result<void> Supervisor::start() {
   }
   log::info("{}", cgroups_->describe());
   children_.on_facts([this] { run_queue(); });
+  resources_.start(keeper_.restarts() > 0);
   restore_or_create();
   carry_out(core_->start(now()));
   keeper_.start(
@@ -377,13 +385,14 @@ void Supervisor::make_way() {
   log::error("no upgrade: {}", told.error().message());
 }
 
-control::StatusReport Supervisor::report() const {
+control::StatusReport Supervisor::report() {
   control::StatusReport report;
   report.service = core_->status(now());
   for (const core::ChildStatus& child : report.service.children) {
-    report.usage.push_back(usage_of(child.id));
+    report.usage.push_back(resources_.usage_of(slots_.at(child.id), child.generation));
   }
   report.warnings = setup_.remarks();
+  for (std::string& remark : resources_.remarks()) report.warnings.push_back(std::move(remark));
   report.network =
       describe_network(service_.network, setup_.network_record(), capture_guard_.is_lifted());
   const std::string hardening = children_.hardening_remark();
@@ -391,19 +400,6 @@ control::StatusReport Supervisor::report() const {
   report.log_directory = paths_.log;
   report.supervisor_pid = ::getpid();
   return report;
-}
-
-control::ChildUsage Supervisor::usage_of(core::ChildId child) const {
-  control::ChildUsage usage;
-  const config::Limits& limits = slots_.at(child).limits;
-  if (limits.memory) usage.memory_limit_bytes = limits.memory->value;
-  if (limits.cpu) usage.cpu_limit = limits.cpu->value / 1000.0;
-  const auto used = children_.usage(child);
-  if (!used || !cgroups_->can_track()) return usage;
-  usage.memory_bytes = used->memory_bytes;
-  usage.cpu_seconds = static_cast<double>(used->cpu_microseconds) / 1e6;
-  usage.processes = used->pids;
-  return usage;
 }
 
 void Supervisor::publish(bool is_ready) {
@@ -435,6 +431,7 @@ void Supervisor::tell_parent() {
 void Supervisor::finish(const core::Finish& action) {
   note("service_stopped", fmt::format("the service has ended with exit code {}", action.exit_code));
   children_.close();
+  resources_.finish();
   if (!cgroups_->remove_base())
     log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());
   const std::string receipt = control::to_json(action.receipt) + "\n";

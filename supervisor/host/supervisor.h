@@ -20,6 +20,7 @@
 #include "supervisor/host/keeper_client.h"
 #include "supervisor/host/probe_runner.h"
 #include "supervisor/host/process_host.h"
+#include "supervisor/host/resources.h"
 #include "supervisor/host/service_paths.h"
 #include "supervisor/host/service_setup.h"
 #include "supervisor/host/upgrade.h"
@@ -36,12 +37,13 @@ class Supervisor {
   Result<void> start();
 
   // For the control socket.
-  control::StatusReport report() const;
+  control::StatusReport report();
   core::ServiceStatus status() const { return core_->status(now()); }
   // From an operator; what it caused is on disk when this returns.
   void request(core::Event event);
   // Called after each change, from the loop or from request().
   void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
+  Resources& resources() { return resources_; }
   // On disk when this returns.
   void stop(std::optional<Duration> grace, std::string reason);
   EventHistory& history() { return history_; }
@@ -59,7 +61,6 @@ class Supervisor {
 
   MonotonicTime now() const { return clock_.now(); }
   void post(core::Event event);
-  control::ChildUsage usage_of(core::ChildId child) const;
   void keep(const core::Report& report);
   // Of what the host does by itself, beside the core's reports.
   void note(std::string kind, std::string text);
@@ -86,6 +87,7 @@ class Supervisor {
   EventHistory history_;
   ProcessHost processes_;
   std::unique_ptr<Cgroups> cgroups_;
+  Resources resources_;
   ServiceSetup setup_;
   Children children_;
   ProbeRunner probes_;
