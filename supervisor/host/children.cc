@@ -75,8 +75,8 @@ config::Child with_secret_owners(config::Child child) {
 
 Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
                    Resources& resources, ServiceSetup& setup, const config::Service& service,
-                   const ChildSlots& slots,
-                   const ServicePaths& paths, bool echoes_output, PostEvent post)
+                   const ChildSlots& slots, const ServicePaths& paths, bool echoes_output,
+                   PostEvent post)
     : loop_(loop),
       keeper_(keeper),
       processes_(processes),

@@ -35,8 +35,7 @@ class Children {
  public:
   Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
            Resources& resources, ServiceSetup& setup, const config::Service& service,
-           const ChildSlots& slots,
-           const ServicePaths& paths, bool echoes_output, PostEvent post);
+           const ChildSlots& slots, const ServicePaths& paths, bool echoes_output, PostEvent post);
 
   // Opens the slot's output pipes and notify socket, or takes them over from the keeper. Once for
   // each slot, before anything else about it.
