@@ -149,30 +149,49 @@ struct LokiOutput {
   std::string url;
   std::optional<std::string> tenant;
   std::map<std::string, std::string> labels;
+  std::optional<std::string> dead_letter;
   LogTls tls;
   LogAuth auth;
+  bool compress = true;
+  std::chrono::milliseconds timeout{30'000};
   bool operator==(const LokiOutput&) const = default;
 };
 
+enum class OtlpEncoding { Protobuf, Json };
+PILLION_NAMES(OtlpEncoding, {OtlpEncoding::Protobuf, "protobuf"}, {OtlpEncoding::Json, "json"});
+
 struct OtlpOutput {
   std::string url;
+  OtlpEncoding encoding = OtlpEncoding::Protobuf;
   std::map<std::string, std::string> headers;
+  std::optional<std::string> dead_letter;
   LogTls tls;
+  LogAuth auth;
+  bool compress = true;
+  std::chrono::milliseconds timeout{30'000};
   bool operator==(const OtlpOutput&) const = default;
 };
 
 struct SyslogOutput {
   HostPort address;
+  unsigned facility = 1;  // of RFC 5424; 1 = user
   Transport transport = Transport::Tcp;
   std::optional<LogTls> tls;
   bool operator==(const SyslogOutput&) const = default;
 };
 
+enum class HttpBody { Ndjson, Json };
+PILLION_NAMES(HttpBody, {HttpBody::Ndjson, "ndjson"}, {HttpBody::Json, "json"});
+
 struct HttpOutput {
   std::string url;
+  HttpBody body = HttpBody::Ndjson;
   std::map<std::string, std::string> headers;
+  std::optional<std::string> dead_letter;
   LogTls tls;
   LogAuth auth;
+  bool compress = true;
+  std::chrono::milliseconds timeout{30'000};
   bool operator==(const HttpOutput&) const = default;
 };
 

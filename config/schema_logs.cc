@@ -6,6 +6,9 @@
 namespace pillion::config {
 
 constexpr Rules kPath{.form = Form::AbsolutePath};
+constexpr Rules kDeadLetter{.form = Form::AbsolutePath,
+                            .computed_default = "below the state directory"};
+constexpr const char* kDeadLetterText = "File for records that were refused for good.";
 constexpr Rules kUrl{.required = true, .form = Form::HttpUrl};
 
 template<>
@@ -162,9 +165,7 @@ const TableSchema& schema_of<ElasticsearchOutput>() {
                  "Make the `_id` from the line's place, so that repeats are recognised.")
           .field("pipeline", &ElasticsearchOutput::pipeline, "Ingest pipeline.",
                  {.non_empty = true})
-          .field("dead_letter", &ElasticsearchOutput::dead_letter,
-                 "File for items that were refused for good.",
-                 {.form = Form::AbsolutePath, .computed_default = "below the state directory"})
+          .field("dead_letter", &ElasticsearchOutput::dead_letter, kDeadLetterText, kDeadLetter)
           .field("tls", &ElasticsearchOutput::tls, "TLS.")
           .field("auth", &ElasticsearchOutput::auth, "Authentication.")
           .field("compress", &ElasticsearchOutput::compress, "gzip the batches.")
@@ -179,9 +180,13 @@ const TableSchema& schema_of<LokiOutput>() {
       TableBuilder<LokiOutput>("Output to Loki", "")
           .field("url", &LokiOutput::url, "Base URL.", kUrl)
           .field("tenant", &LokiOutput::tenant, "X-Scope-OrgID.")
-          .field("labels", &LokiOutput::labels, "Further stream labels; keep them few.")
+          .field("labels", &LokiOutput::labels,
+                 "Further stream labels, beside `service_name`, `host` and `level`; keep them few.")
+          .field("dead_letter", &LokiOutput::dead_letter, kDeadLetterText, kDeadLetter)
           .field("tls", &LokiOutput::tls, "TLS.")
           .field("auth", &LokiOutput::auth, "Authentication.")
+          .field("compress", &LokiOutput::compress, "gzip the batches.")
+          .field("timeout", &LokiOutput::timeout, "Of one request.", {.min = 1})
           .done();
   return schema;
 }
@@ -191,8 +196,13 @@ const TableSchema& schema_of<OtlpOutput>() {
   static const TableSchema schema =
       TableBuilder<OtlpOutput>("Output over OTLP/HTTP", "")
           .field("url", &OtlpOutput::url, "Base URL, without /v1/logs.", kUrl)
+          .field("encoding", &OtlpOutput::encoding, "Of the requests.")
           .field("headers", &OtlpOutput::headers, "Further request headers.")
+          .field("dead_letter", &OtlpOutput::dead_letter, kDeadLetterText, kDeadLetter)
           .field("tls", &OtlpOutput::tls, "TLS.")
+          .field("auth", &OtlpOutput::auth, "Authentication.")
+          .field("compress", &OtlpOutput::compress, "gzip the batches.")
+          .field("timeout", &OtlpOutput::timeout, "Of one request.", {.min = 1})
           .done();
   return schema;
 }
@@ -204,6 +214,8 @@ const TableSchema& schema_of<SyslogOutput>() {
                                  "RFC 5424; best effort, since no receiver "
                                  "acknowledges.")
           .field("address", &SyslogOutput::address, "The receiver.", {.required = true})
+          .field("facility", &SyslogOutput::facility,
+                 "Number of the facility, 1 for user messages.", {.max = 23})
           .field("transport", &SyslogOutput::transport, "TCP (octet-counted) or UDP.")
           .field("tls", &SyslogOutput::tls, "TLS over TCP; its presence switches it on.")
           .done();
@@ -213,11 +225,15 @@ const TableSchema& schema_of<SyslogOutput>() {
 template<>
 const TableSchema& schema_of<HttpOutput>() {
   static const TableSchema schema =
-      TableBuilder<HttpOutput>("Output over HTTP", "Newline-delimited JSON by POST.")
+      TableBuilder<HttpOutput>("Output over HTTP", "Records by POST, as JSON.")
           .field("url", &HttpOutput::url, "Where to post.", kUrl)
+          .field("body", &HttpOutput::body, "A record per line, or one JSON array.")
           .field("headers", &HttpOutput::headers, "Further request headers.")
+          .field("dead_letter", &HttpOutput::dead_letter, kDeadLetterText, kDeadLetter)
           .field("tls", &HttpOutput::tls, "TLS.")
           .field("auth", &HttpOutput::auth, "Authentication.")
+          .field("compress", &HttpOutput::compress, "gzip the batches.")
+          .field("timeout", &HttpOutput::timeout, "Of one request.", {.min = 1})
           .done();
   return schema;
 }
@@ -228,7 +244,7 @@ const TableSchema& schema_of<Batch>() {
       TableBuilder<Batch>("Batch", "Sent when any of these is reached.")
           .field("max_size", &Batch::max_size, "Before compression.",
                  {.min = 1024, .max = 64 << 20})
-          .field("max_records", &Batch::max_records, "Records.", {.min = 1, .planned = true})
+          .field("max_records", &Batch::max_records, "Records.", {.min = 1})
           .field("max_wait", &Batch::max_wait, "Since the first record.", {.min = 1})
           .done();
   return schema;
@@ -242,10 +258,10 @@ const TableSchema& schema_of<LogOutput>() {
           .field("stdout", &LogOutput::to_stdout, "Standard output.")
           .field("file", &LogOutput::file, "A rotated file.")
           .field("elasticsearch", &LogOutput::elasticsearch, "Elasticsearch or OpenSearch.")
-          .field("loki", &LogOutput::loki, "Grafana Loki.", {.planned = true})
-          .field("otlp", &LogOutput::otlp, "OpenTelemetry.", {.planned = true})
-          .field("syslog", &LogOutput::syslog, "Syslog.", {.planned = true})
-          .field("http", &LogOutput::http, "Any HTTP receiver.", {.planned = true})
+          .field("loki", &LogOutput::loki, "Grafana Loki.")
+          .field("otlp", &LogOutput::otlp, "OpenTelemetry.")
+          .field("syslog", &LogOutput::syslog, "Syslog.")
+          .field("http", &LogOutput::http, "Any HTTP receiver.")
           .field("batch", &LogOutput::batch, "Batches.")
           .field("retry", &LogOutput::retry, "After errors that pass; without end.")
           .exactly_one({"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http"})

@@ -152,7 +152,8 @@ void Pipeline::pump() {
     return;
   }
   if (is_draining_ || output_->batch_wait() == Duration::zero() ||
-      batch_->records.size() >= output_->batch_bytes()) {
+      batch_->records.size() >= output_->batch_bytes() ||
+      batch_->records.record_count() >= output_->batch_records()) {
     hand_over();
   } else if (!batch_timer_.is_active()) {
     batch_timer_.start(output_->batch_wait(), [this] { hand_over(); });

@@ -14,9 +14,7 @@
 
 #include "adapters/logs/encode/layout.h"
 #include "adapters/logs/encode/regex_format.h"
-#include "adapters/logs/output/elasticsearch_output.h"
-#include "adapters/logs/output/file_output.h"
-#include "adapters/logs/output/stdout_output.h"
+#include "adapters/logs/output/make_output.h"
 
 namespace pillion::logs {
 namespace {
@@ -230,60 +228,11 @@ FollowerOptions follower_options(const config::LogsConfig& config, const config:
   return options;
 }
 
-ElasticsearchOptions elasticsearch_options(const config::LogOutput& output,
-                                           const std::string& state_prefix) {
-  const config::ElasticsearchOutput& source = *output.elasticsearch;
-  ElasticsearchOptions options;
-  options.url = source.url;
-  while (!options.url.empty() && options.url.back() == '/') options.url.pop_back();
-  options.index = source.index;
-  options.operation = source.operation == config::BulkOperation::Create ? "create" : "index";
-  options.has_own_id = source.document_id;
-  options.pipeline = source.pipeline.value_or("");
-  options.dead_letter_path = source.dead_letter.value_or(state_prefix + ".dead-letter.ndjson");
-  options.tls.ca_file = source.tls.ca_file.value_or("");
-  options.tls.certificate_file = source.tls.certificate_file.value_or("");
-  options.tls.key_file = source.tls.key_file.value_or("");
-  options.tls.is_peer_verified = source.tls.verify;
-  options.user = source.auth.user.value_or("");
-  options.password_file = source.auth.password_file.value_or("");
-  options.api_key_file = source.auth.api_key_file.value_or("");
-  options.bearer_file = source.auth.bearer_file.value_or("");
-  options.compresses = source.compress;
-  options.timeout = source.timeout;
-  options.backoff_base = output.retry.base;
-  options.backoff_max = output.retry.max;
-  options.batch_bytes = output.batch.max_size.value;
-  options.batch_wait = output.batch.max_wait;
-  return options;
-}
-
-// "stdout", "file-2", "elasticsearch-3": names of state files, by kind and place.
-std::string state_name(const config::LogOutput& output, std::size_t index) {
-  const char* const kind = output.file ? "file" : output.elasticsearch ? "elasticsearch" : "stdout";
-  return index == 0 ? kind : fmt::format("{}-{}", kind, index + 1);
-}
-
 std::vector<config::LogOutput> outputs_of(const config::LogsConfig& config) {
   if (!config.outputs.empty()) return config.outputs;
   config::LogOutput to_stdout;
   to_stdout.to_stdout.emplace();
   return {to_stdout};
-}
-
-std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config::LogOutput& output,
-                                    const std::optional<ElasticsearchOptions>& bulk,
-                                    Output::OnDone on_done) {
-  if (bulk) return std::make_unique<ElasticsearchOutput>(loop, clock, *bulk, std::move(on_done));
-  if (output.file) {
-    FileOutputOptions options;
-    options.path = output.file->path;
-    options.bytes_max = output.file->max_size.value;
-    options.files_max = output.file->max_files;
-    options.mode = output.file->mode.value;
-    return std::make_unique<FileOutput>(loop, std::move(options), std::move(on_done));
-  }
-  return std::make_unique<StdoutOutput>(loop, STDOUT_FILENO, std::move(on_done));
 }
 
 void check_input(const config::LogInput& input, const std::string& name,
@@ -305,20 +254,6 @@ void check_input(const config::LogInput& input, const std::string& name,
   }
   if (const auto zone = TimeZone::load(input.timezone); !zone) {
     problems.push_back(name + ": " + zone.error().message());
-  }
-}
-
-void check_output(const config::LogOutput& output, const std::string& name,
-                  const Surroundings& surroundings, std::vector<std::string>& problems) {
-  if (output.loki || output.otlp || output.syslog || output.http) {
-    problems.push_back(name + ": only stdout, file and elasticsearch are supported yet");
-  }
-  if (output.to_stdout && output.to_stdout->pretty) {
-    problems.push_back(name + ": `pretty` is not supported yet (pipe the output through jq)");
-  }
-  if (output.elasticsearch && !output.elasticsearch->dead_letter &&
-      surroundings.state_directory.empty()) {
-    problems.push_back(name + ": no directory is writable for dead letters; set `dead_letter`");
   }
 }
 
@@ -399,7 +334,10 @@ std::vector<std::string> find_problems(const config::LogsConfig& config,
   }
   if (streams > 1) problems.push_back("standard input can be read by one [[input]] only");
   for (std::size_t i = 0; i < config.outputs.size(); ++i) {
-    check_output(config.outputs[i], fmt::format("output {}", i + 1), surroundings, problems);
+    if (const auto problem =
+            output_problem(config.outputs[i], !surroundings.state_directory.empty())) {
+      problems.push_back(fmt::format("output {}: {}", i + 1, *problem));
+    }
   }
   check_fields(config.fields, problems);
   return problems;
@@ -427,10 +365,10 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
   const auto outputs = outputs_of(config);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const config::LogOutput& output = outputs[i];
-    const std::string name = state_name(output, i);
+    const std::string name = output_state_name(output, i);
     const std::string state_prefix = surroundings.state_directory + "/" + name;
     std::optional<ElasticsearchOptions> bulk;
-    if (output.elasticsearch) bulk = elasticsearch_options(output, state_prefix);
+    if (output.elasticsearch) bulk = elasticsearch_options(*output.elasticsearch);
 
     PipelineOptions options;
     options.in_flight_bytes_max = config.buffer.value / outputs.size();
@@ -453,7 +391,7 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
     }
     pipelines.push_back(
         std::make_unique<Pipeline>(loop, clock, std::move(options), [&](Output::OnDone on_done) {
-          return make_output(loop, clock, output, bulk, std::move(on_done));
+          return make_output(loop, clock, output, state_prefix, std::move(on_done));
         }));
   }
   return pipelines;

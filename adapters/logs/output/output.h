@@ -37,6 +37,7 @@ class Output {
   virtual void deliver(Batch& batch) = 0;
   // How much should be gathered before deliver(), and for how long at most.
   virtual std::size_t batch_bytes() const = 0;
+  virtual std::size_t batch_records() const { return SIZE_MAX; }
   virtual Duration batch_wait() const { return Duration::zero(); }
   // Memory that may be in flight; the pipeline's own budget applies as well.
   virtual std::size_t in_flight_bytes_max() const = 0;

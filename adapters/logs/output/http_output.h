@@ -1,5 +1,6 @@
-// Records to an Elasticsearch-compatible _bulk endpoint. Every record's own verdict counts: done,
-// again, dead letter, or wait for a person (bulk_verdict.h). Nothing is given up because of time.
+// Batches over HTTP to whatever an HttpDialect speaks. Nothing is given up because of time: what is
+// refused for a reason that passes is sent again, what is refused for good becomes a dead letter,
+// and a request that one record spoils is halved until the record stands alone.
 #pragma once
 
 #include <deque>
@@ -9,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "adapters/logs/output/bulk_verdict.h"
 #include "adapters/logs/output/dead_letter.h"
+#include "adapters/logs/output/http_dialect.h"
 #include "adapters/logs/output/output.h"
 #include "runtime/clock.h"
 #include "runtime/http_client.h"
@@ -18,12 +19,7 @@
 
 namespace pillion::logs {
 
-struct ElasticsearchOptions {
-  std::string url;  // without final slash
-  std::string index;
-  std::string operation = "create";
-  bool has_own_id = false;
-  std::string pipeline;
+struct HttpOutputOptions {
   std::string dead_letter_path;
   HttpClient::Tls tls;
   std::string user;  // with password_file; else one of the other two, or none
@@ -35,21 +31,21 @@ struct ElasticsearchOptions {
   std::chrono::milliseconds backoff_base{1'000};
   std::chrono::milliseconds backoff_max{60'000};
   std::size_t batch_bytes = 5u << 20;
+  std::size_t batch_records = SIZE_MAX;
   Duration batch_wait = std::chrono::seconds(1);
   std::size_t requests_max = 2;  // in flight
 };
 
-// What stands before each record: the action line; with own ids, its parts around the id.
-void set_bulk_action(Envelope& envelope, const ElasticsearchOptions& options);
-
-class ElasticsearchOutput final : public Output {
+class HttpOutput final : public Output {
  public:
-  ElasticsearchOutput(Loop& loop, const Clock& clock, ElasticsearchOptions options, OnDone on_done);
-  ~ElasticsearchOutput() override;
+  HttpOutput(Loop& loop, const Clock& clock, HttpOutputOptions options,
+             std::unique_ptr<HttpDialect> dialect, OnDone on_done);
+  ~HttpOutput() override;
 
-  std::string name() const override { return "elasticsearch " + options_.index; }
+  std::string name() const override { return dialect_->name(); }
   void deliver(Batch& batch) override;
   std::size_t batch_bytes() const override { return options_.batch_bytes; }
+  std::size_t batch_records() const override { return options_.batch_records; }
   Duration batch_wait() const override { return options_.batch_wait; }
   std::size_t in_flight_bytes_max() const override { return 256u << 20; }
   Result<void> sync() override { return dead_letters_.sync(); }
@@ -73,16 +69,17 @@ class ElasticsearchOutput final : public Output {
   void send(std::uint64_t id, std::string body);
   Result<HttpClient::Headers> headers() const;
   void on_response(std::uint64_t id, Result<HttpClient::Response> response);
-  void apply_items(Part part, const HttpClient::Response& response);
+  void apply_items(Part part, const std::vector<ItemVerdict>& items);
   void retry(Part part, const std::string& why, std::string_view retry_after = {});
-  void halve(Part part, int status);
+  void halve(Part part, const HttpClient::Response& response);
   bool bury(const Part& part, std::uint32_t record, int status, std::string_view error);
   void count_settled(Batch& batch, std::uint64_t delivered, std::uint64_t dropped);
   void report_trouble(const std::string& why);
 
   Loop& loop_;
   const Clock& clock_;
-  ElasticsearchOptions options_;
+  HttpOutputOptions options_;
+  std::shared_ptr<const HttpDialect> dialect_;  // shared with work on the pool
   OnDone on_done_;
   HttpClient client_;
   DeadLetterFile dead_letters_;
@@ -96,7 +93,7 @@ class ElasticsearchOutput final : public Output {
   std::string trouble_;
   std::mt19937_64 random_;
   std::uint64_t requests_ = 0, retried_ = 0, buried_ = 0, bytes_sent_ = 0;
-  std::shared_ptr<bool> is_alive_;  // told to compression that ends after us
+  std::shared_ptr<bool> is_alive_;  // told to work on the pool that ends after us
 };
 
 }  // namespace pillion::logs

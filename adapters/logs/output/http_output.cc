@@ -1,4 +1,4 @@
-#include "adapters/logs/output/elasticsearch_output.h"
+#include "adapters/logs/output/http_output.h"
 
 #include <zlib.h>
 
@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "runtime/fd.h"
+#include "runtime/json_text.h"
 #include "runtime/log.h"
 
 namespace pillion::logs {
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kHurriedBackoffMs = 500;
 constexpr unsigned kRetryAfterMax = 300;  // seconds
+constexpr std::size_t kErrorTextMax = 4096;
 
 // gzip at its fastest: the network is rarely worth more.
 std::string compress(std::string_view text) {
@@ -54,18 +56,27 @@ Result<std::string> read_secret(const std::string& path) {
 
 }  // namespace
 
-void set_bulk_action(Envelope& envelope, const ElasticsearchOptions& options) {
-  envelope.record_prefix = "{\"" + options.operation + "\":{}}\n";
-  if (!options.has_own_id) return;
-  envelope.id_base = "{\"" + options.operation + "\":{\"_id\":\"";
-  envelope.id_suffix = "\"}}\n";
+Answer judge_by_status(const HttpClient::Response& response) {
+  Answer answer;
+  if (response.status >= 200 && response.status < 300) return answer;
+  answer.why = "the server answers " + std::to_string(response.status);
+  switch (choose_request_verdict(response.status)) {
+    case RequestVerdict::Halve: answer.kind = Answer::Kind::Halve; break;
+    case RequestVerdict::RetryAll: answer.kind = Answer::Kind::Retry; break;
+    case RequestVerdict::Hold:
+      answer.kind = Answer::Kind::Hold;
+      answer.why += " (rights or address: nothing is delivered until it is mended)";
+      break;
+  }
+  return answer;
 }
 
-ElasticsearchOutput::ElasticsearchOutput(Loop& loop, const Clock& clock,
-                                         ElasticsearchOptions options, OnDone on_done)
+HttpOutput::HttpOutput(Loop& loop, const Clock& clock, HttpOutputOptions options,
+                       std::unique_ptr<HttpDialect> dialect, OnDone on_done)
     : loop_(loop),
       clock_(clock),
       options_(std::move(options)),
+      dialect_(std::move(dialect)),
       on_done_(std::move(on_done)),
       client_(loop),
       dead_letters_(options_.dead_letter_path),
@@ -73,17 +84,21 @@ ElasticsearchOutput::ElasticsearchOutput(Loop& loop, const Clock& clock,
       random_(std::random_device{}()),
       is_alive_(std::make_shared<bool>(true)) {}
 
-ElasticsearchOutput::~ElasticsearchOutput() { *is_alive_ = false; }
+HttpOutput::~HttpOutput() { *is_alive_ = false; }
 
-void ElasticsearchOutput::deliver(Batch& batch) {
-  Part part{&batch, std::vector<std::uint32_t>(batch.records.record_count())};
-  std::iota(part.records.begin(), part.records.end(), 0u);
-  unsettled_[&batch] = part.records.size();
-  waiting_.push_back(std::move(part));
+void HttpOutput::deliver(Batch& batch) {
+  const std::size_t count = batch.records.record_count();
+  unsettled_[&batch] = count;
+  for (std::size_t at = 0; at < count;) {
+    Part part{&batch, std::vector<std::uint32_t>(std::min(options_.batch_records, count - at))};
+    std::iota(part.records.begin(), part.records.end(), static_cast<std::uint32_t>(at));
+    at += part.records.size();
+    waiting_.push_back(std::move(part));
+  }
   send_waiting();
 }
 
-void ElasticsearchOutput::send_waiting() {
+void HttpOutput::send_waiting() {
   if (backoff_.is_active()) return;
   // After a failure one request feels the way.
   const std::size_t requests_max = attempt_ > 0 ? 1 : options_.requests_max;
@@ -94,30 +109,31 @@ void ElasticsearchOutput::send_waiting() {
   }
 }
 
-void ElasticsearchOutput::start(Part part) {
-  std::string body;
-  const RecordBuffer& records = part.batch->records;
-  if (part.records.size() == records.record_count()) {
-    body = records.bytes();
-  } else {
-    for (const std::uint32_t record : part.records) body += records.record(record);
-  }
+void HttpOutput::start(Part part) {
   const std::uint64_t id = next_id_++;
-  in_flight_[id].part = std::move(part);
-  if (!options_.compresses) {
-    send(id, std::move(body));
-    return;
+  Request& request = in_flight_[id];
+  request.part = std::move(part);
+  // Copied: the work may end after the batch.
+  auto records = std::make_shared<RecordBuffer>();
+  for (const std::uint32_t record : request.part.records) {
+    const std::string_view text = request.part.batch->records.record(record);
+    char* const place = records->reserve(text.size());
+    text.copy(place, text.size());
+    records->end_record(place + text.size());
   }
-  auto packed = std::make_shared<std::string>();
-  loop_.queue_work([body = std::make_shared<std::string>(std::move(body)),
-                    packed] { *packed = compress(*body); },
-                   [this, is_alive = is_alive_, id, packed] {
-                     if (*is_alive) send(id, std::move(*packed));
-                   });
+  auto body = std::make_shared<std::string>();
+  loop_.queue_work(
+      [dialect = dialect_, records, compresses = options_.compresses, body] {
+        *body = dialect->body(*records);
+        if (compresses) *body = compress(*body);
+      },
+      [this, is_alive = is_alive_, id, body] {
+        if (*is_alive) send(id, std::move(*body));
+      });
 }
 
-Result<HttpClient::Headers> ElasticsearchOutput::headers() const {
-  HttpClient::Headers headers{{"Content-Type", "application/x-ndjson"}};
+Result<HttpClient::Headers> HttpOutput::headers() const {
+  HttpClient::Headers headers = dialect_->headers();
   if (options_.compresses) headers.push_back({"Content-Encoding", "gzip"});
   const auto add_secret = [&](const std::string& path, auto make_value) -> Result<void> {
     if (path.empty()) return {};
@@ -141,7 +157,7 @@ Result<HttpClient::Headers> ElasticsearchOutput::headers() const {
   return headers;
 }
 
-void ElasticsearchOutput::send(std::uint64_t id, std::string body) {
+void HttpOutput::send(std::uint64_t id, std::string body) {
   auto with_headers = headers();
   if (!with_headers) {
     const std::string why = with_headers.error().message();
@@ -152,9 +168,7 @@ void ElasticsearchOutput::send(std::uint64_t id, std::string body) {
   }
   HttpClient::Request request;
   request.method = "POST";
-  request.url = options_.url + "/" + options_.index +
-                "/_bulk?filter_path=errors,items.*.status,items.*.error";
-  if (!options_.pipeline.empty()) request.url += "&pipeline=" + options_.pipeline;
+  request.url = dialect_->url();
   request.headers = std::move(*with_headers);
   request.total_timeout = options_.timeout;
   request.tls = options_.tls;
@@ -166,43 +180,44 @@ void ElasticsearchOutput::send(std::uint64_t id, std::string body) {
       [this, id](Result<HttpClient::Response> response) { on_response(id, std::move(response)); });
 }
 
-void ElasticsearchOutput::on_response(std::uint64_t id, Result<HttpClient::Response> response) {
+void HttpOutput::on_response(std::uint64_t id, Result<HttpClient::Response> response) {
   const auto entry = in_flight_.find(id);
   Part part = std::move(entry->second.part);
   in_flight_.erase(entry);
   if (!response) {
     retry(std::move(part), response.error().message());
-  } else if (response->status == 200) {
-    apply_items(std::move(part), *response);
-  } else {
-    const std::string why = "the server answers " + std::to_string(response->status);
-    const std::string* const retry_after = response->find_header("Retry-After");
-    switch (choose_request_verdict(response->status)) {
-      case RequestVerdict::Halve: halve(std::move(part), response->status); break;
-      case RequestVerdict::RetryAll:
-        retry(std::move(part), why, retry_after ? std::string_view(*retry_after) : "");
-        break;
-      case RequestVerdict::Hold:
-        retry(std::move(part),
-              why + " (rights or address: nothing is delivered until it is mended)");
-        break;
+    send_waiting();
+    return;
+  }
+  const Answer answer = dialect_->judge(*response, part.records.size());
+  const std::string* const retry_after = response->find_header("Retry-After");
+  switch (answer.kind) {
+    case Answer::Kind::Items: apply_items(std::move(part), answer.items); break;
+    case Answer::Kind::Done: {
+      attempt_ = 0;
+      trouble_.clear();
+      if (answer.rejected > 0) {
+        log::warn("{}: {} of {} records were refused for good: {}", name(), answer.rejected,
+                  part.records.size(), answer.why);
+      }
+      count_settled(*part.batch, part.records.size() - answer.rejected, answer.rejected);
+      break;
     }
+    case Answer::Kind::Halve: halve(std::move(part), *response); break;
+    case Answer::Kind::Retry:
+      retry(std::move(part), answer.why, retry_after ? std::string_view(*retry_after) : "");
+      break;
+    case Answer::Kind::Hold: retry(std::move(part), answer.why); break;
   }
   send_waiting();
 }
 
-void ElasticsearchOutput::apply_items(Part part, const HttpClient::Response& response) {
-  const auto verdicts =
-      parse_bulk_response(response.body, part.records.size(), options_.has_own_id);
-  if (!verdicts) {
-    retry(std::move(part), verdicts.error().message());
-    return;
-  }
+void HttpOutput::apply_items(Part part, const std::vector<ItemVerdict>& items) {
   std::uint64_t delivered = 0, dropped = 0;
   Part again{part.batch, {}};
   std::string why;
   for (std::size_t i = 0; i < part.records.size(); ++i) {
-    const ItemVerdict& item = (*verdicts)[i];
+    const ItemVerdict& item = items[i];
     if (item.verdict == Verdict::Done) {
       ++delivered;
     } else if (item.verdict == Verdict::Reject &&
@@ -224,7 +239,7 @@ void ElasticsearchOutput::apply_items(Part part, const HttpClient::Response& res
   count_settled(*part.batch, delivered, dropped);
 }
 
-void ElasticsearchOutput::retry(Part part, const std::string& why, std::string_view retry_after) {
+void HttpOutput::retry(Part part, const std::string& why, std::string_view retry_after) {
   report_trouble(why);
   retried_ += part.records.size();
   waiting_.push_front(std::move(part));
@@ -239,9 +254,13 @@ void ElasticsearchOutput::retry(Part part, const std::string& why, std::string_v
 }
 
 // The request was too large, or one record broke it: half of it each time, until it is one record.
-void ElasticsearchOutput::halve(Part part, int status) {
+void HttpOutput::halve(Part part, const HttpClient::Response& response) {
   if (part.records.size() == 1) {
-    if (bury(part, part.records[0], status, {})) {
+    std::string error;  // the server's words, as JSON text
+    if (!response.body.empty()) {
+      append_json_string(error, std::string_view(response.body).substr(0, kErrorTextMax));
+    }
+    if (bury(part, part.records[0], response.status, error)) {
       count_settled(*part.batch, 0, 1);
     } else {
       retry(std::move(part), "the dead letter file cannot be written");
@@ -253,11 +272,9 @@ void ElasticsearchOutput::halve(Part part, int status) {
   waiting_.push_front({part.batch, {part.records.begin(), middle}});
 }
 
-bool ElasticsearchOutput::bury(const Part& part, std::uint32_t record, int status,
-                               std::string_view error) {
-  std::string_view document = part.batch->records.record(record);
-  document.remove_prefix(document.find('\n') + 1);  // the action line
-  const auto written = dead_letters_.append(options_.index, status, error, document,
+bool HttpOutput::bury(const Part& part, std::uint32_t record, int status, std::string_view error) {
+  const std::string_view document = dialect_->document(part.batch->records.record(record));
+  const auto written = dead_letters_.append(dialect_->target(), status, error, document,
                                             clock_.wall_now().time_since_epoch().count());
   if (!written) {
     log::error("{}", written.error().message());
@@ -270,8 +287,7 @@ bool ElasticsearchOutput::bury(const Part& part, std::uint32_t record, int statu
   return true;
 }
 
-void ElasticsearchOutput::count_settled(Batch& batch, std::uint64_t delivered,
-                                        std::uint64_t dropped) {
+void HttpOutput::count_settled(Batch& batch, std::uint64_t delivered, std::uint64_t dropped) {
   batch.delivered += delivered;
   batch.dropped += dropped;
   auto& left = unsettled_[&batch];
@@ -281,22 +297,22 @@ void ElasticsearchOutput::count_settled(Batch& batch, std::uint64_t delivered,
   on_done_(batch);
 }
 
-void ElasticsearchOutput::report_trouble(const std::string& why) {
+void HttpOutput::report_trouble(const std::string& why) {
   if (trouble_ != why) log::warn("{}: {}; trying again", name(), why);
   trouble_ = why;
 }
 
-void ElasticsearchOutput::hurry() {
+void HttpOutput::hurry() {
   is_hurried_ = true;
   if (!backoff_.is_active()) return;
   backoff_.stop();
   send_waiting();
 }
 
-std::vector<Output::Stat> ElasticsearchOutput::stats() const {
-  return {{"pillion_logs_bulk_requests_total", "Bulk requests sent.", requests_},
-          {"pillion_logs_bulk_retried_records_total", "Records sent again.", retried_},
-          {"pillion_logs_bulk_sent_bytes_total", "Bytes of request bodies, as sent.", bytes_sent_},
+std::vector<Output::Stat> HttpOutput::stats() const {
+  return {{"pillion_logs_requests_total", "Requests sent.", requests_},
+          {"pillion_logs_retried_records_total", "Records sent again.", retried_},
+          {"pillion_logs_sent_bytes_total", "Bytes of request bodies, as sent.", bytes_sent_},
           {"pillion_logs_dead_letters_total", "Records refused for good, in the dead letter file.",
            buried_}};
 }

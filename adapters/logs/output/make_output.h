@@ -1,0 +1,30 @@
+// Outputs from their configuration.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "adapters/logs/output/elasticsearch.h"
+#include "adapters/logs/output/output.h"
+#include "config/logs.h"
+#include "runtime/clock.h"
+#include "runtime/loop.h"
+
+namespace pillion::logs {
+
+// Also needed where lines are read: it says what stands before each record.
+ElasticsearchOptions elasticsearch_options(const config::ElasticsearchOutput& source);
+
+// `state_prefix`: where the output's files go that the configuration gives no path for.
+std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config::LogOutput& output,
+                                    const std::string& state_prefix, Output::OnDone on_done);
+
+// "stdout", "file-2", "loki-3": names of state files, by kind and place.
+std::string output_state_name(const config::LogOutput& output, std::size_t index);
+
+// What cannot work, as a sentence.
+std::optional<std::string> output_problem(const config::LogOutput& output,
+                                          bool has_state_directory);
+
+}  // namespace pillion::logs

@@ -1,0 +1,103 @@
+#include "adapters/logs/output/otlp.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "adapters/logs/output/otlp_record.h"
+
+namespace pillion::logs {
+namespace {
+
+// Of an ExportLogsServiceResponse, "partialSuccess": what was refused for good, unnamed.
+Answer judge_success(const HttpClient::Response& response, std::size_t record_count,
+                     bool is_protobuf) {
+  Answer answer;
+  if (is_protobuf) {
+    answer.rejected = rejected_in_protobuf(response.body, answer.why);
+  } else {
+    const auto body = nlohmann::json::parse(response.body, nullptr, false);
+    const auto partial = body.is_object() ? body.find("partialSuccess") : body.end();
+    if (body.is_object() && partial != body.end() && partial->is_object()) {
+      const auto rejected = partial->find("rejectedLogRecords");
+      if (rejected != partial->end()) {  // a decimal string, or a number
+        const std::string text =
+            rejected->is_string() ? rejected->get<std::string>() : rejected->dump();
+        answer.rejected = std::strtoull(text.c_str(), nullptr, 10);
+      }
+      const auto message = partial->find("errorMessage");
+      if (message != partial->end() && message->is_string())
+        answer.why = message->get<std::string>();
+    }
+  }
+  answer.rejected = std::min<std::uint64_t>(answer.rejected, record_count);
+  return answer;
+}
+
+class OtlpDialect final : public HttpDialect {
+ public:
+  explicit OtlpDialect(OtlpOptions options) : options_(std::move(options)) {}
+
+  std::string name() const override { return "otlp " + options_.url; }
+  std::string target() const override { return options_.url; }
+  std::string url() const override { return options_.url + "/v1/logs"; }
+  HttpClient::Headers headers() const override {
+    HttpClient::Headers headers = options_.headers;
+    headers.push_back(
+        {"Content-Type", options_.is_protobuf ? "application/x-protobuf" : "application/json"});
+    return headers;
+  }
+
+  std::string body(const RecordBuffer& records) const override {
+    std::map<std::string, std::string> by_resource;  // log records by their resource's attributes
+    for (std::size_t i = 0; i < records.record_count(); ++i) {
+      const OtlpRecord record = OtlpRecord::of(records.record(i));
+      if (options_.is_protobuf) {
+        by_resource[record.resource_protobuf()] += record.protobuf();
+      } else {
+        std::string& texts = by_resource[record.resource_json()];
+        texts += (texts.empty() ? "" : ",") + record.json();
+      }
+    }
+    return options_.is_protobuf ? request_protobuf(by_resource) : request_json(by_resource);
+  }
+
+  Answer judge(const HttpClient::Response& response, std::size_t record_count) const override {
+    if (response.status != 200) return judge_by_status(response);
+    return judge_success(response, record_count, options_.is_protobuf);
+  }
+
+ private:
+  OtlpOptions options_;
+};
+
+}  // namespace
+
+std::string_view otel_name(std::string_view ecs_name) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"process.thread.name", "thread.name"},
+      {"process.thread.id", "thread.id"},
+      {"error.type", "exception.type"},
+      {"error.stack_trace", "exception.stacktrace"},
+      {"stream", "log.iostream"},
+      {"event.original", "log.record.original"},
+      {"http.response.body.bytes", "http.response.body.size"},
+      {"http.request.body.bytes", "http.request.body.size"},
+      {"http.version", "network.protocol.version"},
+      {"source.address", "client.address"},
+      {"log.origin.file.name", "code.file.path"},
+      {"log.origin.file.line", "code.line.number"},
+      {"log.origin.function", "code.function.name"},
+  };
+  const auto* const found = std::find_if(std::begin(kNames), std::end(kNames),
+                                         [&](const auto& name) { return name.first == ecs_name; });
+  return found == std::end(kNames) ? ecs_name : found->second;
+}
+
+std::unique_ptr<HttpDialect> make_otlp_dialect(OtlpOptions options) {
+  return std::make_unique<OtlpDialect>(std::move(options));
+}
+
+}  // namespace pillion::logs

@@ -1,0 +1,28 @@
+// OTLP/HTTP for logs: POST to URL/v1/logs, as JSON or Protobuf
+// (https://opentelemetry.io/docs/specs/otlp/#otlphttp, opentelemetry/proto/logs/v1/logs.proto).
+//
+// The time, level, message and trace of a record go to their places in the data model; what says
+// where it comes from (service.*, host.*, k8s.*, container.*, cloud.*, deployment.*) becomes the
+// resource; the rest are attributes, under the names of OpenTelemetry where they have one.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "adapters/logs/output/http_dialect.h"
+
+namespace pillion::logs {
+
+struct OtlpOptions {
+  std::string url;  // without final slash and /v1/logs
+  HttpClient::Headers headers;
+  bool is_protobuf = true;
+};
+
+std::unique_ptr<HttpDialect> make_otlp_dialect(OtlpOptions options);
+
+// The name that OpenTelemetry's conventions have for a field of the Elastic Common Schema, or the
+// field's own.
+std::string_view otel_name(std::string_view ecs_name);
+
+}  // namespace pillion::logs

@@ -1,0 +1,319 @@
+"""Loki, OTLP, HTTP and syslog: what arrives, and that nothing is lost when receivers fail."""
+import collections
+import gzip
+import http.server
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+
+import pytest
+
+from support.log_lab import LogLab, line
+from support.pillion_testing import free_port, is_debian_mirror_reachable, run, wait_until
+
+FILE = 'file = "@dir@/app.log"\ntimezone = "utc"'
+COUNT = 500
+SOON = 'batch = { max_size = "16KiB", max_wait = "20ms" }\nretry = { base = "10ms", max = "100ms" }\n'
+
+
+@pytest.fixture
+def lab(workspace):
+    lab = LogLab(workspace)
+    lab.path("app.log").write_text("".join(line(n) for n in range(COUNT)))
+    return lab
+
+
+class Receiver:
+    """An HTTP server; `answer(attempt, body) -> (status, body)`, kept requests are those answered 2xx."""
+
+    def __init__(self, answer=None):
+        self.answer = answer or (lambda attempt, body: (200, b""))
+        self.bodies, self.headers, self.paths = [], [], []
+        self.attempts = 0
+        self.lock = threading.Lock()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def handler(receiver):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    body = gzip.decompress(body)
+                with receiver.lock:
+                    receiver.attempts += 1
+                    status, text = receiver.answer(receiver.attempts, body)
+                    if status < 300:
+                        receiver.bodies.append(body)
+                        receiver.headers.append(dict(self.headers))
+                        receiver.paths.append(self.path)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+        return Handler
+
+
+def run_until(lab, condition):
+    with lab.start() as logs:
+        wait_until(condition, timeout=60)
+        assert logs.stop() == 0, logs.output
+    return lab.receipt()
+
+
+def busy_at_first(attempt, _body):
+    return (503, b"") if attempt % 3 == 1 else (204, b"")
+
+
+def test_loki_gets_every_line_once_in_streams(lab):
+    with Receiver(busy_at_first) as loki:
+        lab.configure(FILE, SOON + f'loki = {{ url = "{loki.url}/", tenant = "shop", labels = {{ zone = "eu" }} }}')
+
+        def entries():
+            with loki.lock:
+                return [(stream["stream"], *value) for body in loki.bodies
+                        for stream in json.loads(body)["streams"] for value in stream["values"]]
+        receipt = run_until(lab, lambda: len(entries()) >= COUNT)
+    assert sorted(json.loads(text)["n"] for _, _, text in entries()) == list(range(COUNT))
+    labels, time, _ = entries()[0]
+    assert labels == {"zone": "eu", "service_name": "lab", "level": "info", "host": socket.gethostname()}
+    assert time == "1705329121000000000"
+    assert loki.paths[0] == "/loki/api/v1/push" and loki.headers[0]["X-Scope-OrgID"] == "shop"
+    assert receipt["records_delivered"] == COUNT
+
+
+def test_loki_a_line_that_is_refused_becomes_a_dead_letter(lab):
+    def answer(_attempt, body):
+        return (400, b"entry for stream too far behind") if b'\\"n\\":77,' in body else (204, b"")
+
+    with Receiver(answer) as loki:
+        lab.configure(FILE, SOON + f'loki = {{ url = "{loki.url}", dead_letter = "@dir@/dead" }}')
+        receipt = run_until(lab, lambda: lab.path("dead").exists() and
+                            sum(body.count(b'\\"n\\":') for body in loki.bodies) >= COUNT - 1)
+    letter, = map(json.loads, lab.path("dead").read_text().splitlines())
+    assert letter["document"]["n"] == 77 and letter["error"] == "entry for stream too far behind"
+    assert receipt["records_delivered"] == COUNT - 1 and receipt["records_dropped"] == 1
+
+
+def fields_of(message):
+    """Protobuf on the wire: {number: [values]}."""
+    fields, at = collections.defaultdict(list), 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = varint()
+        if tag & 7 == 0:
+            fields[tag >> 3].append(varint())
+        else:
+            length = varint() if tag & 7 == 2 else {1: 8, 5: 4}[tag & 7]
+            fields[tag >> 3].append(message[at:at + length])
+            at += length
+    return fields
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_otlp_gets_every_record(lab, encoding):
+    def numbers(body):
+        if encoding == "json":
+            records = [record for logs in json.loads(body)["resourceLogs"] for scope in logs["scopeLogs"]
+                       for record in scope["logRecords"]]
+            return [int(attribute["value"]["intValue"]) for record in records
+                    for attribute in record["attributes"] if attribute["key"] == "n"]
+        found = []
+        for logs in fields_of(body)[1]:
+            for scope_logs in fields_of(logs)[2]:
+                for record in fields_of(scope_logs)[2]:
+                    pairs = [fields_of(pair) for pair in fields_of(record)[6]]
+                    found += [fields_of(pair[2][0])[3][0] for pair in pairs if pair[1] == [b"n"]]
+        return found
+
+    def busy(attempt, _body):
+        return (429, b"") if attempt == 1 else (200, b"")
+
+    with Receiver(busy) as collector:
+        lab.configure(FILE, SOON + f'otlp = {{ url = "{collector.url}", encoding = "{encoding}", '
+                                   'headers = { x-key = "k" } }')
+        run_until(lab, lambda: sum(len(numbers(body)) for body in collector.bodies) >= COUNT)
+    assert sorted(n for body in collector.bodies for n in numbers(body)) == list(range(COUNT))
+    assert set(collector.paths) == {"/v1/logs"} and collector.headers[0]["x-key"] == "k"
+    assert collector.headers[0]["Content-Type"] == ("application/json" if encoding == "json"
+                                                    else "application/x-protobuf")
+
+
+def test_http_posts_arrays_of_at_most_max_records_with_a_token(lab):
+    lab.path("token").write_text("t0p\n")
+    with Receiver(busy_at_first) as receiver:
+        lab.configure(FILE, 'batch = { max_records = 7, max_wait = "20ms" }\nretry = { base = "10ms" }\n'
+                            f'http = {{ url = "{receiver.url}/in?k=v", body = "json", compress = false, '
+                            'auth = { bearer_file = "@dir@/token" } }')
+
+        def records():
+            return [record for body in list(receiver.bodies) for record in json.loads(body)]
+        run_until(lab, lambda: len(records()) >= COUNT)
+    assert sorted(record["n"] for record in records()) == list(range(COUNT))
+    assert max(len(json.loads(body)) for body in receiver.bodies) == 7
+    assert receiver.paths[0] == "/in?k=v" and receiver.headers[0]["Authorization"] == "Bearer t0p"
+    assert "Content-Encoding" not in receiver.headers[0]
+
+
+# ---- syslog
+
+class SyslogReceiver:
+    """TCP with octet counting; `context` makes it TLS. Closes the first connection after some messages."""
+
+    def __init__(self, context=None, close_after=None):
+        self.messages = []
+        self.close_after = close_after
+        self.context = context
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                if self.context:
+                    connection = self.context.wrap_socket(connection, server_side=True)
+                with connection, connection.makefile("rb") as stream:
+                    self.read(stream)
+            except OSError:
+                pass
+
+    def read(self, stream):
+        count = 0
+        while True:
+            length = b""
+            while not length.endswith(b" "):
+                byte = stream.read(1)
+                if not byte:
+                    return
+                length += byte
+            self.messages.append(stream.read(int(length)).decode())
+            count += 1
+            if count == self.close_after:
+                self.close_after = None
+                return
+
+    def numbers(self):
+        return [int(message.split(' n="')[1].split('"')[0]) for message in list(self.messages)]
+
+
+def test_syslog_over_tcp_sends_again_what_a_broken_connection_may_have_lost(lab):
+    with SyslogReceiver(close_after=60) as receiver:
+        lab.configure(FILE, SOON + f'syslog = {{ address = "127.0.0.1:{receiver.port}", facility = 16 }}')
+        receipt = run_until(lab, lambda: set(receiver.numbers()) >= set(range(COUNT)))
+    assert receiver.messages[0] == (f"<134>1 2024-01-15T14:32:01Z {socket.gethostname()} lab - - "
+                                    f'[fields@32473 n="0" log.file.path="{lab.path("app.log")}"]')
+    assert receipt["records_delivered"] == COUNT and receipt["records_pending"] == 0
+
+
+def test_syslog_over_udp(lab):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(30)
+        lab.path("app.log").write_text("".join(line(n) for n in range(50)))
+        lab.configure(FILE, SOON + 'syslog = { transport = "udp", '
+                                   f'address = "localhost:{receiver.getsockname()[1]}" }}')
+        with lab.start() as logs:
+            messages = [receiver.recv(65536).decode() for _ in range(50)]
+            assert logs.stop() == 0, logs.output
+    assert all(message.startswith("<14>1 2024-01-15T14:32:01Z ") for message in messages)
+    assert ' n="49"' in messages[-1]
+
+
+def test_syslog_over_tls_only_to_the_receiver_that_is_meant(lab):
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=logs", "-addext", "subjectAltName=DNS:localhost", "-keyout", lab.path("key.pem"),
+         "-out", lab.path("cert.pem")], check=0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(lab.path("cert.pem"), lab.path("key.pem"))
+    with SyslogReceiver(context) as receiver:
+        def configure(host):
+            lab.configure(FILE, SOON + f'syslog = {{ address = "{host}:{receiver.port}", '
+                                       'tls = { ca_file = "@dir@/cert.pem" } }')
+        configure("127.0.0.1")  # the certificate is of another name
+        with lab.start(PILLION_DRAIN_SECONDS=2) as logs:
+            wait_until(lambda: "IP address mismatch" in logs.stderr)
+            assert logs.stop() == 0
+        assert not receiver.messages and lab.receipt()["records_delivered"] == 0
+        configure("localhost")
+        run_until(lab, lambda: set(receiver.numbers()) >= set(range(COUNT)))
+
+
+@pytest.fixture
+def rsyslogd(lab):
+    """Debian's rsyslogd, unpacked into the workspace: installing it would start it on this machine."""
+    if shutil.which("rsyslogd"):
+        return [shutil.which("rsyslogd")], {}
+    if not is_debian_mirror_reachable():
+        pytest.skip("rsyslogd is not installed and Debian's mirror cannot be reached")
+    packages, unpacked = lab.path("packages"), lab.path("unpacked")
+    packages.mkdir()
+    run(["apt-get", "-q", "download", "rsyslog", "libestr0", "libfastjson4", "liblognorm5"], cwd=packages,
+        timeout=120, check=0)
+    for package in packages.glob("*.deb"):
+        run(["dpkg", "-x", package, unpacked], check=0)
+    libraries = ":".join(map(str, unpacked.glob("usr/lib/*-linux-gnu")))
+    modules = next(unpacked.glob("usr/lib/*/rsyslog"))
+    return [str(unpacked / "usr/sbin/rsyslogd"), "-M", str(modules)], {"LD_LIBRARY_PATH": libraries}
+
+
+def test_a_real_rsyslog_understands_it(lab, rsyslogd):
+    command, env = rsyslogd
+    port, out = free_port(), lab.path("rsyslog.out")
+    lab.path("rsyslog.conf").write_text(f'''
+module(load="imtcp")
+input(type="imtcp" address="127.0.0.1" port="{port}")
+template(name="t" type="string" string="%pri% %timereported:::date-rfc3339% %app-name% %structured-data%|%msg%\\n")
+action(type="omfile" file="{out}" template="t")
+''')
+    lab.path("app.log").write_text("2024-01-15 14:32:01 ERROR out of stock sku=A-1 note=\"a]b\"\n")
+    daemon = subprocess.Popen([*command, "-n", "-iNONE", "-f", str(lab.path("rsyslog.conf"))],
+                              env={**os.environ, **env}, stderr=subprocess.PIPE)
+    try:
+        lab.configure(FILE, SOON + f'syslog = {{ address = "127.0.0.1:{port}" }}')
+        run_until(lab, lambda: out.exists() and out.read_text().endswith("\n"))
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=30)
+    assert out.read_text().startswith('11 2024-01-15T14:32:01Z lab [fields@32473 sku="A-1" note="a\\]b"')
+    assert out.read_text().rstrip().endswith("|out of stock")
