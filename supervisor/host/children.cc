@@ -71,6 +71,9 @@ config::Child with_secret_owners(config::Child child) {
   return child;
 }
 
+// What the keeper knows the read end of a notification_fd by.
+std::string gate_name(const std::string& leaf) { return "gate:" + leaf; }
+
 }  // namespace
 
 Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgroups& cgroups,
@@ -116,7 +119,8 @@ Result<void> Children::open_channels(core::ChildId slot) {
     }
   };
   auto output =
-      OutputCapture::create(loop_, keeper_, stored_name, log_of(config), std::move(observer));
+      OutputCapture::create(loop_, keeper_, stored_name, log_of(config), std::move(observer),
+                            [](const std::string& text) { log::error("{}", text); });
   if (!output) return fail(output.error());
   auto notify =
       ChildNotify::create(loop_, keeper_, stored_name, paths_.notify_socket(slot),
@@ -142,7 +146,7 @@ void Children::spawn(core::ChildId child, core::Generation number) {
   auto started = start(child, number, generation);
   if (started) return;
   cgroups_.remove(generation.leaf);
-  generations_.erase(key);
+  forget(key);
   post_(core::SpawnFailed{child, number, "set-up", started.error().errno_value(),
                           started.error().message()});
 }
@@ -170,6 +174,9 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   if (config.gate.notification_fd) {
     plan->notification_fd = {static_cast<int>(*config.gate.notification_fd),
                              generation.gate->notification_fd()};
+    // For the next supervisor; without it, it could not see this gate open.
+    auto kept = keeper_.put_fd(gate_name(generation.leaf), generation.gate->read_end());
+    if (!kept) return kept;
   }
   auto process = processes_.start(*plan, config.name, number, generation.leaf, events_of(key));
   if (!process) return fail(process.error());
@@ -303,7 +310,7 @@ void Children::on_started(Key key, std::optional<SpawnFailure> failure,
   processes_.forget(*generation.process);
   resources_.generation_ended(generation.leaf);
   leaves_to_remove_.push_back(generation.leaf);
-  generations_.erase(key);
+  forget(key);
   leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
   post_(core::SpawnFailed{key.first, key.second, stage_name(failure->stage), failure->error,
                           description});
@@ -410,7 +417,8 @@ void Children::kill(core::ChildId child, core::Generation number) {
 }
 
 void Children::release(core::ChildId child, core::Generation number) {
-  const auto found = generations_.find({child, number});
+  const Key key{child, number};
+  const auto found = generations_.find(key);
   if (found == generations_.end()) return;
   if (found->second.process) processes_.acknowledge(*found->second.process);
   resources_.generation_ended(found->second.leaf);
@@ -418,7 +426,15 @@ void Children::release(core::ChildId child, core::Generation number) {
     leaves_to_remove_.push_back(found->second.leaf);
     leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
   }
-  generations_.erase(found);
+  forget(key);
+}
+
+void Children::forget(Key key) {
+  const Generation& generation = generations_.at(key);
+  if (generation.gate && generation.gate->read_end() >= 0) {
+    keeper_.remove_fd(gate_name(generation.leaf));
+  }
+  generations_.erase(key);
 }
 
 // The line that opens the gate may have been written to the log just before the end of an earlier
@@ -470,8 +486,10 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record,
   Generation& generation = generations_[key];
   generation.leaf = record.cgroup;
   generation.pid = record.pid;
-  generation.gate =
-      std::make_unique<GateWatch>(loop_, config.gate, [this, key] { on_gate_seen(key); });
+  auto gate_end = keeper_.get_fd(gate_name(generation.leaf));
+  generation.gate = std::make_unique<GateWatch>(
+      loop_, config.gate, [this, key] { on_gate_seen(key); },
+      gate_end ? std::move(*gate_end) : Fd());
   outputs_[child]->set_generation(record.generation);
   if (record.state == keeper::ChildState::Running) generation.gate->on_executed(record.pid);
   if (config.gate.log_line) rescan_log(config.name, record.generation, *generation.gate);

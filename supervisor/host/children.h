@@ -94,6 +94,7 @@ class Children {
   void on_exit(Key key, int wait_status);
   bool has_leftovers(const Generation& generation) const;
   void on_gate_seen(Key key);
+  void forget(Key key);
   void rescan_log(const std::string& child, core::Generation number, GateWatch& gate);
   void look_for_leftovers();
   std::optional<Key> find_sender(core::ChildId child, const NotifyMessage& message) const;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "runtime/log.h"
 
@@ -15,18 +14,38 @@ namespace {
 
 constexpr auto kFilePeriod = std::chrono::milliseconds(100);
 constexpr std::size_t kMatchedBytesMax = 4096;
+constexpr std::size_t kPipeLookMax = 64 * 1024;
+
+// How many bytes are in the pipe, and whether a newline is among them; they stay there.
+struct PipeLook {
+  ssize_t count = 0;
+  bool has_newline = false;
+};
+
+PipeLook look_into(int pipe) {
+  PipeLook look;
+  auto copy = make_pipe(O_NONBLOCK);
+  if (!copy) return {-1, false};
+  look.count = ::tee(pipe, copy->write_end.get(), kPipeLookMax, SPLICE_F_NONBLOCK);
+  std::string bytes(look.count > 0 ? static_cast<std::size_t>(look.count) : 0, '\0');
+  if (bytes.empty()) return look;
+  if (::read(copy->read_end.get(), bytes.data(), bytes.size()) < 0) return {-1, false};
+  look.has_newline = bytes.find('\n') != std::string::npos;
+  return look;
+}
 
 }  // namespace
 
-GateWatch::GateWatch(Loop& loop, const config::Gate& gate, std::function<void()> on_seen)
+GateWatch::GateWatch(Loop& loop, const config::Gate& gate, std::function<void()> on_seen, Fd kept)
     : loop_(loop), on_seen_(std::move(on_seen)) {
-  if (gate.notification_fd) {
-    if (auto pipe = make_pipe()) {
-      pipe_ = std::move(*pipe);
-      static_cast<void>(set_nonblocking(pipe_.read_end.get(), true));
-      poll_.emplace(loop_, pipe_.read_end.get());
-      poll_->start(kReadable, [this](int, int) { read_pipe(); });
-    }
+  pipe_.read_end = std::move(kept);
+  if (gate.notification_fd && !pipe_.read_end) {
+    if (auto pipe = make_pipe()) pipe_ = std::move(*pipe);
+  }
+  if (gate.notification_fd && pipe_.read_end) {
+    static_cast<void>(set_nonblocking(pipe_.read_end.get(), true));
+    poll_.emplace(loop_, pipe_.read_end.get());
+    poll_->start(kReadable, [this](int, int) { read_pipe(); });
   }
   file_ = gate.file;
   if (gate.log_line) compile(*gate.log_line);
@@ -65,10 +84,16 @@ void GateWatch::on_line(std::string_view line) {
 }
 
 void GateWatch::read_pipe() {
-  char buffer[256];
-  const ssize_t count = ::read(pipe_.read_end.get(), buffer, sizeof buffer);
-  if (count == 0) poll_.reset();
-  if (count > 0 && std::memchr(buffer, '\n', static_cast<std::size_t>(count)) != nullptr) see();
+  const PipeLook look = look_into(pipe_.read_end.get());
+  if (look.has_newline) return see();
+  if (look.count == 0) poll_.reset();  // the child has closed it
+  char buffer[4096];
+  for (ssize_t left = look.count; left > 0;) {  // what is before the newline means nothing
+    const auto size = std::min(sizeof buffer, static_cast<std::size_t>(left));
+    const ssize_t count = ::read(pipe_.read_end.get(), buffer, size);
+    if (count <= 0) break;
+    left -= count;
+  }
 }
 
 void GateWatch::see() {

@@ -4,26 +4,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstdio>
+#include <cerrno>
 #include <ctime>
 
 #include <fmt/format.h>
 
 namespace pillion::supervisor::host {
 
-std::string frame_record(WallTime time, OutputStream stream, bool is_partial,
-                         std::uint64_t generation, std::string_view line) {
+std::string frame_prefix(WallTime time, OutputStream stream, bool is_partial,
+                         std::uint64_t generation) {
   const auto nanoseconds = time.time_since_epoch().count();
   const std::time_t seconds = nanoseconds / 1'000'000'000;
   std::tm utc{};
   ::gmtime_r(&seconds, &utc);
   char date[32];
   const std::size_t length = std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &utc);
-  return fmt::format("{}.{:09}Z {} {}:g{} {}\n", std::string_view(date, length),
-                     nanoseconds % 1'000'000'000,
-                     stream == OutputStream::Stdout ? "stdout" : "stderr", is_partial ? 'P' : 'F',
-                     generation, line);
+  return fmt::format(
+      "{}.{:09}Z {} {}:g{} ", std::string_view(date, length), nanoseconds % 1'000'000'000,
+      stream == OutputStream::Stdout ? "stdout" : "stderr", is_partial ? 'P' : 'F', generation);
+}
+
+std::string frame_record(WallTime time, OutputStream stream, bool is_partial,
+                         std::uint64_t generation, std::string_view line) {
+  std::string record = frame_prefix(time, stream, is_partial, generation);
+  record += line;
+  record += '\n';
+  return record;
 }
 
 OutputLog::OutputLog(std::string path, OutputLogLimits limits, DropMarker marker)
@@ -34,77 +40,105 @@ std::string OutputLog::mark_dropped_records(std::uint64_t dropped) {
                       fmt::format("[pillion: {} records dropped, the disk refused them]", dropped));
 }
 
+void OutputLog::keep_drops_in(std::atomic<std::uint64_t>* counter) {
+  if (kept_drops_ != nullptr) return;
+  kept_drops_ = counter;
+  set_drops(dropped_ + *counter);
+}
+
+void OutputLog::stop_keeping_drops_in(const std::atomic<std::uint64_t>* counter) {
+  if (kept_drops_ == counter) kept_drops_ = nullptr;
+}
+
+void OutputLog::set_drops(std::uint64_t dropped) {
+  dropped_ = dropped;
+  if (kept_drops_ != nullptr) *kept_drops_ = dropped;
+}
+
 bool OutputLog::open() {
   auto file = open_file(path_, O_WRONLY | O_APPEND | O_CREAT, 0640);
-  if (!file) return false;
-  struct stat status {};
-  if (::fstat(file->get(), &status) == 0) size_ = static_cast<std::uint64_t>(status.st_size);
+  if (!file) {
+    error_ = file.error().errno_value();
+    return false;
+  }
   file_ = std::move(*file);
+  return look();
+}
+
+// Who may write the directory may also have removed or emptied the file.
+bool OutputLog::look() {
+  struct stat status {};
+  if (::fstat(file_.get(), &status) < 0 || status.st_nlink == 0) {
+    file_.reset();
+    return false;
+  }
+  inode_ = status.st_ino;
+  size_ = static_cast<std::uint64_t>(status.st_size);
   return true;
 }
 
+// Only the files before the first gap move up: a rotation that ended half-way is continued, and
+// pushes none out that need not go.
 void OutputLog::rotate() {
   file_.reset();
-  for (unsigned number = limits_.rotated_files; number > 1; --number) {
-    const std::string newer = fmt::format("{}.{}", path_, number - 1);
-    static_cast<void>(::rename(newer.c_str(), fmt::format("{}.{}", path_, number).c_str()));
-  }
+  size_ = 0;
   if (limits_.rotated_files == 0) {
     static_cast<void>(::unlink(path_.c_str()));
-  } else {
-    static_cast<void>(::rename(path_.c_str(), (path_ + ".1").c_str()));
-  }
-  size_ = 0;
-}
-
-void OutputLog::write(std::string_view record) {
-  if (file_ && size_ > 0 && size_ + record.size() > limits_.file_bytes_max) rotate();
-  const std::string marker = dropped_ > 0 ? marker_(dropped_) : std::string();
-  const std::string bytes = marker + std::string(record);
-  const bool is_open = file_ || open();
-  const ssize_t written = is_open ? ::write(file_.get(), bytes.data(), bytes.size()) : -1;
-  if (written == static_cast<ssize_t>(bytes.size())) {
-    size_ += bytes.size();
-    dropped_ = 0;
     return;
   }
+  const auto name = [&](unsigned number) { return fmt::format("{}.{}", path_, number); };
+  unsigned gap = 1;
+  while (gap < limits_.rotated_files && ::access(name(gap).c_str(), F_OK) == 0) ++gap;
+  for (unsigned number = gap; number > 1; --number) {
+    static_cast<void>(::rename(name(number - 1).c_str(), name(number).c_str()));
+  }
+  static_cast<void>(::rename(path_.c_str(), name(1).c_str()));
+}
+
+void OutputLog::write(std::string_view records, unsigned count, const BeforeWrite& before_write) {
+  if (file_) static_cast<void>(look());
+  bool is_open = file_ || open();
+  if (is_open && size_ > 0 && size_ + records.size() > limits_.file_bytes_max) {
+    rotate();
+    is_open = open();
+  }
+  std::string marked;
+  if (dropped_ > 0) {
+    marked = marker_(dropped_) + std::string(records);
+    records = marked;
+  }
+  if (is_open && before_write) before_write({inode_, size_, records.size()});
+  const ssize_t written = is_open ? ::write(file_.get(), records.data(), records.size()) : -1;
+  if (written == static_cast<ssize_t>(records.size())) {
+    size_ += records.size();
+    error_ = 0;
+    if (dropped_ > 0) set_drops(0);
+    return;
+  }
+  if (is_open) error_ = written < 0 ? errno : ENOSPC;
   // A part of a record would be read as a record: take it back.
   if (written > 0) static_cast<void>(!::ftruncate(file_.get(), static_cast<off_t>(size_)));
-  ++dropped_;
-  ++dropped_total_;
+  set_drops(dropped_ + count);
+  dropped_total_ += count;
 }
 
-void LineSplitter::feed(std::string_view bytes, const OnLine& on_line) {
-  while (!bytes.empty()) {
-    const auto newline = bytes.find('\n');
-    const auto room = kPartBytes - rest_.size();
-    const auto length = std::min(newline, bytes.size());
-    if (length > room) {
-      rest_.append(bytes.substr(0, room));
-      bytes.remove_prefix(room);
-      on_line(rest_, true);
-      rest_.clear();
-      continue;
-    }
-    if (newline == std::string_view::npos) {
-      rest_.append(bytes);
-      return;
-    }
-    if (rest_.empty()) {
-      on_line(bytes.substr(0, length), false);
-    } else {
-      rest_.append(bytes.substr(0, length));
-      on_line(rest_, false);
-      rest_.clear();
-    }
-    bytes.remove_prefix(length + 1);
+bool OutputLog::has_written(const LogWrite& write) {
+  const bool is_open = file_ ? look() : open();
+  if (!is_open || inode_ != write.inode || size_ <= write.offset) return false;
+  if (size_ >= write.offset + write.length) return true;
+  static_cast<void>(!::ftruncate(file_.get(), static_cast<off_t>(write.offset)));
+  return false;
+}
+
+std::optional<OutputLine> first_line(std::string_view bytes, bool is_end) {
+  constexpr std::size_t kPart = OutputLine::kPartBytes;
+  const auto newline = bytes.substr(0, kPart + 1).find('\n');
+  if (newline != std::string_view::npos) {
+    return OutputLine{bytes.substr(0, newline), newline + 1, false};
   }
-}
-
-void LineSplitter::finish(const OnLine& on_line) {
-  if (rest_.empty()) return;
-  on_line(rest_, false);
-  rest_.clear();
+  if (bytes.size() > kPart) return OutputLine{bytes.substr(0, kPart), kPart, true};
+  if (is_end && !bytes.empty()) return OutputLine{bytes, bytes.size(), false};
+  return std::nullopt;
 }
 
 }  // namespace pillion::supervisor::host

@@ -23,7 +23,7 @@ inline constexpr std::uint16_t kProtocolVersionOldest = 1;
 
 inline constexpr int kNameSize = 128;    // with the final zero
 inline constexpr int kCgroupSize = 256;  // with the final zero
-inline constexpr int kFdsMax = 256;
+inline constexpr int kFdsMax = 512;
 inline constexpr int kChildrenMax = 256;
 
 // The environment variable that carries the number of the supervisor's end of the socketpair.

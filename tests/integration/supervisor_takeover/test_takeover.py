@@ -1,4 +1,5 @@
 """kill -9 of the supervisor, and of the keeper: what survives, and what must not."""
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -21,6 +22,19 @@ def kill_hard(pid):
     handle = os.pidfd_open(pid)
     signal.pidfd_send_signal(handle, signal.SIGKILL)
     os.close(handle)
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """SIGSTOP for the time of the block; the process may be dead in the end."""
+    handle = os.pidfd_open(pid)
+    signal.pidfd_send_signal(handle, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGCONT)
+        os.close(handle)
 
 
 def kill_supervisor(service):
@@ -90,6 +104,80 @@ def test_a_stop_under_way_goes_on_with_the_same_deadline(services):
     service.wait_for(lambda: service.status()["state"] == "draining", what="the stop to begin")
     kill_supervisor(service)
     assert service.process.wait() == 137  # killed at its deadline, not after a new one
+
+
+def test_a_newline_on_the_notification_fd_is_seen_by_the_next_supervisor(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [sidecar.early]
+        command = ["/bin/sh", "-c", "read line < @dir@/go-early; echo >&5; touch @dir@/early; exec sleep 1000"]
+        gate = { notification_fd = 5 }
+        [sidecar.late]
+        command = ["/bin/sh", "-c", "echo no newline yet | tr -d '\\\\n' >&4; read line < @dir@/go-late; echo >&4; exec sleep 1000"]
+        gate = { notification_fd = 4 }
+        [app]
+        command = ["/bin/sleep", "1000"]
+''')
+    for name in ("early", "late"):
+        os.mkfifo(service.directory / f"go-{name}")
+    service.start(wait=False)
+    for name in ("early", "late"):
+        service.wait_for(lambda: (service.child(name) or {}).get("state") == "gating", what=f"{name} at its gate")
+    # One writes while nobody watches, the other when its second supervisor does.
+    supervisor = service.status()["supervisor_pid"]
+    with stopped(supervisor):
+        (service.directory / "go-early").write_text("\n")
+        wait_until((service.directory / "early").exists, what="the newline to be written")
+        kill_hard(supervisor)
+    service.wait_for(lambda: (service.child("early") or {}).get("state") == "running", what="the gate to open")
+    assert service.child("late")["state"] == "gating"
+    kill_supervisor(service)
+    (service.directory / "go-late").write_text("\n")
+    service.wait_ready()
+    assert [service.child(name)["generation"] for name in ("early", "late", "app")] == [1, 1, 1]
+
+
+def test_backoff_goes_on_with_the_same_end_and_the_same_count(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sleep", "1000"]
+        [sidecar.failing]
+        command = ["/bin/sh", "-c", "exit 3"]
+        backoff = { base = "100s", max = "100s" }
+''')
+    service.start(wait=False)
+    waiting = service.wait_for(lambda: (child := service.child("failing")) and "restart_in_seconds" in child and child,
+                               what="the backoff")
+    kill_supervisor(service)
+    after = service.child("failing")
+    assert after["state"] == "backoff"
+    assert 0 < after["restart_in_seconds"] <= waiting["restart_in_seconds"]
+    assert (after["restarts"], after["generation"]) == (waiting["restarts"], waiting["generation"])
+
+
+def test_failures_in_a_row_are_counted_across_supervisors(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "echo start >> @dir@/starts; exec sleep 1000"]
+        liveness_probe = { exec = { command = ["/bin/sh", "-c", "echo $PILLION_GENERATION >> @dir@/probes; exit 1"] }, period = "500ms", failure_threshold = 8 }
+''')
+    service.start(wait=False)
+
+    def probes():
+        path = service.directory / "probes"
+        return path.read_text().splitlines().count("1") if path.exists() else 0
+
+    starts = service.directory / "starts"
+    service.wait_for(lambda: probes() >= 5, what="failures")
+    kill_supervisor(service)
+    service.wait_for(lambda: len(starts.read_text().splitlines()) > 1 and probes(), what="the replacement")
+    # Counted from zero it would have been 5 + 8; one that was under way is run again.
+    assert probes() <= 10
 
 
 def test_an_edited_file_is_not_picked_up_by_a_restarted_supervisor(services):

@@ -23,12 +23,18 @@ struct Part {
 
 std::vector<Part> split(const std::vector<std::string>& chunks) {
   std::vector<Part> parts;
-  LineSplitter splitter;
-  const auto collect = [&](std::string_view line, bool is_partial) {
-    parts.push_back({std::string(line), is_partial});
+  std::string rest;
+  const auto take = [&](bool is_end) {
+    while (const auto line = first_line(rest, is_end)) {
+      parts.push_back({std::string(line->text), line->is_partial});
+      rest.erase(0, line->consumed);
+    }
   };
-  for (const auto& chunk : chunks) splitter.feed(chunk, collect);
-  splitter.finish(collect);
+  for (const auto& chunk : chunks) {
+    rest += chunk;
+    take(false);
+  }
+  take(true);
   return parts;
 }
 
@@ -48,7 +54,7 @@ TEST_CASE("bytes are cut into lines wherever the reads fall") {
 }
 
 TEST_CASE("a line longer than 16 KiB comes in parts") {
-  const std::string part(LineSplitter::kPartBytes, 'x');
+  const std::string part(OutputLine::kPartBytes, 'x');
   CHECK(split({part + part + "end\n"}) ==
         std::vector<Part>{{part, true}, {part, true}, {"end", false}});
   CHECK(split({part + "\n"}) == std::vector<Part>{{part, false}});

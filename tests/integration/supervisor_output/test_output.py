@@ -1,0 +1,159 @@
+"""What children write: nothing of it is lost or written twice, and none of them can hold up the supervisor."""
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from support.pillion_testing import wait_until
+
+# Lines of many lengths, some longer than a part; each says its number, the last one that it is the last.
+WRITER = '''
+import sys
+count = int(sys.argv[1])
+for number in range(count):
+    length = number % 40000 if number % 500 == 0 else number % 120
+    sys.stdout.write(f"{number} " + "x" * length + "\\n")
+sys.stdout.write("end\\n")
+sys.stdout.flush()
+import time
+time.sleep(1000)
+'''
+
+
+def kill_hard(pid):
+    handle = os.pidfd_open(pid)
+    signal.pidfd_send_signal(handle, signal.SIGKILL)
+    os.close(handle)
+
+
+def text_of(service, child):
+    """What the log and its rotated files have of stdout, parts put together."""
+    text = ""
+    for number in range(9, -1, -1):
+        path = service.log_dir / (f"{child}.log.{number}" if number else f"{child}.log")
+        if not path.exists():
+            continue
+        for line in path.read_text().splitlines():
+            _, stream, tag, content = line.split(" ", 3)
+            if stream == "stdout":
+                text += content + ("" if tag.startswith("P") else "\n")
+    return text
+
+
+def expected_lines(count):
+    lengths = (number % 40000 if number % 500 == 0 else number % 120 for number in range(count))
+    return "".join(f"{number} " + "x" * length + "\n" for number, length in enumerate(lengths)) + "end\n"
+
+
+def test_no_byte_is_lost_or_doubled_by_killing_the_supervisor_under_a_flood(services):
+    count = 120000
+    service = services(f'''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/usr/bin/python3", "@dir@/writer.py", "{count}"]
+        output_log = {{ max_size = "4MiB", max_files = 9 }}
+''')
+    (service.directory / "writer.py").write_text(WRITER)
+    service.start()
+    for _ in range(6):  # each time the keeper waits twice as long
+        before = service.status()["supervisor_pid"]
+        kill_hard(before)
+        service.wait_for(lambda: (service.status() or {}).get("supervisor_pid") not in (None, before),
+                         what="the next supervisor")
+    service.wait_for(lambda: " end\n" in service.log("app"), what="the last line")
+    assert text_of(service, "app") == expected_lines(count)
+    assert service.child("app")["generation"] == 1
+
+
+@pytest.mark.parametrize("point", ["output read@3", "output announced@3", "output written@3", "output moved"])
+def test_a_kill_at_any_step_of_a_write_neither_loses_nor_doubles_a_line(services, workspace, point):
+    count = 20000
+    service = services(f'''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/usr/bin/python3", "@dir@/writer.py", "{count}"]
+''', env={"PILLION_FAILPOINT": point, "PILLION_FAILPOINT_MARK": workspace / "mark"})
+    (service.directory / "writer.py").write_text(WRITER)
+    service.start()
+    service.wait_for(lambda: " end\n" in service.log("app"), what="the last line")
+    wait_until((workspace / "mark").exists, what="the failpoint to be reached")
+    assert text_of(service, "app") == expected_lines(count)
+
+
+def test_the_rest_of_a_line_that_was_read_before_the_kill_is_kept(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "printf 'before '; echo told >&2; read line < @dir@/go; echo after; exec sleep 1000"]
+''')
+    os.mkfifo(service.directory / "go")
+    service.start()
+    service.wait_for(lambda: "told" in service.log("app"), what="the app to wait")
+    before = service.status()["supervisor_pid"]
+    kill_hard(before)
+    service.wait_for(lambda: (service.status() or {}).get("supervisor_pid") not in (None, before),
+                     what="the next supervisor")
+    (service.directory / "go").write_text("\n")
+    service.wait_for(lambda: "stdout F:g1 before after\n" in service.log("app"), what="the whole line")
+
+
+def test_a_flooding_child_holds_up_nobody_and_fills_no_disk(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sleep", "1000"]
+        liveness_probe = { exec = { command = ["/bin/true"] }, period = "200ms", failure_threshold = 2 }
+        [sidecar.flood]
+        command = ["/usr/bin/yes", "a line that is written as fast as the pipe takes it"]
+        output_log = { max_size = "1MiB", max_files = 2 }
+''')
+    service.start()
+    supervisor = service.status()["supervisor_pid"]
+
+    def written():
+        return int(Path(f"/proc/{service.child('flood')['pid']}/io").read_text().split("wchar:")[1].split()[0])
+
+    before = written()
+    inodes = set()
+    service.wait_for(lambda: inodes.add((service.log_dir / "flood.log").stat().st_ino) or len(inodes) > 5,
+                     what="the log to be rotated again and again")
+    sizes = [path.stat().st_size for path in service.log_dir.glob("flood.log*")]
+    assert len(sizes) <= 3 and max(sizes) <= 1 << 20
+    assert written() > before + 4 * (1 << 20)
+    status = service.status()  # answers, within the client's own patience
+    assert status["ready"] and status["supervisor_pid"] == supervisor
+    assert service.child("app")["restarts"] == 0
+    resident = int(Path(f"/proc/{supervisor}/status").read_text().split("VmRSS:")[1].split()[0])
+    assert resident < 40 * 1024, "kB of the supervisor"
+
+
+def test_a_log_that_cannot_be_written_drops_marks_and_goes_on(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "i=0; while :; do i=$((i+1)); echo line $i; echo $i > @dir@/progress; sleep 0.01; done"]
+''')
+    service.log_parent.mkdir()
+    (service.log_parent / service.name).mkdir()
+    obstacle = service.log_dir / "app.log"
+    obstacle.mkdir()  # a directory in the way: also root cannot write to it
+    service.start()
+
+    def progress():
+        return int((service.directory / "progress").read_text() or 0)
+
+    service.wait_for(lambda: progress() > 20, what="the app to go on writing")
+    service.wait_for(lambda: "cannot write the log of app: Is a directory" in service.output, what="the supervisor to say so")
+    obstacle.rmdir()
+    marker = "records dropped, the disk refused them]"
+    service.wait_for(lambda: marker in service.log("app"), what="the marker")
+    service.wait_for(lambda: "the log of app can be written again" in service.output, what="the good news")
+    lines = service.log("app").splitlines()
+    dropped = int(lines[0].split("[pillion: ")[1].split()[0])
+    assert lines[1].endswith(f" line {dropped + 1}"), lines[:3]
