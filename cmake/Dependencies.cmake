@@ -7,6 +7,7 @@ find_package(absl REQUIRED)
 
 pkg_check_modules(libuv REQUIRED IMPORTED_TARGET libuv)
 pkg_check_modules(openssl REQUIRED IMPORTED_TARGET openssl)
+pkg_check_modules(libnghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(libnftables REQUIRED IMPORTED_TARGET libnftables)
 pkg_check_modules(libmnl REQUIRED IMPORTED_TARGET libmnl)

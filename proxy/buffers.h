@@ -41,9 +41,15 @@ class ByteQueue {
  public:
   bool is_empty() const { return sent_ == bytes_.size(); }
   std::size_t size() const { return bytes_.size() - sent_; }
+  std::size_t capacity() const { return bytes_.capacity(); }
   std::string_view view() const { return std::string_view(bytes_).substr(sent_); }
   void append(BufferPool& pool, std::string_view more) {
     if (bytes_.empty() && bytes_.capacity() < kSmall) bytes_ = pool.take();
+    // A queue that is never empty would grow with all that passed through it.
+    if (sent_ >= kSentMax && sent_ >= size()) {
+      bytes_.erase(0, sent_);
+      sent_ = 0;
+    }
     bytes_.append(more);
   }
   void consume(BufferPool& pool, std::size_t count) {
@@ -58,6 +64,7 @@ class ByteQueue {
 
  private:
   static constexpr std::size_t kSmall = 64;  // what a string holds without the pool is less
+  static constexpr std::size_t kSentMax = 32 * 1024;
 
   std::string bytes_;
   std::size_t sent_ = 0;

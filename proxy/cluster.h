@@ -27,6 +27,10 @@ class Cluster {
       : snapshot_(std::move(snapshot)), index_(index) {}
 
   const config::Upstream& config() const { return snapshot_->upstreams()[index_]; }
+  bool uses_http2() const {
+    return config().protocol == config::ProxyProtocol::Http2 ||
+           config().protocol == config::ProxyProtocol::Grpc;
+  }
   void set_endpoints(std::vector<std::shared_ptr<Endpoint>> endpoints);
   bool has_endpoints() const { return !endpoints_.empty(); }
   const std::vector<std::shared_ptr<Endpoint>>& endpoints() const { return endpoints_; }

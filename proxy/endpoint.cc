@@ -127,7 +127,10 @@ Endpoint::Endpoint(Reactor& reactor, WorkerStats& stats, const Address& address,
       text_(address.to_string()),
       pool_(options.pool_idle, options.pool_size_max) {}
 
-Endpoint::~Endpoint() { close_idle(); }
+Endpoint::~Endpoint() {
+  close_idle();
+  while (!http2_.empty()) http2_.back()->close({});
+}
 
 std::unique_ptr<UpstreamConnection> Endpoint::take_idle(UpstreamUser& user, bool is_checked) {
   while (auto connection = pool_.take()) {
@@ -202,10 +205,47 @@ void Endpoint::drop_idle(UpstreamConnection& connection) {
 }
 
 void Endpoint::close_idle() {
+  std::vector<Http2Upstream*> idle;
+  for (const auto& one : http2_) {
+    if (one->streams() == 0) idle.push_back(one.get());
+  }
+  for (Http2Upstream* one : idle) one->close({});
   while (auto connection = pool_.take()) {
     stats_.upstream_idle.subtract();
     connection->socket().close();
     reactor_.bury(std::move(connection));
+  }
+}
+
+// ---- HTTP/2 -------------------------------------------------------------------------------------
+
+std::size_t Endpoint::active() const {
+  if (!options_.is_http2) return active_;
+  std::size_t streams = 0;
+  for (const auto& connection : http2_) streams += connection->streams();
+  return streams;
+}
+
+Http2Upstream* Endpoint::find_http2() {
+  for (const auto& connection : http2_) {
+    if (connection->has_room()) return connection.get();
+  }
+  return nullptr;
+}
+
+Result<Http2Upstream*> Endpoint::connect_http2(BufferPool& buffers, std::span<char> read_buffer) {
+  auto made = std::make_unique<Http2Upstream>(reactor_, buffers, read_buffer, *this);
+  if (auto begun = made->connect(); !begun) return fail(begun.error());
+  http2_.push_back(std::move(made));
+  return http2_.back().get();
+}
+
+void Endpoint::remove_http2(Http2Upstream& connection) {
+  for (auto& one : http2_) {
+    if (one.get() != &connection) continue;
+    reactor_.bury(std::move(one));
+    std::erase(http2_, nullptr);
+    return;
   }
 }
 
@@ -223,7 +263,7 @@ void Endpoint::on_deadline(Milliseconds now) {
 std::shared_ptr<Endpoint> EndpointTable::get(const Address& address,
                                              const EndpointOptions& options) {
   std::shared_ptr<Endpoint>& endpoint =
-      endpoints_[Key{address, options.source, options.tls.get(), options.alpn}];
+      endpoints_[Key{address, options.source, options.tls.get(), options.alpn, options.is_http2}];
   if (!endpoint || endpoint->options().connect_timeout != options.connect_timeout ||
       endpoint->options().pool_idle != options.pool_idle) {
     endpoint = std::make_shared<Endpoint>(reactor_, stats_, address, options);
@@ -234,7 +274,7 @@ std::shared_ptr<Endpoint> EndpointTable::get(const Address& address,
 void EndpointTable::sweep() {
   std::erase_if(endpoints_, [](const auto& entry) {
     return entry.second.use_count() == 1 && entry.second->idle() == 0 &&
-           entry.second->active() == 0;
+           entry.second->active() == 0 && entry.second->http2_connections() == 0;
   });
 }
 

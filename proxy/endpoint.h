@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/address.h"
+#include "proxy/http2_upstream.h"
 #include "proxy/idle_pool.h"
 #include "proxy/reactor.h"
 #include "proxy/stats.h"
@@ -28,6 +29,7 @@ struct EndpointOptions {
   AppSockets* sockets = nullptr;         // where sockets come from; null = we make them
   std::shared_ptr<const ClientTls> tls;  // shared with its upstream's other endpoints; null: none
   AlpnChoice alpn = AlpnChoice::None;
+  bool is_http2 = false;
 };
 
 class Endpoint final : public Deadline {
@@ -39,7 +41,9 @@ class Endpoint final : public Deadline {
   const Address& address() const { return address_; }
   const std::string& text() const { return text_; }  // "127.0.0.1:8080"
   const EndpointOptions& options() const { return options_; }
-  std::size_t active() const { return active_; }  // connections in use
+  // Connections in use; with HTTP/2 the streams on them.
+  std::size_t active() const;
+  std::size_t http2_connections() const { return http2_.size(); }
   std::size_t idle() const { return pool_.size(); }
 
   // For a connection of ours, with the session of an earlier one.
@@ -62,6 +66,11 @@ class Endpoint final : public Deadline {
   void drop_idle(UpstreamConnection& connection);  // by the connection itself, at its end
   void close_idle();
 
+  // A connection with room for one more stream; nullptr when there is none.
+  Http2Upstream* find_http2();
+  Result<Http2Upstream*> connect_http2(BufferPool& buffers, std::span<char> read_buffer);
+  void remove_http2(Http2Upstream& connection);  // by itself, at its end
+
   void on_deadline(Milliseconds now) override;
 
  private:
@@ -71,6 +80,7 @@ class Endpoint final : public Deadline {
   const EndpointOptions options_;
   const std::string text_;
   TlsSessionSlot session_;
+  std::vector<std::unique_ptr<Http2Upstream>> http2_;
   std::size_t active_ = 0;
   IdlePool<UpstreamConnection> pool_;
 };
@@ -93,6 +103,7 @@ class EndpointTable {
     std::optional<Address> source;
     const ClientTls* tls = nullptr;
     AlpnChoice alpn = AlpnChoice::None;
+    bool is_http2 = false;
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {

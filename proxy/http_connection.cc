@@ -1,7 +1,5 @@
-// Life of a downstream connection: reading, writing, closing. See http_connection.h.
+// Life of a downstream HTTP/1 connection: reading, writing, closing. See http_connection.h.
 #include "proxy/http_connection.h"
-
-#include <sys/epoll.h>
 
 #include <algorithm>
 
@@ -12,19 +10,15 @@ namespace {
 
 // Reads of one connection before others get their turn.
 constexpr int kReadsPerTurn = 16;
-
-std::string_view protocol_name(const Exchange& exchange) {
-  return exchange.is_http10 ? "HTTP/1.0" : "HTTP/1.1";
-}
+// RFC 9113 §3.4; as HTTP/1 it would be a request that nobody makes.
+constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 }  // namespace
 
 HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Socket socket,
                                std::string_view first)
-    : worker_(worker),
-      context_(std::move(context)),
-      socket_(std::move(socket)),
-      peer_text_(context_.peer.to_string()) {
+    : worker_(worker), context_(std::move(context)), socket_(std::move(socket)) {
+  context_.peer_text = context_.peer.to_string();
   socket_.attach(*this);
   if (!first.empty()) held_.append(worker_.buffers(), first);
 }
@@ -32,14 +26,17 @@ HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Socket
 HttpConnection::~HttpConnection() = default;
 
 void HttpConnection::begin() {
-  arm(context_.routes->snapshot->config().timeouts.request_headers);
+  arm(context_.config().timeouts.request_headers);
   if (!held_.is_empty()) process_held();
   if (!is_closed()) read_downstream();
 }
 
 void HttpConnection::arm(std::chrono::milliseconds delay) {
-  if (delay.count() <= 0) delay = context_.routes->snapshot->config().timeouts.stream_idle;
   worker_.reactor().timers().arm(*this, worker_.reactor().now() + delay.count());
+}
+
+bool HttpConnection::is_draining() const {
+  return worker_.is_draining_inbound() && context_.direction == Direction::Inbound;
 }
 
 // ---- Reading ------------------------------------------------------------------------------------
@@ -60,10 +57,7 @@ void HttpConnection::on_events(std::uint32_t events) {
 bool HttpConnection::wants_bytes() const {
   switch (state_) {
     case State::Head: return out_.is_empty();
-    case State::Exchange:
-      return !exchange_->is_request_complete && exchange_->upstream != nullptr &&
-             exchange_->upstream->is_connected() && exchange_->upstream_out.is_empty() &&
-             exchange_->request_sent == exchange_->request.size();
+    case State::Exchange: return exchange_->wants_body();
     case State::Lingering: return true;
     case State::Flushing:
     case State::Closing:
@@ -93,12 +87,12 @@ void HttpConnection::read_downstream() {
 void HttpConnection::on_bytes(std::string_view bytes) {
   if (state_ == State::Lingering) return;
   if (state_ == State::Exchange) {
-    const std::uint64_t id = exchange_id_;
+    const std::uint64_t exchanges = exchanges_;
     const std::size_t used = feed_request_body(bytes);
     if (is_closed() || state_ == State::Closing || state_ == State::Lingering) return;
     // What follows the body is the next request; it waits for this one's response.
     if (used < bytes.size()) held_.append(worker_.buffers(), bytes.substr(used));
-    if (id != exchange_id_) process_held();
+    if (exchanges != exchanges_) process_held();
     return;
   }
   if (!held_.is_empty()) {
@@ -120,7 +114,11 @@ void HttpConnection::on_bytes(std::string_view bytes) {
 // bytes that were used.
 std::size_t HttpConnection::process(std::string_view bytes) {
   std::size_t used = 0;
-  const auto& limits = context_.routes->snapshot->config().limits;
+  if (requests_ == 0 && bytes.starts_with(kPreface.substr(0, 4))) {
+    if (bytes.size() < kPreface.size()) return 0;
+    if (bytes.starts_with(kPreface)) return become_http2(bytes);
+  }
+  const auto& limits = context_.config().limits;
   while (state_ == State::Head && out_.is_empty() && used < bytes.size()) {
     http1::RequestHead& head = worker_.request_head();
     const http1::Limits head_limits{static_cast<std::size_t>(limits.header_size.value),
@@ -129,24 +127,33 @@ std::size_t HttpConnection::process(std::string_view bytes) {
     if (result.status == http1::ParseStatus::NeedMore) {
       if (!is_head_timer_armed_) {
         is_head_timer_armed_ = true;
-        arm(context_.routes->snapshot->config().timeouts.request_headers);
+        arm(context_.config().timeouts.request_headers);
       }
       break;
     }
     head_progress_ = {};
     is_head_timer_armed_ = false;
     if (result.status == http1::ParseStatus::Failed) {
-      reject(result.error.status,
-             result.error.status == 431 || result.error.status == 414
-                 ? Flag::LimitExceeded
-                 : Flag::DownstreamProtocolError,
-             result.error.reason);
+      // Where HTTP/2 is spoken, what is neither is a bad preface (RFC 9113 §3.4).
+      if (requests_ == 0 && context_.is_http2_declared) return become_http2(bytes);
+      const bool is_limit = result.error.status == 431 || result.error.status == 414;
+      start_malformed(result.error, is_limit ? Flag::LimitExceeded : Flag::DownstreamProtocolError);
       return bytes.size();
     }
     used += result.head_bytes;
     used += start_exchange(head, bytes.substr(used));
   }
   return used;
+}
+
+// HTTP/2 by prior knowledge: another kind of connection goes on with the socket. All is used.
+std::size_t HttpConnection::become_http2(std::string_view first) {
+  state_ = State::Closed;
+  worker_.reactor().timers().disarm(*this);
+  const std::string copy(first);  // it may be in the read buffer
+  worker_.begin_http2(std::move(context_), std::move(socket_), copy);
+  worker_.remove(*this);
+  return first.size();
 }
 
 void HttpConnection::process_held() {
@@ -158,6 +165,86 @@ void HttpConnection::process_held() {
   held_.consume(worker_.buffers(), std::min(used, held_.size()));
 }
 
+// ---- A request ----------------------------------------------------------------------------------
+
+void HttpConnection::start_malformed(const http1::MessageError& error, Flag flag) {
+  exchange_ = worker_.take_exchange();
+  exchange_->begin_malformed(*this, context_);
+  state_ = State::Exchange;
+  exchange_->reject(error.status, flag, error.reason);
+}
+
+// Returns how many of the bytes after the head belonged to the request.
+std::size_t HttpConnection::start_exchange(http1::RequestHead& head, std::string_view rest) {
+  state_ = State::Exchange;
+  exchange_ = worker_.take_exchange();
+  exchange_->begin(*this, context_, head);
+  ++requests_;
+  const auto& limits = context_.config().limits;
+  is_closing_after_response_ =
+      !http1::wants_keep_alive(head.fields, head.version) || is_draining() ||
+      (limits.max_requests_per_connection != 0 && requests_ >= limits.max_requests_per_connection);
+  const http1::FramingResult framing = http1::request_framing(head);
+  if (!framing.is_ok()) {
+    exchange_->reject(framing.error.status, Flag::DownstreamProtocolError, framing.error.reason);
+    return rest.size();
+  }
+  request_framing_ = framing.framing;
+  request_remaining_ = framing.framing.length;
+  request_chunks_.reset();
+  if (!exchange_->accept(head, framing.framing)) return rest.size();
+  exchange_->prepare(head);
+  // The body bytes that came with the head travel with it.
+  const std::uint64_t exchanges = exchanges_;
+  const std::size_t used = feed_request_body(rest);
+  if (exchanges != exchanges_ || state_ != State::Exchange) return used;
+  exchange_->dispatch();
+  return used;
+}
+
+// Takes body bytes off the front of `bytes`; returns how many. May end the exchange.
+std::size_t HttpConnection::feed_request_body(std::string_view bytes) {
+  if (request_framing_.kind == http1::BodyKind::Chunked) return feed_chunked_body(bytes);
+  const auto size =
+      static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), request_remaining_));
+  request_remaining_ -= size;
+  BodyParts body;
+  body.is_done = request_remaining_ == 0;
+  if (size > 0) body.add_data(bytes.substr(0, size));
+  if (size > 0 || body.is_done) exchange_->send_body(body, {});
+  return size;
+}
+
+// All the data of one read becomes one piece.
+std::size_t HttpConnection::feed_chunked_body(std::string_view bytes) {
+  using Event = http1::ChunkedDecoder::Event;
+  std::size_t used = 0;
+  while (true) {
+    BodyParts body;
+    auto event = Event::Data;
+    while (body.has_room() && event == Event::Data) {
+      const auto step = request_chunks_.next(bytes.substr(used));
+      used += step.consumed;
+      event = step.event;
+      if (event == Event::Data) body.add_data(step.data);
+    }
+    if (event == Event::Failed) {
+      const auto& error = request_chunks_.error();
+      exchange_->reject(error.status, Flag::DownstreamProtocolError, error.reason);
+      return bytes.size();
+    }
+    body.is_done = event == Event::Done;
+    const std::uint64_t exchanges = exchanges_;
+    if (body.data_bytes > 0 || body.is_done) {
+      exchange_->send_body(body, request_chunks_.trailer_section());
+    }
+    if (body.is_done || event == Event::NeedMore) return used;
+    if (exchanges != exchanges_ || state_ != State::Exchange) return bytes.size();
+  }
+}
+
+// ---- The client ends ----------------------------------------------------------------------------
+
 // The client will send nothing more.
 void HttpConnection::on_client_end() {
   switch (state_) {
@@ -165,8 +252,8 @@ void HttpConnection::on_client_end() {
     case State::Lingering: close(); return;
     case State::Exchange:
       // Half-closed after a complete request is fine; otherwise the request will never be whole.
-      if (!exchange_->is_request_complete) {
-        abort_exchange(Flag::DownstreamClosed, "downstream_closed_before_request_complete");
+      if (!exchange_->is_request_complete()) {
+        exchange_->abort(Flag::DownstreamClosed, "downstream_closed_before_request_complete");
       }
       return;
     case State::Flushing:
@@ -175,13 +262,7 @@ void HttpConnection::on_client_end() {
   }
 }
 
-void HttpConnection::on_client_gone() {
-  if (exchange_) {
-    abort_exchange(Flag::DownstreamClosed, "downstream_reset");
-  } else {
-    close();
-  }
-}
+void HttpConnection::on_client_gone() { abort(Flag::DownstreamClosed, "downstream_reset"); }
 
 // ---- Writing ------------------------------------------------------------------------------------
 
@@ -215,15 +296,11 @@ void HttpConnection::flush_downstream() {
     return;
   }
   out_.consume(worker_.buffers(), result.bytes);
-  if (result.bytes > 0 && state_ == State::Exchange) {
-    arm(context_.routes->snapshot->config().timeouts.stream_idle);
-  }
+  if (result.bytes > 0 && is_exchanging()) exchange_->touch();
   if (!out_.is_empty()) return;
   switch (state_) {
     case State::Flushing: finish_exchange(); return;
-    case State::Exchange:
-      if (exchange_->upstream && exchange_->upstream->is_connected()) read_upstream();
-      return;
+    case State::Exchange: exchange_->resume_response(); return;
     case State::Closing: close_gracefully(); return;
     case State::Head: process_held(); return;
     case State::Lingering:
@@ -233,66 +310,22 @@ void HttpConnection::flush_downstream() {
 
 // ---- The end of an exchange and of the connection -----------------------------------------------
 
-// The one exit of every exchange: log and metrics.
-void HttpConnection::record_exchange() {
-  Exchange& exchange = *exchange_;
-  const std::int64_t now = Reactor::precise_now_ns();
-  const std::int64_t duration = now - exchange.started_ns;
-  const auto direction = static_cast<std::size_t>(context_.direction);
-  RouteStats& stats = exchange.stats != nullptr ? *exchange.stats
-                                                : worker_.stats().route(context_.direction, "none");
-  stats.responses[static_cast<std::size_t>(std::clamp(exchange.status / 100, 0, 5))].add();
-  stats.observe_duration(duration);
-  stats.bytes_received.add(exchange.bytes_received);
-  stats.bytes_sent.add(exchange.bytes_sent);
-  stats.flags[static_cast<std::size_t>(exchange.flag)].add();
-  if (exchange.stats != nullptr) stats.active.subtract();
-  if (exchange.cluster) --exchange.cluster->active_requests;
-  const bool is_aborted =
-      exchange.flag == Flag::Drained || exchange.flag == Flag::UpstreamTermination;
-  (is_aborted ? worker_.stats().exchanges_aborted : worker_.stats().exchanges_finished)[direction]
-      .add();
-  if (!worker_.is_log_enabled()) return;
-
-  AccessRecord record;
-  record.direction = direction_name(context_.direction);
-  record.method = exchange.method;
-  record.path = exchange.path;
-  record.authority = exchange.authority;
-  record.status = exchange.status;
-  record.protocol = protocol_name(exchange);
-  record.bytes_received = exchange.bytes_received;
-  record.bytes_sent = exchange.bytes_sent;
-  record.duration_ns = duration;
-  if (exchange.upstream_started_ns != 0) {
-    const std::int64_t ended = exchange.upstream_ended_ns != 0 ? exchange.upstream_ended_ns : now;
-    record.upstream_ns = ended - exchange.upstream_started_ns;
-  }
-  if (exchange.stats != nullptr) record.upstream = exchange.stats->upstream;
-  if (exchange.endpoint) record.upstream_address = exchange.endpoint->text();
-  record.downstream_address = peer_text_;
-  record.request_id = exchange.request_id;
-  record.tls_version = context_.tls_version;
-  record.peer_uri = context_.peer_uri;
-  record.details = exchange.details;
-  record.flags = flag_name(exchange.flag);
-  record.attempts = exchange.attempts;
-  record.is_connection_reused = exchange.was_connection_reused;
-  worker_.log(record, exchange.started_ns);
+void HttpConnection::give_exchange() {
+  exchange_->record();
+  ++exchanges_;
+  worker_.give_exchange(std::move(exchange_));
 }
 
 void HttpConnection::finish_exchange() {
-  const bool is_ending = is_closing_after_response_ || !exchange_->is_request_complete;
-  record_exchange();
-  worker_.give_exchange(std::move(exchange_));
-  ++exchange_id_;
+  const bool is_ending = is_closing_after_response_ || !exchange_->is_request_complete();
+  give_exchange();
   if (is_ending) {
     state_ = State::Closing;
     close_gracefully();
     return;
   }
   state_ = State::Head;
-  arm(context_.routes->snapshot->config().timeouts.connection_idle);
+  arm(context_.config().timeouts.connection_idle);
   if (is_processing_) return;  // its loop goes on
   process_held();
   // What came, or ended, while the exchange was under way left its edge behind.
@@ -310,7 +343,7 @@ void HttpConnection::close_gracefully() {
   socket_.shutdown_write();
   state_ = State::Lingering;
   held_.release(worker_.buffers());
-  arm(context_.routes->snapshot->config().timeouts.delayed_close);
+  arm(context_.config().timeouts.delayed_close);
   read_downstream();
 }
 
@@ -329,7 +362,7 @@ void HttpConnection::close_if_idle() {
 
 void HttpConnection::abort(Flag flag, std::string_view details) {
   if (exchange_) {
-    abort_exchange(flag, details);
+    exchange_->abort(flag, details);
   } else {
     close();
   }
@@ -341,11 +374,11 @@ void HttpConnection::on_deadline(Milliseconds) {
       if (held_.is_empty()) {
         close();
       } else {
-        reject(408, Flag::RequestTimeout, "the request head took too long");
+        start_malformed({408, "the request head took too long"}, Flag::RequestTimeout);
       }
       return;
-    case State::Exchange: on_exchange_timeout(); return;
-    case State::Flushing: abort_exchange(Flag::DownstreamClosed, "downstream_idle_timeout"); return;
+    case State::Exchange:
+    case State::Flushing: return;  // the exchange has a deadline of its own
     case State::Closing:
     case State::Lingering: close(); return;
     case State::Closed: return;

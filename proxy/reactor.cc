@@ -88,10 +88,25 @@ void Reactor::dispatch(int count) {
   }
   timers_.advance(now());
   if (is_uv_due || uv_backend_timeout(loop_.handle()) == 0) loop_.run_once(false);
+  if (!at_end_.empty()) run_batch_ends();
   while (!graves_.empty()) {  // what dies may bury others
     dying_.swap(graves_);
     dying_.clear();
   }
+}
+
+void Reactor::forget(BatchEnd& one) {
+  for (BatchEnd*& entry : at_end_) {
+    if (entry == &one) entry = nullptr;
+  }
+}
+
+void Reactor::run_batch_ends() {
+  for (std::size_t i = 0; i < at_end_.size(); ++i) {  // grows while it runs
+    BatchEnd* one = std::exchange(at_end_[i], nullptr);
+    if (one != nullptr) one->on_batch_end();
+  }
+  at_end_.clear();
 }
 
 void Reactor::run() {

@@ -28,6 +28,15 @@ class Watcher {
   virtual void on_events(std::uint32_t events) = 0;
 };
 
+// Wants to be called once when the current batch of events has been handled.
+class BatchEnd {
+ public:
+  virtual void on_batch_end() = 0;
+
+ protected:
+  ~BatchEnd() = default;
+};
+
 class Reactor {
  public:
   explicit Reactor(Loop& loop);
@@ -41,6 +50,10 @@ class Reactor {
   void hand_over(int fd, Watcher& watcher);
   // Needed before closing a descriptor that other processes hold too.
   void remove(int fd);
+
+  // Once, before the reactor waits again; what is asked for meanwhile counts to the same end.
+  void at_batch_end(BatchEnd& one) { at_end_.push_back(&one); }
+  void forget(BatchEnd& one);
 
   // Destroys `object` after the events of the current batch.
   template<class T>
@@ -80,12 +93,14 @@ class Reactor {
 
   int wait_milliseconds();
   void dispatch(int count);
+  void run_batch_ends();
 
   Loop& loop_;
   Fd epoll_;
   TimerWheel timers_;
   std::int64_t now_ns_;
   bool is_stopped_ = false;
+  std::vector<BatchEnd*> at_end_;
   std::vector<Corpse> graves_;
   std::vector<Corpse> dying_;
   std::vector<epoll_event> events_;

@@ -353,8 +353,8 @@ void TcpRelay::detect() {
     downstream_.bytes_read += result.bytes;
     upstream_.out.append(worker_.buffers(), {buffer.data(), result.bytes});
     const Detected detected = detect_protocol(upstream_.out.view());
-    if (detected == Detected::Http1) {
-      become_http();
+    if (detected == Detected::Http1 || detected == Detected::Http2) {
+      become_http(detected == Detected::Http2);
       return;
     }
     if (detected != Detected::Undecided) mode_ = Mode::Relaying;
@@ -365,7 +365,7 @@ void TcpRelay::detect() {
   if (mode_ == Mode::Relaying) worker_.stats().detections_tcp.add();
 }
 
-void TcpRelay::become_http() {
+void TcpRelay::become_http(bool is_http2) {
   mode_ = Mode::Closed;
   stop_waiting();
   worker_.stats().detections_http.add();
@@ -375,11 +375,17 @@ void TcpRelay::become_http() {
   // The connection that the race opened serves the first request.
   const bool is_whole =
       upstream_.is_connected || !facts_.endpoint || !facts_.endpoint->options().tls;
-  if (upstream_.socket.is_open() && is_whole && upstream_.socket.has_peer() &&
+  const bool is_wanted = !is_http2 || facts_.cluster;  // HTTP/2 has connections of its own
+  if (is_wanted && upstream_.socket.is_open() && is_whole && upstream_.socket.has_peer() &&
       !upstream_.socket.is_hung_up()) {
     facts_.endpoint->adopt_idle(std::move(upstream_.socket));
   } else {
     upstream_.socket.close();
+  }
+  if (is_http2 && !facts_.cluster) {
+    context_.is_destination_http2 = true;
+    context_.endpoint = worker_.endpoint_of(*context_.routes, context_.destination,
+                                            context_.direction == Direction::Inbound, true);
   }
   auto connection = std::make_unique<HttpConnection>(
       worker_, std::move(context_), std::move(downstream_.socket), upstream_.out.view());

@@ -90,7 +90,7 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   bool flush(Side& side);
   void pass_on_end(Side& from, Side& to);
   void detect();
-  void become_http();
+  void become_http(bool is_http2);
   void settle();
   void touch();
   void finish(Flag flag, std::string_view details);

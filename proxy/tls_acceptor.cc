@@ -117,7 +117,10 @@ void TlsAcceptor::accept_peer() {
   context_.tls_version = tls.version();
   const std::string_view alpn = tls.negotiated_alpn();
   if (alpn == "h2") {
-    hand_on(config::ProxyProtocol::Http2);
+    state_ = State::Done;
+    worker_.reactor().timers().disarm(*this);
+    worker_.begin_http2(std::move(context_), std::move(socket_), {});
+    worker_.remove(*this);
   } else if (alpn == "http/1.1") {
     hand_on(config::ProxyProtocol::Http);
   } else {

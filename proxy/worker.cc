@@ -41,8 +41,12 @@ SocketOptions socket_options(const config::ProxyTimeouts& timeouts) {
   return options;
 }
 
-bool speaks_http1(config::ProxyProtocol protocol) {
-  return protocol == config::ProxyProtocol::Http;
+bool is_http2(config::ProxyProtocol protocol) {
+  return protocol == config::ProxyProtocol::Http2 || protocol == config::ProxyProtocol::Grpc;
+}
+
+bool is_http(config::ProxyProtocol protocol) {
+  return protocol == config::ProxyProtocol::Http || is_http2(protocol);
 }
 
 }  // namespace
@@ -208,14 +212,15 @@ EndpointOptions Worker::options_of(const Cluster& cluster, std::size_t index) co
     const auto protocol = cluster.config().protocol;
     if (options.tls && protocol != config::ProxyProtocol::Tcp &&
         protocol != config::ProxyProtocol::Tls) {
-      options.alpn = AlpnChoice::Http1;
+      options.alpn = cluster.uses_http2() ? AlpnChoice::Http2 : AlpnChoice::Http1;
     }
   }
+  options.is_http2 = cluster.uses_http2();
   return options;
 }
 
 std::shared_ptr<Endpoint> Worker::endpoint_of(const RouteTable& routes, const Address& address,
-                                              bool is_app) {
+                                              bool is_app, bool is_http2) {
   const config::ProxyConfig& config = routes.snapshot->config();
   EndpointOptions options;
   if (is_app) {
@@ -223,6 +228,7 @@ std::shared_ptr<Endpoint> Worker::endpoint_of(const RouteTable& routes, const Ad
     options.sockets = app_sockets_.get();
   }
   options.socket = socket_options(config.timeouts);
+  options.is_http2 = is_http2;
   return endpoints_.get(address, options);
 }
 
@@ -269,8 +275,7 @@ void Worker::refuse(const Address& peer, std::string_view why) {
 // Decides what a connection is about; see router.h for where its requests go.
 void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
   const config::ProxyConfig& config = routes_->snapshot->config();
-  if (http_connections_.size() + relays_.size() + acceptors_.size() >=
-      config.limits.max_connections) {
+  if (count_all() >= config.limits.max_connections) {
     refuse(peer, "limits.max_connections is reached");
     return;
   }
@@ -299,7 +304,9 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
       context.destination = original.is_v6()
                                 ? Address(*config::IpAddress::parse("::1"), original.port())
                                 : Address(config.inbound.app_address, original.port());
-      context.endpoint = endpoint_of(*routes_, context.destination, true);
+      context.is_destination_http2 = is_http2(protocol);
+      context.endpoint =
+          endpoint_of(*routes_, context.destination, true, context.is_destination_http2);
       break;
     }
     case ListenerKind::Outbound:
@@ -360,7 +367,8 @@ void Worker::begin(DownstreamContext context, config::ProxyProtocol protocol,
 
 void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol protocol,
                               Socket socket) {
-  if (speaks_http1(protocol)) {
+  context.is_http2_declared = is_http2(protocol);
+  if (is_http(protocol)) {  // which version, the client's first bytes say
     auto connection = std::make_unique<HttpConnection>(*this, std::move(context), std::move(socket),
                                                        std::string_view());
     HttpConnection& begun = *connection;
@@ -433,16 +441,36 @@ void Worker::remove(TlsAcceptor& acceptor) {
   reactor_.bury(std::move(node.mapped()));
 }
 
+void Worker::begin_http2(DownstreamContext context, Socket socket, std::string_view first) {
+  auto connection =
+      std::make_unique<Http2Connection>(*this, std::move(context), std::move(socket), first);
+  Http2Connection& begun = *connection;
+  stats_.connections_active[static_cast<std::size_t>(begun.direction())].add();
+  http2_connections_.emplace(&begun, std::move(connection));
+  begun.begin();
+}
+
+void Worker::remove(Http2Connection& connection) {
+  auto node = http2_connections_.extract(&connection);
+  if (node.empty()) return;
+  stats_.connections_active[static_cast<std::size_t>(node.mapped()->direction())].subtract();
+  reactor_.bury(std::move(node.mapped()));
+}
+
 std::unique_ptr<Exchange> Worker::take_exchange() {
-  if (free_exchanges_.empty()) return std::make_unique<Exchange>();
+  if (free_exchanges_.empty()) return std::make_unique<Exchange>(*this);
   auto exchange = std::move(free_exchanges_.back());
   free_exchanges_.pop_back();
   return exchange;
 }
 
 void Worker::give_exchange(std::unique_ptr<Exchange> exchange) {
-  exchange->reset(buffers_);
-  if (free_exchanges_.size() < kFreeExchangesMax) free_exchanges_.push_back(std::move(exchange));
+  exchange->reset();
+  if (free_exchanges_.size() < kFreeExchangesMax) {
+    free_exchanges_.push_back(std::move(exchange));
+  } else {
+    reactor_.bury(std::move(exchange));  // a call of it may be under way
+  }
 }
 
 // ---- Log ----------------------------------------------------------------------------------------
@@ -464,7 +492,14 @@ void Worker::flush_log() {
 
 // ---- Drain --------------------------------------------------------------------------------------
 
-void Worker::begin_drain() { is_draining_inbound_ = true; }
+void Worker::begin_drain() {
+  if (is_draining_inbound_) return;
+  is_draining_inbound_ = true;
+  drain_begun_ = reactor_.now();
+  for (const auto& [key, connection] : http2_connections_) {
+    if (connection->direction() == Direction::Inbound) connection->begin_drain();
+  }
+}
 
 void Worker::close_idle(bool inbound_only) {
   std::vector<HttpConnection*> idle;
@@ -473,17 +508,30 @@ void Worker::close_idle(bool inbound_only) {
     if (counts && connection->is_idle()) idle.push_back(connection.get());
   }
   for (HttpConnection* connection : idle) connection->close_if_idle();
+  // The second GOAWAY: at once where nothing is under way, else after the grace.
+  const Milliseconds grace = routes_ ? routes_->snapshot->config().drain.goaway_grace.count() : 0;
+  const bool is_grace_over = reactor_.now() - drain_begun_ >= grace;
+  for (const auto& [key, connection] : http2_connections_) {
+    const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
+    if (counts && (is_grace_over || connection->is_idle())) connection->finish_drain();
+  }
 }
 
 std::size_t Worker::count_busy() const {
   std::size_t busy = relays_.size() + acceptors_.size();
   for (const auto& [key, connection] : http_connections_) busy += connection->is_idle() ? 0 : 1;
+  for (const auto& [key, connection] : http2_connections_) busy += connection->is_idle() ? 0 : 1;
   return busy;
+}
+
+std::size_t Worker::count_all() const {
+  return http_connections_.size() + http2_connections_.size() + relays_.size() + acceptors_.size();
 }
 
 std::size_t Worker::count_connections(Direction direction) const {
   std::size_t count = 0;
   for (const auto& [key, one] : http_connections_) count += one->direction() == direction ? 1 : 0;
+  for (const auto& [key, one] : http2_connections_) count += one->direction() == direction ? 1 : 0;
   for (const auto& [key, one] : relays_) count += one->direction() == direction ? 1 : 0;
   return count;
 }
@@ -492,6 +540,9 @@ void Worker::abort_all() {
   std::vector<HttpConnection*> connections;
   for (const auto& [key, connection] : http_connections_) connections.push_back(connection.get());
   for (HttpConnection* connection : connections) connection->abort(Flag::Drained, "drained");
+  std::vector<Http2Connection*> http2;
+  for (const auto& [key, connection] : http2_connections_) http2.push_back(connection.get());
+  for (Http2Connection* connection : http2) connection->abort(Flag::Drained, "drained");
   std::vector<TlsAcceptor*> acceptors;
   for (const auto& [key, acceptor] : acceptors_) acceptors.push_back(acceptor.get());
   for (TlsAcceptor* acceptor : acceptors) acceptor->abort();

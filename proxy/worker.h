@@ -19,6 +19,7 @@
 #include "proxy/cluster.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
+#include "proxy/http2_connection.h"
 #include "proxy/http_connection.h"
 #include "proxy/listener.h"
 #include "proxy/reactor.h"
@@ -63,6 +64,7 @@ class Worker final {
   // Connections that are not idle; with `inbound_only` the others do not count.
   std::size_t count_busy() const;
   std::size_t count_connections(Direction direction) const;
+  std::size_t count_all() const;
   void abort_all();
 
   // ---- For connections.
@@ -76,6 +78,7 @@ class Worker final {
   http1::RequestHead& request_head() { return request_head_; }
   http1::ResponseHead& response_head() { return response_head_; }
   std::string& scratch() { return scratch_; }
+  Http2Fields& http2_fields() { return http2_fields_; }
   const std::string& via_token() const { return via_token_; }  // "(5f3a9c21)"
   bool is_draining_inbound() const { return is_draining_inbound_; }
   bool is_log_enabled() const { return log_ != nullptr; }
@@ -88,12 +91,15 @@ class Worker final {
   void adopt(std::unique_ptr<HttpConnection> connection);
   void adopt(std::unique_ptr<TcpRelay> relay);
   void remove(TlsAcceptor& acceptor);
+  void remove(Http2Connection& connection);
+  // The client sent the preface of HTTP/2 first; `first` is what was read of it.
+  void begin_http2(DownstreamContext context, Socket socket, std::string_view first);
   // Serves an accepted connection by what it speaks.
   void begin_connection(DownstreamContext context, config::ProxyProtocol protocol, Socket socket);
   void remove(HttpConnection& connection);
   void remove(TcpRelay& relay);
   std::shared_ptr<Endpoint> endpoint_of(const RouteTable& routes, const Address& address,
-                                        bool is_app);
+                                        bool is_app, bool is_http2 = false);
   std::shared_ptr<const RouteTable> routes() const { return routes_; }
 
  private:
@@ -128,6 +134,7 @@ class Worker final {
   http1::RequestHead request_head_;
   http1::ResponseHead response_head_;
   std::string scratch_;
+  Http2Fields http2_fields_;
   std::string via_token_;
   std::vector<std::unique_ptr<Exchange>> free_exchanges_;
 
@@ -140,6 +147,8 @@ class Worker final {
   std::unordered_map<const void*, std::unique_ptr<HttpConnection>> http_connections_;
   std::unordered_map<const void*, std::unique_ptr<TcpRelay>> relays_;
   std::unordered_map<const void*, std::unique_ptr<TlsAcceptor>> acceptors_;
+  std::unordered_map<const void*, std::unique_ptr<Http2Connection>> http2_connections_;
+  Milliseconds drain_begun_ = 0;
   std::unique_ptr<Housekeeping> housekeeping_;
   std::int64_t wall_offset_ns_ = 0;  // wall clock minus monotonic clock
   Milliseconds flush_interval_ = 200;

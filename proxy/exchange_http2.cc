@@ -1,0 +1,208 @@
+// Both ways with an HTTP/2 upstream. See exchange.h.
+#include <fmt/format.h>
+#include <nghttp2/nghttp2.h>
+
+#include <cerrno>
+
+#include "proxy/exchange.h"
+#include "proxy/worker.h"
+#include "runtime/http1/hop_by_hop.h"
+
+namespace pillion::proxy {
+
+using http1::BodyKind;
+using http1::FieldId;
+
+// ---- The request --------------------------------------------------------------------------------
+
+void Exchange::build_http2_request(http1::RequestHead& head) {
+  const bool is_id_kept = head.fields.find(FieldId::RequestId) == request_id_;
+  remove_replaced_fields(head, true, is_id_kept);
+  if (authority_.empty()) authority_ = context_->destination.to_string();
+  Http2Fields& fields = http2_request_.fields;
+  fields.clear();
+  const bool is_tls = cluster_ && cluster_->config().tls.has_value();
+  fields.add(":method", head.method);
+  fields.add(":scheme", is_tls ? "https" : "http");
+  fields.add(":authority", authority_);
+  fields.add(":path", head.path);
+  fields.add_all(head.fields, false);
+  if (!is_id_kept) fields.add("x-request-id", request_id_);
+  if (takes_trailers_ || is_grpc_) fields.add("te", "trailers");
+  if (!context_->client_certificate.empty()) {
+    fields.add("x-forwarded-client-cert", context_->client_certificate);
+  }
+  std::string& via = worker_.scratch();
+  const std::string_view prefix = is_http10_ ? "Via: 1.0 " : downstream_->via_prefix();
+  via.assign(prefix.substr(5)).append(config().via).append(1, ' ').append(worker_.via_token());
+  fields.add("via", via);
+  if (request_framing_.kind == BodyKind::Length) {
+    fields.add_number("content-length", request_framing_.length);
+  }
+}
+
+void Exchange::send_http2_body(BodyParts& body, std::string_view trailer_section) {
+  if (!is_dispatched_) {
+    for (std::size_t i = 0; i < body.size(); ++i) {
+      const iovec& part = body.begin()[i];
+      http2_request_.body.append(static_cast<const char*>(part.iov_base), part.iov_len);
+    }
+    http2_request_.is_complete = body.is_done;
+    http2_request_.trailers.assign(trailer_section);
+    return;
+  }
+  is_replayable_ = false;
+  if (http2_stream_ == nullptr) return;  // discarded
+  http2_stream_->send(body, trailer_section);
+  arm(config().timeouts.stream_idle);
+  after_request_sent();
+}
+
+void Exchange::attempt_http2() {
+  bool was_used = false;
+  http2_stream_ = nullptr;
+  Http2Upstream* connection = endpoint_->find_http2();
+  if (connection == nullptr) {
+    if (!has_connection_room()) return;
+    stats_->connections_made.add();
+    auto made = endpoint_->connect_http2(worker_.buffers(), worker_.read_buffer());
+    if (!made) {
+      retry_connect(made.error().errno_value(), {});
+      return;
+    }
+    connection = *made;
+  } else {
+    was_used = connection->was_used();
+    if (was_used) stats_->connections_reused.add();
+  }
+  was_connection_reused_ = was_used;
+  if (upstream_started_ns_ == 0) upstream_started_ns_ = Reactor::precise_now_ns();
+  http2_stream_ = connection->request(*this, http2_request_);
+  if (http2_stream_ == nullptr) {
+    fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
+                  "the upstream's connection takes no more streams");
+    return;
+  }
+  bytes_written_upstream_ = 1;  // see on_http2_failed for what was certainly not seen
+  if (is_request_complete_) {
+    arm(response_timeout());
+  }
+}
+
+void Exchange::on_http2_room() {
+  arm(config().timeouts.stream_idle);
+  downstream_->resume_request();
+}
+
+bool Exchange::can_take_http2() const { return downstream_ == nullptr || downstream_->can_take(); }
+
+// ---- The response -------------------------------------------------------------------------------
+
+void Exchange::on_http2_head(std::string_view text, bool is_end) {
+  http1::ResponseHead& head = worker_.response_head();
+  http1::ParseProgress progress;
+  const http1::Limits limits{65535, http1::kFieldsMax};
+  const auto result = http1::parse_response(text, progress, limits, head);
+  if (result.status != http1::ParseStatus::Done || head.status == 101) {
+    fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
+                  "the upstream's response is malformed");
+    return;
+  }
+  upstream_version_ = "2";
+  if (head.is_informational()) {
+    forward_informational(head);
+    return;
+  }
+  http1::Framing framing{BodyKind::Chunked, 0};
+  if (is_end || is_head_ || head.status == 204 || head.status == 304) {
+    framing.kind = BodyKind::None;
+  } else if (const auto declared = http1::parse_decimal(head.fields.find(FieldId::ContentLength));
+             head.fields.count(FieldId::ContentLength) == 1 && declared) {
+    framing = {BodyKind::Length, *declared};
+  }
+  const std::uint64_t id = id_;
+  if (!begin_response(head, framing)) return;
+  BodyParts body;
+  body.is_done = framing.kind == BodyKind::None;
+  if (!downstream_->send_response(body, {}) || id != id_) return;
+  if (framing.kind == BodyKind::None && is_end) {
+    http2_done();
+  } else {
+    arm(config().timeouts.stream_idle);
+  }
+}
+
+void Exchange::on_http2_data(std::string_view data) {
+  if (response_state_ != ResponseState::Body || response_framing_.kind == BodyKind::None) return;
+  bytes_sent_ += data.size();
+  BodyParts body;
+  body.add_data(data);
+  const std::uint64_t id = id_;
+  if (!downstream_->send_response(body, {}) || id != id_) return;
+  arm(config().timeouts.stream_idle);
+}
+
+void Exchange::on_http2_end(std::string_view trailer_section) {
+  if (response_state_ != ResponseState::Body) return;
+  BodyParts body;
+  body.is_done = true;
+  const std::uint64_t id = id_;
+  if (response_framing_.kind != BodyKind::None) {
+    const bool is_alive = downstream_->send_response(body, trailer_section);
+    if (id != id_) return;
+    if (body.is_failed) {
+      truncate_response(Flag::UpstreamProtocolError, "upstream_body_malformed");
+      return;
+    }
+    if (!is_alive) return;
+  }
+  http2_done();
+}
+
+void Exchange::http2_done() {
+  response_state_ = ResponseState::Done;
+  upstream_ended_ns_ = Reactor::precise_now_ns();
+  Http2UpstreamStream* stream = std::exchange(http2_stream_, nullptr);
+  if (stream != nullptr) stream->let_go();
+  downstream_->end_response();
+}
+
+// ---- Failures -----------------------------------------------------------------------------------
+
+void Exchange::on_http2_failed(const Http2Failure& failure) {
+  http2_stream_ = nullptr;
+  using Kind = Http2Failure::Kind;
+  if (failure.kind == Kind::Connect) {
+    retry_connect(failure.error, failure.tls_failure);
+    return;
+  }
+  if (response_state_ == ResponseState::Body) {
+    truncate_response(Flag::UpstreamTermination, failure.kind == Kind::Reset
+                                                     ? "upstream_reset_within_response"
+                                                     : "upstream_closed_within_response");
+    return;
+  }
+  if (failure.kind == Kind::Malformed) {
+    fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
+                  "the upstream's response is malformed");
+    return;
+  }
+  if (failure.kind == Kind::Unseen) bytes_written_upstream_ = 0;
+  const bool is_unseen = failure.kind == Kind::Unseen;
+  const bool is_stale = failure.kind == Kind::Closed && was_connection_reused_ && is_idempotent_;
+  if ((is_unseen || is_stale) && is_replayable_ && !is_stale_retried_) {
+    is_stale_retried_ = true;
+    stats_->retries.add();
+    attempt();
+    return;
+  }
+  fail_upstream(
+      502, Flag::UpstreamTermination,
+      failure.kind == Kind::Closed ? "upstream_closed_before_response"
+                                   : "upstream_reset_before_response",
+      failure.kind == Kind::Closed
+          ? "the upstream closed the connection before it answered"
+          : fmt::format("the upstream reset the stream: {}", nghttp2_http2_strerror(failure.code)));
+}
+
+}  // namespace pillion::proxy

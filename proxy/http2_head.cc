@@ -1,0 +1,165 @@
+#include "proxy/http2_head.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "runtime/http1/syntax.h"
+
+namespace pillion::proxy {
+namespace {
+
+bool is_value(std::string_view value) {
+  return http1::find_value_end(value.data(), value.data() + value.size()) ==
+         value.data() + value.size();
+}
+
+bool is_target(std::string_view target) {
+  return std::all_of(target.begin(), target.end(), http1::is_target_character);
+}
+
+}  // namespace
+
+// ---- Reading ------------------------------------------------------------------------------------
+
+void Http2HeadReader::clear() {
+  method_.clear();
+  path_.clear();
+  authority_.clear();
+  status_.clear();
+  cookies_.clear();
+  fields_.clear();
+  bytes_ = count_ = 0;
+  is_too_large_ = is_bad_ = has_protocol_ = false;
+}
+
+bool Http2HeadReader::add_pseudo(std::string_view name, std::string_view value) {
+  if (name == ":method") {
+    method_.assign(value);
+  } else if (name == ":path") {
+    path_.assign(value);
+  } else if (name == ":authority") {
+    authority_.assign(value);
+  } else if (name == ":status") {
+    status_.assign(value);
+  } else if (name == ":protocol") {
+    has_protocol_ = true;
+  }
+  return true;
+}
+
+bool Http2HeadReader::add(std::string_view name, std::string_view value, std::size_t bytes_max,
+                          std::size_t fields_max) {
+  bytes_ += name.size() + value.size() + 4;
+  if (bytes_ > bytes_max || ++count_ > fields_max) is_too_large_ = true;
+  if (is_too_large_) return false;
+  if (!name.empty() && name.front() == ':') return add_pseudo(name, value);
+  if (!http1::is_token(name) || !is_value(value)) {
+    is_bad_ = true;
+    return true;
+  }
+  if (name == "cookie") {
+    if (!cookies_.empty()) cookies_.append("; ");
+    cookies_.append(value);
+    return true;
+  }
+  // :authority is what counts; a Host that says something else must not travel beside it.
+  if (name == "host" && !authority_.empty()) {
+    is_bad_ |= value != authority_;
+    return true;
+  }
+  fields_.append(name).append(": ").append(value).append("\r\n");
+  return true;
+}
+
+std::string_view Http2HeadReader::finish_request() {
+  text_.clear();
+  const std::string& target = is_connect() ? authority_ : path_;
+  if (is_bad_ || !http1::is_token(method_) || target.empty() || !is_target(target)) return {};
+  if (!is_connect() && target.front() != '/' && target != "*") return {};
+  if (!is_value(authority_)) return {};
+  text_.append(method_).append(1, ' ').append(target).append(" HTTP/1.1\r\n");
+  if (!authority_.empty()) text_.append("host: ").append(authority_).append("\r\n");
+  text_.append(fields_);
+  if (!cookies_.empty()) text_.append("cookie: ").append(cookies_).append("\r\n");
+  text_.append("\r\n");
+  return text_;
+}
+
+std::string_view Http2HeadReader::finish_response() {
+  text_.clear();
+  if (is_bad_ || status_.size() != 3) return {};
+  text_.append("HTTP/1.1 ").append(status_).append(" \r\n").append(fields_);
+  if (!cookies_.empty()) text_.append("cookie: ").append(cookies_).append("\r\n");
+  text_.append("\r\n");
+  return text_;
+}
+
+std::string_view Http2HeadReader::finish_trailers() {
+  text_.clear();
+  if (is_bad_ || is_too_large_ || fields_.empty()) return {};
+  text_.append(fields_).append("\r\n");
+  return text_;
+}
+
+// ---- Writing ------------------------------------------------------------------------------------
+
+void Http2Fields::add(std::string_view name, std::string_view value) {
+  Span span;
+  span.name = static_cast<std::uint32_t>(bytes_.size());
+  span.name_size = static_cast<std::uint32_t>(name.size());
+  span.value_size = static_cast<std::uint32_t>(value.size());
+  bytes_.append(name).append(value);
+  for (std::size_t i = span.name; i < span.name + name.size(); ++i) {
+    if (bytes_[i] >= 'A' && bytes_[i] <= 'Z') bytes_[i] = static_cast<char>(bytes_[i] | 0x20);
+  }
+  spans_.push_back(span);
+}
+
+void Http2Fields::add_number(std::string_view name, std::uint64_t value) {
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  add(name, {digits, static_cast<std::size_t>(end - digits)});
+}
+
+void Http2Fields::add_all(const http1::Fields& fields, bool keeps_host) {
+  for (const http1::Field& field : fields.all()) {
+    if (field.is_removed || (field.id == http1::FieldId::Host && !keeps_host)) continue;
+    add(fields.name(field), fields.value(field));
+  }
+}
+
+// ---- gRPC ---------------------------------------------------------------------------------------
+
+int grpc_status_of(int http_status) {
+  switch (http_status) {
+    case 400: return 13;  // INTERNAL
+    case 401: return 16;  // UNAUTHENTICATED
+    case 403: return 7;   // PERMISSION_DENIED
+    case 404: return 12;  // UNIMPLEMENTED
+    case 413:
+    case 431: return 8;  // RESOURCE_EXHAUSTED
+    case 429:
+    case 502:
+    case 503:
+    case 504: return 14;  // UNAVAILABLE
+    default: return 2;    // UNKNOWN
+  }
+}
+
+std::string grpc_message_of(std::string_view text) {
+  constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7f && c != '%') {
+      out += c;
+    } else {
+      out += '%';
+      out += kDigits[byte >> 4];
+      out += kDigits[byte & 15];
+    }
+  }
+  return out;
+}
+
+}  // namespace pillion::proxy
