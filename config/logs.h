@@ -75,14 +75,16 @@ struct MultilineRules {
   bool operator==(const MultilineRules&) const = default;
 };
 
-// Exactly one of file, child, fifo, syslog, stdin.
+// Exactly one of file, child, fifo, syslog, syslog_socket, stdin.
 struct LogInput {
   std::optional<std::string> file;   // absolute path, may hold * and ?
   std::optional<std::string> child;  // stdout and stderr of this child
   std::optional<std::string> fifo;
-  std::optional<SocketAddress> syslog;  // TCP and UDP
-  bool from_stdin = false;              // key `stdin`
-  std::vector<std::string> exclude;     // globs
+  std::optional<SocketAddress> syslog;       // TCP and UDP
+  std::optional<std::string> syslog_socket;  // Unix datagrams
+  Bytes spool = mebibytes(1024);             // of fifo, syslog and syslog_socket
+  bool from_stdin = false;                   // key `stdin`
+  std::vector<std::string> exclude;          // globs
   LogFormat format = LogFormat::Auto;
   std::optional<std::string> pattern;  // of format "pattern" or "regex"
   Framing framing = Framing::Lines;    // `child` implies cri

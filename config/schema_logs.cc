@@ -58,9 +58,13 @@ const TableSchema& schema_of<LogInput>() {
           .field("file", &LogInput::file, "File to follow through rotation; may hold `*` and `?`.",
                  {.form = Form::Glob})
           .field("child", &LogInput::child, "Standard output and error of this child.")
-          .field("fifo", &LogInput::fifo, "Named pipe to read.",
-                 {.form = Form::AbsolutePath, .planned = true})
-          .field("syslog", &LogInput::syslog, "TCP and UDP address for syslog.", {.planned = true})
+          .field("fifo", &LogInput::fifo, "Named pipe to read.", {.form = Form::AbsolutePath})
+          .field("syslog", &LogInput::syslog, "TCP and UDP address for syslog.")
+          .field("syslog_socket", &LogInput::syslog_socket, "Unix datagram socket for syslog.",
+                 {.form = Form::AbsolutePath})
+          .field("spool", &LogInput::spool,
+                 "Of `fifo`, `syslog` and `syslog_socket`: what may wait on disk for the outputs.",
+                 {.min = 1 << 20})
           .field("stdin", &LogInput::from_stdin, "Standard input.", {.hide_default = true})
           .field("exclude", &LogInput::exclude, "Files that `file` must not match.",
                  {.form = Form::Glob})
@@ -91,7 +95,7 @@ const TableSchema& schema_of<LogInput>() {
                  "A renamed file is read on for so long after its last growth.")
           .field("multiline", &LogInput::multiline, "Records of several lines.")
           .field("fields", &LogInput::fields, "Fields to add to every record of this input.")
-          .exactly_one({"file", "child", "fifo", "syslog", "stdin"})
+          .exactly_one({"file", "child", "fifo", "syslog", "syslog_socket", "stdin"})
           .finish(check_log_input)
           .done();
   return schema;

@@ -54,6 +54,7 @@ Result<void> Adapter::start(InheritedListeners listeners) {
     if (!listener) return fail(listener.error());
     server_->serve(std::move(*listener));
   }
+  if (auto received = start_receivers(); !received) return received;
   start_pipelines();
   drain_.emplace(
       loop_, drain_timeout(), [this] { begin_drain(); }, [this] { give_up(); });
@@ -83,6 +84,14 @@ void Adapter::serve_admin(InheritedListeners& listeners) {
     return HttpServerResponse::json(200, ledger_json());
   });
   add_metrics_routes(*server_, registry_);
+}
+
+Result<void> Adapter::start_receivers() {
+  receivers_ = make_receivers(loop_, config_, surroundings_);
+  for (const auto& receiver : receivers_) {
+    if (auto started = receiver->start(); !started) return started;
+  }
+  return {};
 }
 
 void Adapter::start_pipelines() {
@@ -117,6 +126,12 @@ void Adapter::watch_directories() {
 void Adapter::tick() {
   watch_directories();
   for (const auto& pipeline : pipelines_) pipeline->tick();
+  for (const auto& receiver : receivers_) {
+    receiver->tick([this](const FileFacts& facts) {
+      return std::all_of(pipelines_.begin(), pipelines_.end(),
+                         [&](const auto& pipeline) { return pipeline->has_finished(facts); });
+    });
+  }
   report_waiting();
 }
 
@@ -133,6 +148,9 @@ void Adapter::report_waiting() {
       status = pipeline->output().name() + ": " + trouble;
       break;
     }
+  }
+  for (const auto& receiver : receivers_) {
+    if (!receiver->trouble().empty()) status = receiver->name() + ": " + receiver->trouble();
   }
   if (status != status_) notifier_.status(status);
   status_ = status;
@@ -197,6 +215,7 @@ void Adapter::begin_drain() {
   is_stopping_ = true;
   notifier_.stopping();
   next_config_.reset();
+  for (const auto& receiver : receivers_) receiver->finish();
   draining_pipelines_ = pipelines_.size();
   for (const auto& pipeline : pipelines_) pipeline->drain([this] { on_pipeline_drained(); });
 }
@@ -269,6 +288,11 @@ void Adapter::swap_configuration() {
   config_ = std::move(*next_config_);
   next_config_.reset();
   surroundings_ = Surroundings::of_process(config_);
+  for (const auto& receiver : receivers_) receiver->finish();
+  receivers_.clear();
+  if (const auto received = start_receivers(); !received) {
+    log::error("{}; the other inputs go on", received.error().message());
+  }
   start_pipelines();
   log::info("the new configuration is in use");
 }
@@ -347,6 +371,7 @@ void Adapter::collect_metrics(MetricsWriter& writer) const {
         [](const Pipeline& p) { return p.is_paused() ? 1 : 0; });
   gauge("pillion_logs_output_trouble", "1 while the output does not accept records.",
         [](const Pipeline& p) { return p.output().trouble().empty() ? 0 : 1; });
+  collect_receivers(writer);
   if (pipelines_.empty()) return;
   std::vector<std::string> done;
   for (const auto& pipeline : pipelines_) {
@@ -362,6 +387,21 @@ void Adapter::collect_metrics(MetricsWriter& writer) const {
       }
     }
   }
+}
+
+void Adapter::collect_receivers(MetricsWriter& writer) const {
+  if (receivers_.empty()) return;
+  const auto family = [&](const char* name, MetricType type, const char* help, auto value) {
+    writer.begin_family(name, type, help);
+    for (const auto& receiver : receivers_)
+      writer.sample({{"input", receiver->name()}}, value(*receiver));
+  };
+  family("pillion_logs_spool_bytes", MetricType::Gauge,
+         "What inputs that cannot be read again hold on disk.",
+         [](const Receiver& receiver) { return receiver.spool_bytes(); });
+  family("pillion_logs_lost_datagrams_total", MetricType::Counter,
+         "Datagrams that came while the spool or its disk was full.",
+         [](const Receiver& receiver) { return receiver.lost(); });
 }
 
 }  // namespace pillion::logs

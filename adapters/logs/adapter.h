@@ -29,12 +29,13 @@ class Adapter {
   Adapter(Loop& loop, const Clock& clock, config::LogsConfig config, Reload reload);
   ~Adapter();
 
-  // Opens inputs and endpoints. An error is about the admin address.
+  // Opens inputs and endpoints. An error is about an address or a path to listen on.
   Result<void> start(InheritedListeners listeners);
   // Runs until drained: by SIGTERM, or when standard input is the only input and has ended.
   int run();
 
  private:
+  Result<void> start_receivers();
   void start_pipelines();
   void watch_directories();
   void tick();
@@ -49,6 +50,7 @@ class Adapter {
   void report_waiting();
   void serve_admin(InheritedListeners& listeners);
   void collect_metrics(MetricsWriter& writer) const;
+  void collect_receivers(MetricsWriter& writer) const;
   Ledger ledger() const;
   std::string ledger_json() const;
 
@@ -60,6 +62,7 @@ class Adapter {
   Notifier notifier_;
   Registry registry_;
   std::optional<HttpServer> server_;
+  std::vector<std::unique_ptr<Receiver>> receivers_;
   std::vector<std::unique_ptr<Pipeline>> pipelines_;
   std::optional<DirectoryWatch> watch_;
   Timer tick_;

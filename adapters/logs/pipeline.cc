@@ -295,6 +295,11 @@ Follower::Counts Pipeline::counts() const {
   return sum;
 }
 
+bool Pipeline::has_finished(const FileFacts& facts) const {
+  return std::any_of(followers_.begin(), followers_.end(),
+                     [&](const auto& follower) { return follower->has_finished(facts); });
+}
+
 std::vector<std::string> Pipeline::directories() const {
   std::vector<std::string> result;
   for (const auto& follower : followers_) {

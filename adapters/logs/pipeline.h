@@ -65,6 +65,8 @@ class Pipeline {
   Follower::Counts counts() const;
   std::size_t in_flight_bytes() const { return in_flight_bytes_; }
   bool is_paused() const { return is_paused_; }
+  // Whether everything in this file is delivered, and it is closed.
+  bool has_finished(const FileFacts& facts) const;
   std::vector<std::string> directories() const;
   std::vector<std::string> awaited_paths() const;
 

@@ -141,6 +141,10 @@ Result<void> set_groups(const config::LogInput& input, EncoderOptions& options) 
   return {};
 }
 
+bool is_received(const config::LogInput& input) {
+  return input.fifo || input.syslog || input.syslog_socket;
+}
+
 // Creates `path` when it can be; empty when it cannot be written to.
 bool is_writable_directory(const std::string& path) {
   std::error_code error;
@@ -198,18 +202,28 @@ EncoderOptions encoder_options(const config::LogsConfig& config, const config::L
   return options;
 }
 
-std::string followed_path(const config::LogInput& input, const Surroundings& surroundings) {
+std::string spool_path(std::size_t index, const Surroundings& surroundings) {
+  return fmt::format("{}/input-{}.spool", surroundings.state_directory, index + 1);
+}
+
+std::string followed_path(const config::LogInput& input, std::size_t index,
+                          const Surroundings& surroundings) {
+  if (is_received(input)) return spool_path(index, surroundings);
   return input.file ? *input.file : surroundings.log_directory + "/" + *input.child + ".log";
 }
 
-FollowerOptions follower_options(const config::LogsConfig& config, const config::LogInput& input,
+// How soon a segment of a spool is closed after its last line.
+constexpr Duration kSpoolWait = std::chrono::milliseconds(100);
+
+FollowerOptions follower_options(const config::LogsConfig& config, std::size_t index,
                                  const Surroundings& surroundings,
                                  const std::optional<ElasticsearchOptions>& bulk) {
+  const config::LogInput& input = config.inputs[index];
   FollowerOptions options;
-  options.pattern = followed_path(input, surroundings);
+  options.pattern = followed_path(input, index, surroundings);
   options.exclude = input.exclude;
   options.starts_at_end = input.start_at == config::StartAt::End;
-  options.rotate_wait = input.rotate_wait;
+  options.rotate_wait = is_received(input) ? kSpoolWait : input.rotate_wait;
   options.partial_line_timeout = input.partial_line_timeout;
   options.line_bytes_max = input.max_line.value;
   if (input.multiline.preset != config::Multiline::None) {
@@ -221,7 +235,7 @@ FollowerOptions follower_options(const config::LogsConfig& config, const config:
   const EncoderOptions base = encoder_options(config, input, surroundings);
   options.make_encoder = [base, bulk, config, input, surroundings](const std::string& path) {
     EncoderOptions own = base;
-    own.envelope = envelope_of(config, &input, surroundings, path);
+    own.envelope = envelope_of(config, &input, surroundings, is_received(input) ? "" : path);
     if (bulk) set_bulk_action(own.envelope, *bulk);
     return Encoder(std::move(own));
   };
@@ -236,12 +250,15 @@ std::vector<config::LogOutput> outputs_of(const config::LogsConfig& config) {
 }
 
 void check_input(const config::LogInput& input, const std::string& name,
-                 std::vector<std::string>& problems) {
+                 const Surroundings& surroundings, std::vector<std::string>& problems) {
   const auto unsupported = [&](const std::string& what) {
     problems.push_back(name + ": " + what + " is not supported yet");
   };
-  if (input.fifo) unsupported("`fifo`");
-  if (input.syslog) unsupported("`syslog`");
+  if (is_received(input) && surroundings.state_directory.empty()) {
+    problems.push_back(name +
+                       ": what is received waits on disk, and no directory is writable for it; set "
+                       "$PILLION_STATE_DIR or $STATE_DIRECTORY");
+  }
   EncoderOptions options;
   options.format = format_of(input.format);
   if (const auto done = set_pattern(input, options); !done) {
@@ -329,7 +346,7 @@ std::vector<std::string> find_problems(const config::LogsConfig& config,
   if (config.inputs.empty()) problems.push_back("no [[input]]: say what to read");
   std::size_t streams = 0;
   for (std::size_t i = 0; i < config.inputs.size(); ++i) {
-    check_input(config.inputs[i], fmt::format("input {}", i + 1), problems);
+    check_input(config.inputs[i], fmt::format("input {}", i + 1), surroundings, problems);
     streams += config.inputs[i].from_stdin;
   }
   if (streams > 1) problems.push_back("standard input can be read by one [[input]] only");
@@ -349,10 +366,11 @@ Result<EncoderOptions> inspection_options(const config::LogsConfig& config, std:
                             config.inputs.size()));
   }
   std::vector<std::string> problems;
-  check_input(config.inputs[index], fmt::format("input {}", index + 1), problems);
+  Surroundings surroundings;
+  surroundings.state_directory = "/";  // nothing is written
+  check_input(config.inputs[index], fmt::format("input {}", index + 1), surroundings, problems);
   check_fields(config.fields, problems);
   if (!problems.empty()) return fail(problems.front());
-  Surroundings surroundings;
   surroundings.service = service_name(config);
   surroundings.host_name = this_host();
   return encoder_options(config, config.inputs[index], surroundings);
@@ -379,13 +397,14 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
     } else if (!surroundings.state_directory.empty()) {
       options.checkpoint_path = state_prefix + ".checkpoint";
     }
-    for (const auto& input : config.inputs) {
+    for (std::size_t k = 0; k < config.inputs.size(); ++k) {
+      const config::LogInput& input = config.inputs[k];
       if (input.from_stdin) {
         EncoderOptions own = encoder_options(config, input, surroundings);
         if (bulk) set_bulk_action(own.envelope, *bulk);
         options.make_stream_encoder = [own] { return Encoder(own); };
       } else {
-        options.followers.push_back(follower_options(config, input, surroundings, bulk));
+        options.followers.push_back(follower_options(config, k, surroundings, bulk));
         if (i > 0) options.followers.back().event_level = log::Level::Debug;
       }
     }
@@ -395,6 +414,27 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
         }));
   }
   return pipelines;
+}
+
+std::vector<std::unique_ptr<Receiver>> make_receivers(Loop& loop, const config::LogsConfig& config,
+                                                      const Surroundings& surroundings) {
+  std::vector<std::unique_ptr<Receiver>> receivers;
+  for (std::size_t i = 0; i < config.inputs.size(); ++i) {
+    const config::LogInput& input = config.inputs[i];
+    if (!is_received(input)) continue;
+    ReceiverOptions options;
+    options.fifo = input.fifo.value_or("");
+    options.socket_path = input.syslog_socket.value_or("");
+    if (input.syslog) {
+      options.address = input.syslog->ip.to_string();
+      options.port = input.syslog->port;
+    }
+    options.spool_path = spool_path(i, surroundings);
+    options.spool_bytes_max = input.spool.value;
+    options.message_bytes_max = input.max_line.value;
+    receivers.push_back(std::make_unique<Receiver>(loop, std::move(options)));
+  }
+  return receivers;
 }
 
 }  // namespace pillion::logs

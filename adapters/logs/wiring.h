@@ -7,6 +7,7 @@
 
 #include "adapters/logs/encode/encoder.h"
 #include "adapters/logs/pipeline.h"
+#include "adapters/logs/receive/receiver.h"
 #include "config/logs.h"
 #include "runtime/clock.h"
 #include "runtime/loop.h"
@@ -34,6 +35,10 @@ std::vector<std::string> find_problems(const config::LogsConfig& config,
 // How lines of the input at `index` (from 0) are read, for looking at lines by hand: nothing is
 // created, no output is needed. An error says what is wrong with the input or the fields.
 Result<EncoderOptions> inspection_options(const config::LogsConfig& config, std::size_t index);
+
+// One per input that is received, not started.
+std::vector<std::unique_ptr<Receiver>> make_receivers(Loop& loop, const config::LogsConfig& config,
+                                                      const Surroundings& surroundings);
 
 // One pipeline per output, not started. Call only when find_problems() has found none.
 std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& clock,

@@ -470,6 +470,13 @@ std::vector<FileCheckpoint> Follower::checkpoint() const {
   return entries;
 }
 
+bool Follower::has_finished(const FileFacts& facts) const {
+  return std::any_of(finished_.begin(), finished_.end(), [&](const FileCheckpoint& entry) {
+    return entry.device == facts.device && entry.inode == facts.inode &&
+           entry.born_ns == facts.born_ns && entry.offset >= facts.size;
+  });
+}
+
 std::vector<std::string> Follower::directories() const {
   std::vector<std::string> result;
   const auto add_directory = [&](const std::string& path) {

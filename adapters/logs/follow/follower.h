@@ -67,6 +67,8 @@ class Follower {
   std::vector<FileCheckpoint> checkpoint() const;
   // Whether a file was opened since the last call: the checkpoint should know it soon.
   bool take_has_new_file() { return std::exchange(has_new_file_, false); }
+  // Whether this file was read to its end, delivered and closed.
+  bool has_finished(const FileFacts& facts) const;
   // Directories whose events matter.
   std::vector<std::string> directories() const;
   // Paths that do not exist yet.
