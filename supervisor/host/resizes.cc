@@ -137,18 +137,26 @@ const std::vector<std::string>& resizable_keys() {
 Result<void> apply_change(config::Child& child, const std::string& key, const std::string& value) {
   const ResizableKey* found = find_key(key);
   if (found == nullptr) {
-    return fail(fmt::format("`{}` cannot be changed while a child runs; what can: {}", key,
-                            fmt::join(resizable_keys(), ", ")));
+    return fail(Error(fmt::format("`{}` cannot be changed while a child runs; what can: {}", key,
+                                  fmt::join(resizable_keys(), ", ")),
+                      EINVAL));
   }
   if (value == "none") {
     found->clear(child);
     return {};
   }
   if (!found->set(child, value)) {
-    return fail(
-        fmt::format("`{}` cannot be \"{}\": it must be {}, or \"none\"", key, value, found->legal));
+    return fail(Error(
+        fmt::format("`{}` cannot be \"{}\": it must be {}, or \"none\"", key, value, found->legal),
+        EINVAL));
   }
   return {};
+}
+
+std::string value_of(const config::Child& child, const std::string& key) {
+  const ResizableKey* found = find_key(key);
+  PILLION_ASSERT(found != nullptr);
+  return found->text(child);
 }
 
 Result<void> check_resources(const config::Child& child) {
@@ -159,8 +167,9 @@ Result<void> check_resources(const config::Child& child) {
   };
   const auto refuse = [](const char* lower, const std::string& value, const char* upper,
                          const std::string& bound) {
-    return fail(
-        fmt::format("{} = {} would be above {} = {}; change both", lower, value, upper, bound));
+    return fail(Error(
+        fmt::format("{} = {} would be above {} = {}; change both", lower, value, upper, bound),
+        EINVAL));
   };
   if (above(limits.memory_high, limits.memory)) {
     return refuse("limits.memory_high", to_string(*limits.memory_high), "limits.memory",
@@ -221,6 +230,12 @@ Result<void> Resizes::add(const config::Child& child, const LimitChanges& change
 
 void Resizes::forget(const std::string& child) {
   if (changes_.erase(child) == 0) return;
+  if (auto written = write(); !written) log::warn("{}", written.error().message());
+}
+
+void Resizes::restore(const std::string& child, LimitChanges changes) {
+  if (changes.empty()) return forget(child);
+  changes_[child] = std::move(changes);
   if (auto written = write(); !written) log::warn("{}", written.error().message());
 }
 

@@ -20,6 +20,8 @@ const std::vector<std::string>& resizable_keys();
 
 // Sets the key in `child`; the error names key, value and what would be legal.
 Result<void> apply_change(config::Child& child, const std::string& key, const std::string& value);
+// "512MiB", "none"; the key must be resizable.
+std::string value_of(const config::Child& child, const std::string& key);
 // Relations between the values: a request above its limit and the like.
 Result<void> check_resources(const config::Child& child);
 
@@ -33,6 +35,8 @@ class Resizes {
   config::Child effective(const config::Child& child) const;
   // Adds to the changes of `child`, checked and written down before it returns.
   Result<void> add(const config::Child& child, const LimitChanges& changes);
+  // Takes an add() back.
+  void restore(const std::string& child, LimitChanges changes);
   // Back to the file. Without a name: all, as after a reload.
   void forget(const std::string& child);
   void forget_all();

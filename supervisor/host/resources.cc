@@ -1,5 +1,6 @@
 #include "supervisor/host/resources.h"
 
+#include <cerrno>
 #include <csignal>
 
 #include <fmt/format.h>
@@ -48,6 +49,11 @@ void Resources::generation_started(const config::Child& child, core::Generation 
 void Resources::generation_adopted(const config::Child& child, core::Generation generation,
                                    const std::string& leaf, pid_t pid, bool has_exited) {
   watch_.watch({child.name, generation, leaf, pid, child.oom_group, false, has_exited});
+  if (has_exited || resizes_.of(child.name).empty()) return;
+  // The supervisor before us may have died between writing a change down and carrying it out.
+  if (auto updated = cgroups_.update(leaf, limits_of(child), {}); !updated) {
+    log::warn("{}: {}", child.name, updated.error().message());
+  }
 }
 
 void Resources::generation_killing(const std::string& child, core::Generation generation,
@@ -126,8 +132,14 @@ Result<void> Resources::resize(const config::Child& child, const LimitChanges& c
   if (!is_forced) {
     if (auto fits = check_use(before, after); !fits) return fits;
   }
-  if (auto changed = change(child, before, after); !changed) return changed;
+  // Written down first: a supervisor that dies in between would leave a limit that nobody knows of.
+  const LimitChanges kept_before = resizes_.of(child.name);
   if (auto kept = resizes_.add(child, changes); !kept) return kept;
+  if (auto changed = change(child, before, after); !changed) {
+    resizes_.restore(child.name, kept_before);
+    if (changed.error().errno_value() != EBUSY) return changed;
+    return fail(changed.error().wrap("the kernel cannot reclaim enough memory at once"));
+  }
   core::Report report;
   report.kind = core::EventKind::ChildLimitsSet;
   report.child = child.name;

@@ -19,6 +19,7 @@
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/children_api.h"
 #include "supervisor/host/events_api.h"
+#include "supervisor/host/resize_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
 #include "supervisor/host/user_namespace.h"
@@ -70,6 +71,7 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
   ChildrenApi children_api(loop, api, supervisor);
   supervisor.on_change([&] { children_api.on_change(); });
   EventsApi events_api(loop, api, supervisor.history());
+  ResizeApi resize_api(api, supervisor.resources());
   std::optional<control::ControlServer> server;
   if (auto listener = keeper.get_fd("control")) server.emplace(loop, std::move(*listener), api);
   supervisor.on_finish([&](const core::Finish& finish) {
