@@ -78,8 +78,10 @@ const TableSchema& schema_of<LogInput>() {
           .field("framing", &LogInput::framing,
                  "What is around each line: nothing, or a container runtime's envelope.",
                  {.computed_default = "\"lines\"; \"cri\" for `child`"})
-          .field("encoding", &LogInput::encoding, "Of the bytes.",
-                 {.non_empty = true, .planned = true})
+          .field("encoding", &LogInput::encoding,
+                 "Of the bytes of `file`: a name that iconv knows, such as \"utf-16\" or "
+                 "\"windows-1252\".",
+                 {.non_empty = true})
           .field("timezone", &LogInput::timezone,
                  "Of times without a zone: an IANA name, \"local\" or \"utc\".",
                  {.non_empty = true})

@@ -193,6 +193,7 @@ EncoderOptions encoder_options(const config::LogsConfig& config, const config::L
   options.format = format_of(input.format);
   static_cast<void>(set_pattern(input, options));  // find_problems() told what is wrong with it
   static_cast<void>(set_groups(input, options));
+  options.is_docker = input.framing == config::Framing::Docker && !input.child;
   options.is_cri = input.framing == config::Framing::Cri || input.child.has_value();
   options.zone = TimeZone::load(input.timezone).value_or(TimeZone::utc());
   options.line_bytes_max = input.max_line.value;
@@ -225,6 +226,7 @@ FollowerOptions follower_options(const config::LogsConfig& config, std::size_t i
   options.starts_at_end = input.start_at == config::StartAt::End;
   options.rotate_wait = is_received(input) ? kSpoolWait : input.rotate_wait;
   options.partial_line_timeout = input.partial_line_timeout;
+  options.encoding = input.encoding;
   options.line_bytes_max = input.max_line.value;
   if (input.multiline.preset != config::Multiline::None) {
     options.group_timeout = input.multiline.timeout;
@@ -251,9 +253,6 @@ std::vector<config::LogOutput> outputs_of(const config::LogsConfig& config) {
 
 void check_input(const config::LogInput& input, const std::string& name,
                  const Surroundings& surroundings, std::vector<std::string>& problems) {
-  const auto unsupported = [&](const std::string& what) {
-    problems.push_back(name + ": " + what + " is not supported yet");
-  };
   if (is_received(input) && surroundings.state_directory.empty()) {
     problems.push_back(name +
                        ": what is received waits on disk, and no directory is writable for it; set "
@@ -264,8 +263,13 @@ void check_input(const config::LogInput& input, const std::string& name,
   if (const auto done = set_pattern(input, options); !done) {
     problems.push_back(name + ": " + done.error().message());
   }
-  if (input.framing == config::Framing::Docker) unsupported("framing \"docker\"");
-  if (input.encoding != "utf-8") unsupported("encoding \"" + input.encoding + "\"");
+  if (Transcoder::is_needed(input.encoding)) {
+    if (!input.file || input.framing != config::Framing::Lines) {
+      problems.push_back(name + ": `encoding` is for `file` with framing \"lines\"");
+    }
+    const auto transcoder = Transcoder::open(input.encoding);
+    if (!transcoder) problems.push_back(name + ": " + transcoder.error().message());
+  }
   if (const auto done = set_groups(input, options); !done) {
     problems.push_back(name + ": " + done.error().message());
   }

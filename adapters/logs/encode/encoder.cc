@@ -106,8 +106,9 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
   state_.columns = std::move(options.columns);
   for (std::string& column : state_.columns) column.reserve(column.size() + kScanPadding);
   state_.names_bytes = names_bytes(state_);
-  state_.is_cri = options.is_cri;
-  if (options.groups && options.is_cri) {
+  state_.is_docker = options.is_docker;
+  state_.is_cri = options.is_cri || options.is_docker;
+  if (options.groups && state_.is_cri) {
     for (CriGroup& group : state_.cri_groups) {
       group.lines = std::make_shared<LineGroup>(*options.groups);
     }
@@ -168,6 +169,7 @@ void Encoder::flush_groups(RecordBuffer& buffer) { kernel_.flush_groups(state_, 
 
 void Encoder::flush_joined(RecordBuffer& buffer) {
   flush_groups(buffer);
+  const bool is_docker = std::exchange(state_.is_docker, false);  // written out as CRI below
   for (std::size_t stream = 0; stream < 2; ++stream) {
     if (!state_.cri_is_joining[stream]) continue;
     state_.cri_is_joining[stream] = false;
@@ -176,6 +178,7 @@ void Encoder::flush_joined(RecordBuffer& buffer) {
     line += state_.cri_joined[stream];
     encode_unfinished(line, state_.cri_joined_offset[stream], buffer);
   }
+  state_.is_docker = is_docker;
 }
 
 std::uint64_t Encoder::safe_offset(std::uint64_t offset) const {

@@ -23,6 +23,7 @@ struct EncoderOptions {
   std::shared_ptr<RegexFormat> regex;  // not shared between threads
   std::vector<std::string> columns;
   bool is_cri = false;
+  bool is_docker = false;
   std::optional<GroupRules> groups;  // none: every line is a record
   TimeZone zone;
   Envelope envelope;

@@ -295,20 +295,14 @@ inline void encode_cri_content(EncodeState& state, std::size_t stream, const cha
   group.offset = offset;
 }
 
+// A line or part of one of a CRI stream, [p, end) without its header. Parts wait for the last.
 template<Format F>
-inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
+inline void encode_cri_part(EncodeState& state, const char* p, const char* end, bool is_partial,
                             std::uint64_t offset, RecordBuffer& buffer) {
-  bool is_partial = false;
-  const char* const content = read_cri_header(state, p, end, is_partial);
-  state.has_cri = content != nullptr;
-  if (content == nullptr) {
-    encode_record<F>(state, p, end, offset, buffer);
-    return;
-  }
   const std::size_t stream = state.cri_stream == "stderr" ? 1 : 0;
   std::string& joined = state.cri_joined[stream];
   if (!is_partial && !state.cri_is_joining[stream]) {
-    encode_cri_content<F>(state, stream, content, end, offset, buffer);
+    encode_cri_content<F>(state, stream, p, end, offset, buffer);
     return;
   }
   if (!state.cri_is_joining[stream]) {
@@ -319,13 +313,39 @@ inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
   }
   // One byte more than a line may have, so that encode_record sees that it must cut.
   const std::size_t room = state.line_bytes_max + 1 - joined.size();
-  const auto length = static_cast<std::size_t>(end - content);
-  joined.append(content, length < room ? length : room);
+  const auto length = static_cast<std::size_t>(end - p);
+  joined.append(p, length < room ? length : room);
   if (is_partial) return;
   state.cri_is_joining[stream] = false;
   joined.reserve(joined.size() + kScanPadding);
   encode_cri_content<F>(state, stream, joined.data(), joined.data() + joined.size(),
                         state.cri_joined_offset[stream], buffer);
+}
+
+template<Format F>
+inline void encode_cri_line(EncodeState& state, const char* p, const char* end,
+                            std::uint64_t offset, RecordBuffer& buffer) {
+  bool is_partial = false;
+  const char* content = nullptr;
+  if (state.is_docker) {
+    DockerLine& docker = state.docker;
+    if (read_docker_line({p, static_cast<std::size_t>(end - p)}, docker)) {
+      state.cri_time = docker.time;
+      state.cri_stream = docker.stream;
+      state.cri_generation = 0;
+      is_partial = docker.is_partial;
+      content = docker.text.data();
+      end = content + docker.text.size();
+    }
+  } else {
+    content = read_cri_header(state, p, end, is_partial);
+  }
+  state.has_cri = content != nullptr;
+  if (content != nullptr) {
+    encode_cri_part<F>(state, content, end, is_partial, offset, buffer);
+  } else {
+    encode_record<F>(state, p, end, offset, buffer);
+  }
 }
 
 template<Format F>

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adapters/logs/encode/docker_line.h"
 #include "adapters/logs/encode/time_zone.h"
 
 namespace pillion::logs {
@@ -207,7 +208,8 @@ struct EncodeState {
   Format active = Format::Auto;  // what is used now; differs once auto has chosen
   TimeZone zone;
   Envelope envelope;
-  bool is_cri = false;
+  bool is_cri = false;  // of streams with headers: CRI, or Docker
+  bool is_docker = false;
   std::size_t line_bytes_max = 1u << 20;
 
   MinuteCache iso_minute;
@@ -236,6 +238,7 @@ struct EncodeState {
   std::uint32_t vote_count = 0;
   bool has_chosen = false;  // auto has just pinned a format; the caller says so and clears it
 
+  DockerLine docker;
   // CRI: of the line at hand, and the joined partial lines per stream (0 stdout, 1 stderr).
   std::string_view cri_time;
   std::string_view cri_stream;

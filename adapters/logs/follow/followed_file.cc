@@ -66,13 +66,46 @@ Result<FileFacts> facts_of(const std::string& path) {
 }
 
 FollowedFile::FollowedFile(Fd fd, std::string input, std::string path, const FileFacts& facts,
-                           Encoder encoder, std::size_t line_bytes_max)
+                           Encoder encoder, std::size_t line_bytes_max, const std::string& encoding)
     : fd_(std::move(fd)),
       input_(std::move(input)),
       path_(std::move(path)),
       facts_(facts),
       encoder_(std::move(encoder)),
-      line_bytes_max_(line_bytes_max) {}
+      line_bytes_max_(line_bytes_max) {
+  if (!Transcoder::is_needed(encoding)) return;
+  char head[2] = {};
+  const ssize_t count = read_at(fd_.get(), head, sizeof head, 0);
+  auto transcoder =
+      Transcoder::open(encoding, {head, static_cast<std::size_t>(std::max<ssize_t>(count, 0))});
+  PILLION_ASSERT(transcoder);  // the configuration was checked
+  transcoder_ = std::move(*transcoder);
+}
+
+// A byte of a file becomes at most three of UTF-8: offsets in the text stay apart at four times
+// those in the file.
+std::size_t FollowedFile::encode(std::string_view chunk, RecordBuffer& records,
+                                 std::size_t records_bytes_max, bool is_rest) {
+  const std::string_view text = transcoder_ ? transcoder_->to_utf8(chunk, false) : chunk;
+  const std::uint64_t offset = transcoder_ ? offset_ * 4 : offset_;
+  const std::size_t taken = is_rest ? encoder_.encode_rest(text, offset, records, records_bytes_max)
+                                    : encoder_.encode(text, offset, records, records_bytes_max);
+  return transcoder_ ? transcoder_->raw_bytes(taken) : taken;
+}
+
+void FollowedFile::encode_unfinished(std::string_view chunk, RecordBuffer& records) {
+  if (transcoder_) {
+    encoder_.encode_unfinished(transcoder_->to_utf8(chunk, true), offset_ * 4, records);
+  } else {
+    encoder_.encode_unfinished(chunk, offset_, records);
+  }
+}
+
+std::size_t FollowedFile::find_line_end(std::string_view chunk) const {
+  if (transcoder_) return transcoder_->find_line_end(chunk);
+  const std::size_t newline = chunk.find('\n');
+  return newline == std::string_view::npos ? newline : newline + 1;
+}
 
 bool FollowedFile::matches(const FileCheckpoint& checkpoint) const {
   if (checkpoint.head_length > kHeadBytesMax || checkpoint.tail_length > kTailBytesMax ||
@@ -140,16 +173,21 @@ void FollowedFile::choose_document_id(std::string_view chunk) {
   encoder_.set_document_id(document_id_);
 }
 
-// NUL bytes at the start (a writer without O_APPEND after a truncation), and the rest of a line
-// that was too long. Returns how many bytes of the chunk they are.
+// A byte order mark, NUL bytes at the start (a writer without O_APPEND after a truncation), and the
+// rest of a line that was too long. Returns how many bytes of the chunk they are.
 std::size_t FollowedFile::skip_unwanted(std::string_view chunk) {
   if (is_skipping_line_) {
-    const std::size_t newline = chunk.find('\n');
-    if (newline == std::string_view::npos) return chunk.size();
+    const std::size_t behind = find_line_end(chunk);
+    if (behind == std::string_view::npos) return chunk.size() & ~(unit() - 1);
     is_skipping_line_ = false;
-    return newline + 1;
+    return behind;
   }
-  if (chunk[0] != '\0' || (!tail_.empty() && tail_.back() != '\0')) return 0;
+  if (offset_ == 0) {
+    const bool is_wide = unit() == 2;
+    if (!is_wide && chunk.starts_with("\xef\xbb\xbf")) return 3;
+    if (is_wide && (chunk.starts_with("\xff\xfe") || chunk.starts_with("\xfe\xff"))) return 2;
+  }
+  if (unit() == 2 || chunk[0] != '\0' || (!tail_.empty() && tail_.back() != '\0')) return 0;
   return std::min(chunk.find_first_not_of('\0'), chunk.size());
 }
 
@@ -170,7 +208,7 @@ ReadOutcome FollowedFile::read(ReadBuffer& buffer, RecordBuffer& records,
     std::size_t consumed = skip_unwanted(chunk);
     if (consumed == 0) {
       if (document_id_ == 0) choose_document_id(chunk);
-      consumed = encoder_.encode(chunk, offset_, records, records_bytes_max);
+      consumed = encode(chunk, records, records_bytes_max, false);
     }
     if (consumed == 0 && records.size() < records_bytes_max) {
       if (length < buffer.size()) break;  // a line that is not finished
@@ -178,10 +216,9 @@ ReadOutcome FollowedFile::read(ReadBuffer& buffer, RecordBuffer& records,
         buffer.grow_to(std::min(buffer.size() * 4, line_bytes_max_ + kHeadBytesMax));
         continue;
       }
-      encoder_.encode_unfinished(chunk, offset_,
-                                 records);  // too long: its head, the rest is skipped
+      consumed = length & ~(unit() - 1);
+      encode_unfinished(chunk.substr(0, consumed), records);  // too long: its head
       is_skipping_line_ = true;
-      consumed = length;
     }
     take(buffer.data(), consumed);
     unfinished_ = length - consumed;
@@ -205,7 +242,7 @@ void FollowedFile::flush_groups(ReadBuffer& buffer, RecordBuffer& records) {
     const ssize_t count = read_at(fd_.get(), buffer.data(), buffer.size(), offset_);
     if (count <= 0) break;
     const auto length = static_cast<std::size_t>(count);
-    const std::size_t taken = encoder_.encode_rest({buffer.data(), length}, offset_, records);
+    const std::size_t taken = encode({buffer.data(), length}, records, SIZE_MAX, true);
     take(buffer.data(), taken);
     unfinished_ = length - taken;
     if (taken == 0) break;
@@ -216,9 +253,11 @@ void FollowedFile::flush_groups(ReadBuffer& buffer, RecordBuffer& records) {
 void FollowedFile::flush_partial(ReadBuffer& buffer, RecordBuffer& records) {
   flush_groups(buffer, records);
   const ssize_t count = read_at(fd_.get(), buffer.data(), buffer.size(), offset_);
-  if (count > 0 && std::memchr(buffer.data(), '\n', static_cast<std::size_t>(count)) == nullptr) {
-    const auto length = static_cast<std::size_t>(count);
-    if (!is_skipping_line_) encoder_.encode_unfinished({buffer.data(), length}, offset_, records);
+  // Half a character is left where it is: more must come.
+  const auto length = static_cast<std::size_t>(std::max<ssize_t>(count, 0)) & ~(unit() - 1);
+  const std::string_view left(buffer.data(), length);
+  if (length > 0 && find_line_end(left) == std::string_view::npos) {
+    if (!is_skipping_line_) encode_unfinished(left, records);
     take(buffer.data(), length);
     unfinished_ = 0;
   }

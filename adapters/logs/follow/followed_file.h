@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "adapters/logs/encode/encoder.h"
 #include "adapters/logs/follow/checkpoint.h"
+#include "adapters/logs/follow/transcoder.h"
 #include "runtime/clock.h"
 #include "runtime/fd.h"
 #include "runtime/result.h"
@@ -66,7 +68,7 @@ enum class ReadOutcome {
 class FollowedFile {
  public:
   FollowedFile(Fd fd, std::string input, std::string path, const FileFacts& facts, Encoder encoder,
-               std::size_t line_bytes_max);
+               std::size_t line_bytes_max, const std::string& encoding = "utf-8");
 
   // Whether the file's bytes are those that the checkpoint was made of.
   bool matches(const FileCheckpoint& checkpoint) const;
@@ -125,6 +127,12 @@ class FollowedFile {
   void choose_document_id(std::string_view chunk);
   std::size_t skip_unwanted(std::string_view chunk);
   void take(const char* chunk, std::size_t bytes);
+  std::size_t encode(std::string_view chunk, RecordBuffer& records, std::size_t records_bytes_max,
+                     bool is_rest);
+  void encode_unfinished(std::string_view chunk, RecordBuffer& records);
+  std::size_t unit() const { return transcoder_ ? transcoder_->unit() : 1; }
+  // Behind the first line feed; npos when there is none.
+  std::size_t find_line_end(std::string_view chunk) const;
 
   Fd fd_;
   std::string input_;
@@ -132,7 +140,8 @@ class FollowedFile {
   FileFacts facts_;
   Encoder encoder_;
   std::size_t line_bytes_max_;
-  std::uint64_t offset_ = 0;  // next byte to read; the start of a line
+  std::optional<Transcoder> transcoder_;  // none for UTF-8
+  std::uint64_t offset_ = 0;              // next byte to read; the start of a line
   std::uint64_t acknowledged_ = 0;
   std::uint64_t unfinished_ = 0;  // bytes behind offset_ that wait for a newline
   std::uint32_t epoch_ = 0;

@@ -212,7 +212,8 @@ Follower::FilePtr Follower::open(const std::string& path, const std::string& nam
   }
   if (expected != nullptr && !facts->is_same_file(*expected)) return nullptr;
   auto file = std::make_shared<FollowedFile>(std::move(*fd), options_.pattern, named, *facts,
-                                             options_.make_encoder(named), options_.line_bytes_max);
+                                             options_.make_encoder(named), options_.line_bytes_max,
+                                             options_.encoding);
   file->grown_at = now_;
   file->size_seen = facts->size;
   resume_from_checkpoint(*file);

@@ -40,6 +40,7 @@ struct FollowerOptions {
   // How long lines wait for more of their record; zero when every line is a record.
   Duration group_timeout = Duration::zero();
   std::size_t line_bytes_max = 1u << 20;  // or more, when a group of lines may have more
+  std::string encoding = "utf-8";
   std::size_t files_max = 4096;
   // Of what happens to files. Several followers see the same: only one should say it aloud.
   log::Level event_level = log::Level::Info;

@@ -12,7 +12,7 @@ EncoderOptions judging_each(EncoderOptions options) {
 
 // Partial lines of the CRI format are not joined by hand, so their records are single lines.
 EncoderOptions without_cri_groups(EncoderOptions options) {
-  if (options.is_cri) options.groups.reset();
+  if (options.is_cri || options.is_docker) options.groups.reset();
   return options;
 }
 

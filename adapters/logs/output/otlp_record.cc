@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "adapters/logs/encode/record_values.h"
 #include "adapters/logs/output/otlp.h"
-#include "adapters/logs/output/record_values.h"
 
 namespace pillion::logs {
 namespace {

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "adapters/logs/encode/record_fields.h"
-#include "adapters/logs/output/record_values.h"
+#include "adapters/logs/encode/record_values.h"
 
 namespace pillion::logs {
 namespace {

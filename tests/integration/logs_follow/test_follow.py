@@ -1,5 +1,6 @@
 """pillion-logs follows files through everything that happens to log files."""
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -232,8 +233,51 @@ def test_metrics_and_ledger_are_served(lab):
 
 
 def test_every_problem_of_the_configuration_is_named_and_nothing_opened(lab):
-    lab.configure('file = "@dir@/app.log"\ntimezone = "Mars/Base"\nframing = "docker"', OUT)
+    lab.configure('file = "@dir@/app.log"\ntimezone = "Mars/Base"\nencoding = "klingon"', OUT)
     result = run(["pillion-logs", "--config", lab.config, "--check"], check=78,
                  env={"PILLION_STATE_DIR": lab.path("state")})
     assert 'cannot load time zone "Mars/Base"' in result.stderr
-    assert 'framing "docker" is not supported yet' in result.stderr
+    assert 'there is no encoding "klingon"' in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16be", "windows-1252"])
+def test_other_encodings_are_read_to_the_character_across_a_restart(lab, encoding):
+    lab.configure(FILE + f'\nformat = "raw"\nencoding = "{encoding}"\npartial_line_timeout = "100ms"', OUT)
+    codec = {"utf-16be": "utf-16-be"}.get(encoding, encoding)
+    whole = "".join(f"caf\u00e9 {n}\n" for n in range(3000)) + "no end"
+    raw = whole.encode(codec)
+    lab.path("app.log").write_bytes(raw[:10001])
+    with lab.start() as logs:
+        wait_until(lambda: len(lab.records()) > 200)
+        assert logs.stop() == 0, logs.output
+    with open(lab.path("app.log"), "ab") as file:
+        file.write(raw[10001:])
+    with lab.start() as logs:
+        wait_until(lambda: lab.records()[-1]["message"] == "no end")
+        assert logs.stop() == 0, logs.output
+    texts = [record["message"] for record in lab.records()]
+    if "partial" in lab.records()[0].get("log.flags", []):
+        raise AssertionError("the first line is whole")
+    joined = "".join(text if "log.flags" in record else text + "\n"
+                     for text, record in zip(texts, lab.records()))
+    assert joined == whole
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(lab):
+    lab.path("app.log").write_bytes(b"\xef\xbb\xbf" + line(1).encode())
+    with lab.start() as logs:
+        wait_until(lambda: lab.numbers() == [1])
+        assert logs.stop() == 0, logs.output
+    assert lab.records()[0]["log.level"] == "info"
+
+
+def test_files_of_docker_are_unpacked(lab):
+    lab.configure('file = "@dir@/app.log"\nframing = "docker"\nmultiline = { preset = "java" }', OUT)
+    lines = ["2024-01-15 14:32:01,978 ERROR [main] a.B: failed\n", "java.io.IOException: x\n", "\tat a.B.c(B.java:1)\n"]
+    write(lab, "".join(json.dumps({"log": text, "stream": "stderr", "time": f"2024-01-15T14:32:0{n}.5Z"},
+                                  separators=(",", ":")) + "\n" for n, text in enumerate(lines)))
+    with lab.start() as logs:
+        record, = wait_until(lab.records)
+        assert logs.stop() == 0, logs.output
+    assert record["message"] == "failed\njava.io.IOException: x\n\tat a.B.c(B.java:1)"
+    assert record["stream"] == "stderr" and record["log.level"] == "error"

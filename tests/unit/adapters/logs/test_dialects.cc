@@ -3,11 +3,11 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "adapters/logs/encode/record_values.h"
 #include "adapters/logs/output/loki.h"
 #include "adapters/logs/output/ndjson.h"
 #include "adapters/logs/output/otlp.h"
 #include "adapters/logs/output/otlp_record.h"
-#include "adapters/logs/output/record_values.h"
 #include "adapters/logs/output/syslog_line.h"
 
 namespace pillion::logs {

@@ -74,6 +74,40 @@ TEST_CASE("CRI records carry stream and generation, and partial lines are joined
                       "\n");
 }
 
+TEST_CASE("Docker's lines carry stream and time, and parts are joined per stream") {
+  auto options = options_of(Format::Auto);
+  options.is_docker = true;
+  const auto records = encode(
+      R"({"log":"2024-01-15 14:32:00 INFO a=1 caf\u00e9 \"x\"\n","stream":"stdout","time":"2024-01-15T14:32:01.123456789Z"})"
+      "\n"
+      R"({"log":"first half, ","stream":"stdout","time":"2024-01-15T14:32:02Z"})"
+      "\n"
+      R"({"log":"between\r\n","stream":"stderr","attrs":{"tag":"t,}"},"time":"2024-01-15T14:32:03Z"})"
+      "\n"
+      R"({"log":"second half\n","stream":"stdout","time":"2024-01-15T14:32:04Z"})"
+      "\n"
+      R"({"log":"no stream\n","time":"2024-01-15T14:32:04Z"})"
+      "\n"
+      R"({"log":"torn\n","str)"
+      "\n",
+      options);
+  REQUIRE(records.size() == 5);
+  CHECK(
+      records[0] ==
+      R"({"@timestamp":"2024-01-15T14:32:00Z","log.level":"info","a":1,"message":"café \"x\"","stream":"stdout"})"
+      "\n");
+  CHECK(records[1] ==
+        R"({"message":"between","@timestamp":"2024-01-15T14:32:03Z","stream":"stderr"})"
+        "\n");
+  CHECK(
+      records[2] ==
+      R"({"message":"first half, second half","@timestamp":"2024-01-15T14:32:04Z","stream":"stdout"})"
+      "\n");
+  // What is no such line is read as it is.
+  CHECK(records[3].find("\"log\":\"no stream") != std::string::npos);
+  CHECK(records[4].find("torn") != std::string::npos);
+}
+
 TEST_CASE("A joined line that waits for its end holds the safe offset back") {
   auto options = options_of(Format::Raw);
   options.is_cri = true;

@@ -1,4 +1,4 @@
-#include "adapters/logs/output/record_values.h"
+#include "adapters/logs/encode/record_values.h"
 
 #include <chrono>
 
