@@ -78,6 +78,8 @@ class Downstream {
   // 101: `rest` came behind the head.
   virtual void switch_protocols(http1::ResponseHead& head, std::string_view rest, RelayFacts facts,
                                 Socket upstream) = 0;
+  // It shares a connection with others, so that 101 cannot take the socket over.
+  virtual bool is_multiplexed() const { return false; }
   virtual std::string_view protocol_name() const = 0;  // "HTTP/1.1"
   virtual std::string_view via_prefix() const = 0;     // "Via: 1.1 "
 

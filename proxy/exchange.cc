@@ -113,7 +113,7 @@ bool Exchange::accept(RequestHead& head, const http1::Framing& framing) {
 void Exchange::prepare(RequestHead& head) {
   if (choose_destination()) {
     uses_http2_ = cluster_ ? cluster_->uses_http2() : context_->is_destination_http2;
-    if (uses_http2_) wants_upgrade_ = false;
+    if (uses_http2_ && !downstream_->is_multiplexed()) wants_upgrade_ = false;
   } else {
     is_route_refused_ = true;
   }
@@ -186,7 +186,7 @@ void Exchange::dispatch() {
                   "the upstream has max_requests requests under way");
     return;
   }
-  arm(config().timeouts.stream_idle);
+  arm(idle_timeout());
   attempt();
 }
 
@@ -279,7 +279,7 @@ void Exchange::reset() {
   request_sent_ = 0;
   if (!upstream_out_.is_empty()) upstream_out_.release(worker_.buffers());
   http2_request_.clear();
-  uses_http2_ = is_dispatched_ = false;
+  uses_http2_ = is_dispatched_ = is_tunnel_ = false;
   is_replayable_ = true;
   cluster_.reset();
   endpoint_.reset();

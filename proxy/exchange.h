@@ -52,9 +52,9 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   void send_body(BodyParts& body, std::string_view trailer_section);
   void dispatch();
 
-  bool wants_body() const;                              // room for more of the request's body
-  void resume_response();                               // the client has taken what it was given
-  void touch() { arm(config().timeouts.stream_idle); }  // something moved
+  bool wants_body() const;               // room for more of the request's body
+  void resume_response();                // the client has taken what it was given
+  void touch() { arm(idle_timeout()); }  // something moved
   void reject(int status, Flag flag, std::string_view reason);
   // The client went away, or the drain's deadline came.
   void abort(Flag flag, std::string_view details);
@@ -81,6 +81,14 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   enum class ResponseState : std::uint8_t { AwaitingHead, Body, Done };
 
   void arm(std::chrono::milliseconds delay);
+  std::chrono::milliseconds idle_timeout() const {
+    return is_tunnel_ ? config().timeouts.tcp_idle : config().timeouts.stream_idle;
+  }
+  // A client without a socket of its own waits for the 101: its bytes wait too.
+  bool is_awaiting_switch() const {
+    return wants_upgrade_ && !is_tunnel_ && response_state_ == ResponseState::AwaitingHead &&
+           downstream_->is_multiplexed();
+  }
   const config::ProxyConfig& config() const { return context_->config(); }
 
   // ---- exchange.cc
@@ -108,6 +116,7 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   bool begin_response(http1::ResponseHead& head, const http1::Framing& framing);
   void forward_informational(http1::ResponseHead& head);
   void switch_protocols(http1::ResponseHead& head, std::string_view rest);
+  void begin_tunnel(http1::ResponseHead& head, std::string_view rest);
   void forward_body(std::string_view bytes);
   void on_upstream_end(int error, bool is_truncated);
   void response_done(bool is_upstream_clean);
@@ -159,6 +168,7 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   Http2Request http2_request_;
   bool uses_http2_ = false;
   bool is_dispatched_ = false;
+  bool is_tunnel_ = false;     // after a switch of protocols, bytes both ways
   bool is_replayable_ = true;  // nothing but `request_` and `upstream_out_` was sent
 
   // ---- The attempt under way.

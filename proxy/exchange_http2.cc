@@ -22,10 +22,18 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
   Http2Fields& fields = http2_request_.fields;
   fields.clear();
   const bool is_tls = cluster_ && cluster_->config().tls.has_value();
-  fields.add(":method", head.method);
+  http2_request_.is_websocket = wants_upgrade_;
+  fields.add(":method", wants_upgrade_ ? "CONNECT" : head.method);
+  if (wants_upgrade_) fields.add(":protocol", "websocket");
   fields.add(":scheme", is_tls ? "https" : "http");
   fields.add(":authority", authority_);
   fields.add(":path", head.path);
+  if (wants_upgrade_) {
+    for (http1::Field& field : head.fields.all()) {
+      field.is_removed |= field.id == FieldId::Upgrade ||
+                          http1::equals_ignoring_case(head.fields.name(field), "sec-websocket-key");
+    }
+  }
   fields.add_all(head.fields, false);
   if (!is_id_kept) fields.add("x-request-id", request_id_);
   if (takes_trailers_ || is_grpc_) fields.add("te", "trailers");
@@ -54,7 +62,7 @@ void Exchange::send_http2_body(BodyParts& body, std::string_view trailer_section
   is_replayable_ = false;
   if (http2_stream_ == nullptr) return;  // discarded
   http2_stream_->send(body, trailer_section);
-  arm(config().timeouts.stream_idle);
+  arm(idle_timeout());
   after_request_sent();
 }
 
@@ -78,6 +86,10 @@ void Exchange::attempt_http2() {
   was_connection_reused_ = was_used;
   if (upstream_started_ns_ == 0) upstream_started_ns_ = Reactor::precise_now_ns();
   http2_stream_ = connection->request(*this, http2_request_);
+  if (http2_stream_ == nullptr && wants_upgrade_) {
+    on_http2_failed({Http2Failure::Kind::NoConnect, 0, {}, 0});
+    return;
+  }
   if (http2_stream_ == nullptr) {
     fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
                   "the upstream's connection takes no more streams");
@@ -90,7 +102,7 @@ void Exchange::attempt_http2() {
 }
 
 void Exchange::on_http2_room() {
-  arm(config().timeouts.stream_idle);
+  arm(idle_timeout());
   downstream_->resume_request();
 }
 
@@ -120,6 +132,7 @@ void Exchange::on_http2_head(std::string_view text, bool is_end) {
              head.fields.count(FieldId::ContentLength) == 1 && declared) {
     framing = {BodyKind::Length, *declared};
   }
+  is_tunnel_ = wants_upgrade_ && head.status < 300;
   const std::uint64_t id = id_;
   if (!begin_response(head, framing)) return;
   BodyParts body;
@@ -128,7 +141,7 @@ void Exchange::on_http2_head(std::string_view text, bool is_end) {
   if (framing.kind == BodyKind::None && is_end) {
     http2_done();
   } else {
-    arm(config().timeouts.stream_idle);
+    arm(idle_timeout());
   }
 }
 
@@ -139,7 +152,7 @@ void Exchange::on_http2_data(std::string_view data) {
   body.add_data(data);
   const std::uint64_t id = id_;
   if (!downstream_->send_response(body, {}) || id != id_) return;
-  arm(config().timeouts.stream_idle);
+  arm(idle_timeout());
 }
 
 void Exchange::on_http2_end(std::string_view trailer_section) {
@@ -180,6 +193,11 @@ void Exchange::on_http2_failed(const Http2Failure& failure) {
     truncate_response(Flag::UpstreamTermination, failure.kind == Kind::Reset
                                                      ? "upstream_reset_within_response"
                                                      : "upstream_closed_within_response");
+    return;
+  }
+  if (failure.kind == Kind::NoConnect) {
+    fail_upstream(502, Flag::UpstreamProtocolError, "upstream_without_extended_connect",
+                  "the upstream does not take WebSocket over HTTP/2");
     return;
   }
   if (failure.kind == Kind::Malformed) {

@@ -48,7 +48,7 @@ void Exchange::send_body(BodyParts& body, std::string_view trailer_section) {
   bytes_received_ += body.data_bytes;
   if (body.is_done) is_request_complete_ = true;
   const auto& limit = config().limits.body_size;
-  if (limit && bytes_received_ > limit->value) {
+  if (limit && bytes_received_ > limit->value && !wants_upgrade_) {
     reject(413, Flag::LimitExceeded, "the request body is larger than the limit");
     return;
   }
@@ -88,14 +88,14 @@ bool Exchange::forward_parts(const iovec* parts, std::size_t count) {
   std::size_t written = 0;
   // HTTP/2 clients send on while we connect: that waits behind the head.
   const bool is_head_sent = upstream_->is_connected() && request_sent_ == request_.size();
-  if (is_head_sent && upstream_out_.is_empty()) {
+  if (is_head_sent && upstream_out_.is_empty() && !is_awaiting_switch()) {
     is_replayable_ = false;
     const IoResult result = upstream_->socket().write(parts, count);
     if (result.status == IoStatus::Failed) return on_request_write_failed();
     written = result.bytes;
     bytes_written_upstream_ += written;
     if (result.status == IoStatus::Ok) {
-      arm(config().timeouts.stream_idle);
+      arm(idle_timeout());
       return true;
     }
   }
@@ -112,7 +112,7 @@ bool Exchange::wants_body() const {
   if (is_request_complete_) return false;
   if (uses_http2_) return http2_stream_ == nullptr || http2_stream_->has_room();
   return upstream_ != nullptr && upstream_->is_connected() && upstream_out_.is_empty() &&
-         request_sent_ == request_.size();
+         request_sent_ == request_.size() && !is_awaiting_switch();
 }
 
 // ---- Attempts -----------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ void Exchange::write_upstream() {
     bytes_written_upstream_ += result.bytes;
     if (result.status == IoStatus::WouldBlock) return;
   }
-  if (!upstream_out_.is_empty()) {
+  if (!upstream_out_.is_empty() && !is_awaiting_switch()) {
     const std::string_view bytes = upstream_out_.view();
     const IoResult result = socket.write(bytes.data(), bytes.size());
     if (result.status == IoStatus::Failed) {
@@ -166,19 +166,21 @@ void Exchange::write_upstream() {
     bytes_written_upstream_ += result.bytes;
     if (result.bytes > 0) is_replayable_ = false;
     upstream_out_.consume(worker_.buffers(), result.bytes);
-    if (result.bytes > 0) arm(config().timeouts.stream_idle);
+    if (result.bytes > 0) arm(idle_timeout());
   }
-  if (is_request_complete_) after_request_sent();
+  if (is_request_complete_ || is_awaiting_switch()) after_request_sent();
 }
 
 bool Exchange::is_request_sent() const {
   if (uses_http2_) return is_request_complete_ && (!http2_stream_ || http2_stream_->is_sent());
+  if (is_awaiting_switch()) return request_sent_ == request_.size();
   return is_request_complete_ && request_sent_ == request_.size() && upstream_out_.is_empty();
 }
 
 // From the request's last byte on, the response is due.
 void Exchange::after_request_sent() {
   if (!is_request_sent() || !is_dispatched_) return;
+  if (is_tunnel_ && upstream_) upstream_->socket().shutdown_write();
   if (response_state_ != ResponseState::AwaitingHead) return;
   arm(response_timeout());
 }

@@ -61,7 +61,7 @@ void Exchange::on_upstream_ready() {
 }
 
 void Exchange::resume_response() {
-  if (response_state_ != ResponseState::Done) arm(config().timeouts.stream_idle);
+  if (response_state_ != ResponseState::Done) arm(idle_timeout());
   if (http2_stream_ != nullptr) {
     http2_stream_->resume_response();
   } else if (upstream_ && upstream_->is_connected()) {
@@ -146,6 +146,12 @@ void Exchange::on_response_bytes(std::string_view bytes) {
     }
     is_upstream_reusable_ = framing.framing.kind != BodyKind::UntilClose &&
                             http1::wants_keep_alive(head.fields, head.version);
+    if (is_awaiting_switch()) {
+      // Refused: what the client sent ahead would be read as a request.
+      is_request_abandoned_ = true;
+      is_upstream_reusable_ = false;
+      if (!upstream_out_.is_empty()) upstream_out_.release(worker_.buffers());
+    }
     if (begin_response(head, framing.framing)) forward_body(view);
     return;
   }
@@ -185,6 +191,10 @@ void Exchange::switch_protocols(ResponseHead& head, std::string_view rest) {
                   "the upstream switched protocols without being asked");
     return;
   }
+  if (downstream_->is_multiplexed()) {
+    begin_tunnel(head, rest);
+    return;
+  }
   http1::remove_hop_by_hop(head.fields, true);
   status_ = 101;
   details_ = "via_upstream";
@@ -209,6 +219,23 @@ void Exchange::switch_protocols(ResponseHead& head, std::string_view rest) {
   Socket socket = std::move(upstream_->socket());
   endpoint_->detach(std::move(upstream_));
   downstream_->switch_protocols(head, rest, std::move(facts), std::move(socket));
+}
+
+// The same for a client with a stream: what follows are bodies without an end of their own
+// (RFC 8441 §5).
+void Exchange::begin_tunnel(ResponseHead& head, std::string_view rest) {
+  is_tunnel_ = true;
+  head.status = 200;
+  for (Field& field : head.fields.all()) {
+    field.is_removed |=
+        http1::equals_ignoring_case(head.fields.name(field), "sec-websocket-accept");
+  }
+  const std::uint64_t id = id_;
+  if (!begin_response(head, {BodyKind::UntilClose, 0})) return;
+  if (!rest.empty()) forward_body(rest);
+  if (id != id_ || !upstream_) return;
+  write_upstream();
+  if (id == id_ && downstream_ != nullptr) downstream_->resume_request();
 }
 
 // ---- The body -----------------------------------------------------------------------------------
@@ -248,7 +275,7 @@ void Exchange::forward_body(std::string_view bytes) {
   if (is_done) {
     response_done(used == bytes.size());
   } else {
-    arm(config().timeouts.stream_idle);
+    arm(idle_timeout());
   }
 }
 

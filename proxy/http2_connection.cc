@@ -65,6 +65,7 @@ class Http2Connection::Stream final : public Http2Stream, private Downstream {
   void switch_protocols(http1::ResponseHead&, std::string_view, RelayFacts, Socket) override {
     PILLION_ASSERT(false);  // an exchange asks only for what the client asked for
   }
+  bool is_multiplexed() const override { return true; }
   std::string_view protocol_name() const override { return "HTTP/2"; }
   std::string_view via_prefix() const override { return "Via: 2 "; }
 
@@ -89,7 +90,11 @@ void Http2Connection::Stream::start(bool is_end) {
     exchange_->reject(431, Flag::LimitExceeded, "the request head is larger than the limit");
     return;
   }
-  const std::string_view text = head.finish_request();
+  const bool is_websocket = head.is_connect() && head.protocol() == "websocket";
+  std::string& websocket_key = worker.scratch();
+  websocket_key.clear();
+  if (is_websocket) assign_websocket_key(worker.random(), websocket_key);
+  const std::string_view text = head.finish_request(websocket_key);
   http1::RequestHead& parsed = worker.request_head();
   http1::ParseProgress progress;
   const http1::Limits limits{65535, http1::kFieldsMax};
@@ -109,7 +114,7 @@ void Http2Connection::Stream::start(bool is_end) {
   if (const auto declared = http1::parse_decimal(parsed.fields.find(http1::FieldId::ContentLength));
       parsed.fields.has(http1::FieldId::ContentLength) && declared) {
     framing = {BodyKind::Length, *declared};
-  } else if (!is_end) {
+  } else if (!is_end && !is_websocket) {
     framing = {BodyKind::Chunked, 0};
   }
   const std::uint64_t exchange_id = exchange_->id();

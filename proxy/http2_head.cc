@@ -26,10 +26,11 @@ void Http2HeadReader::clear() {
   path_.clear();
   authority_.clear();
   status_.clear();
+  protocol_.clear();
   cookies_.clear();
   fields_.clear();
   bytes_ = count_ = 0;
-  is_too_large_ = is_bad_ = has_protocol_ = false;
+  is_too_large_ = is_bad_ = false;
 }
 
 bool Http2HeadReader::add_pseudo(std::string_view name, std::string_view value) {
@@ -42,7 +43,7 @@ bool Http2HeadReader::add_pseudo(std::string_view name, std::string_view value) 
   } else if (name == ":status") {
     status_.assign(value);
   } else if (name == ":protocol") {
-    has_protocol_ = true;
+    protocol_.assign(value);
   }
   return true;
 }
@@ -57,6 +58,7 @@ bool Http2HeadReader::add(std::string_view name, std::string_view value, std::si
     is_bad_ = true;
     return true;
   }
+  if (name == "sec-websocket-key" && !protocol_.empty()) return true;  // HTTP/1's alone
   if (name == "cookie") {
     if (!cookies_.empty()) cookies_.append("; ");
     cookies_.append(value);
@@ -71,16 +73,26 @@ bool Http2HeadReader::add(std::string_view name, std::string_view value, std::si
   return true;
 }
 
-std::string_view Http2HeadReader::finish_request() {
+std::string_view Http2HeadReader::finish_request(std::string_view websocket_key) {
   text_.clear();
-  const std::string& target = is_connect() ? authority_ : path_;
+  const bool is_websocket = is_connect() && protocol_ == "websocket";
+  const bool is_tunnel = is_connect() && !is_websocket;
+  const std::string& target = is_tunnel ? authority_ : path_;
   if (is_bad_ || !http1::is_token(method_) || target.empty() || !is_target(target)) return {};
-  if (!is_connect() && target.front() != '/' && target != "*") return {};
+  if (!is_tunnel && target.front() != '/' && target != "*") return {};
   if (!is_value(authority_)) return {};
-  text_.append(method_).append(1, ' ').append(target).append(" HTTP/1.1\r\n");
+  text_.append(is_websocket ? "GET" : method_)
+      .append(1, ' ')
+      .append(target)
+      .append(" HTTP/1.1\r\n");
   if (!authority_.empty()) text_.append("host: ").append(authority_).append("\r\n");
   text_.append(fields_);
   if (!cookies_.empty()) text_.append("cookie: ").append(cookies_).append("\r\n");
+  if (is_websocket) {
+    text_.append("upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-key: ")
+        .append(websocket_key)
+        .append("\r\n");
+  }
   text_.append("\r\n");
   return text_;
 }

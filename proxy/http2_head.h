@@ -20,7 +20,8 @@ class Http2HeadReader {
   bool add(std::string_view name, std::string_view value, std::size_t bytes_max,
            std::size_t fields_max);
   // "METHOD path HTTP/1.1", host, fields, empty line. Empty when a part is missing or malformed.
-  std::string_view finish_request();
+  // WebSocket by extended CONNECT is written as the upgrade of HTTP/1, with `websocket_key`.
+  std::string_view finish_request(std::string_view websocket_key = {});
   // "HTTP/1.1 status ", fields, empty line.
   std::string_view finish_response();
   // Field lines and an empty line.
@@ -30,13 +31,14 @@ class Http2HeadReader {
   bool is_too_large() const { return is_too_large_; }
   bool is_empty() const { return count_ == 0; }
   bool is_connect() const { return method_ == "CONNECT"; }
-  bool has_protocol() const { return has_protocol_; }  // RFC 8441
+  // Extended CONNECT (RFC 8441): "websocket"; empty for other requests.
+  const std::string& protocol() const { return protocol_; }
   std::size_t bytes() const { return bytes_; }
 
  private:
   bool add_pseudo(std::string_view name, std::string_view value);
 
-  std::string method_, path_, authority_, status_;
+  std::string method_, path_, authority_, status_, protocol_;
   std::string cookies_;  // crumbs joined, RFC 9113 §8.2.3
   std::string fields_;
   std::string text_;
@@ -44,7 +46,6 @@ class Http2HeadReader {
   std::size_t count_ = 0;
   bool is_too_large_ = false;
   bool is_bad_ = false;
-  bool has_protocol_ = false;
 };
 
 // Fields to be sent, in one piece of memory that is reused.

@@ -113,6 +113,7 @@ struct Http2Callbacks {
       case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) {
           is_fine = guard.on_control_frame(session.reactor_.now());
+          if (frame->hd.type == NGHTTP2_SETTINGS) session.events_.on_settings();
         }
         break;
       case NGHTTP2_PRIORITY: is_fine = guard.on_priority(); break;
@@ -268,6 +269,7 @@ Http2Session::Http2Session(Role role, Reactor& reactor, BufferPool& buffers, Soc
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<std::uint32_t>(limits.head_bytes_max)}};
   if (role == Role::Server) {
     settings.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.streams_max});
+    settings.push_back({NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1});
   } else {
     settings.push_back({NGHTTP2_SETTINGS_ENABLE_PUSH, 0});
   }
@@ -299,6 +301,11 @@ void Http2Session::calm_down(std::string_view reason) {
 
 bool Http2Session::is_wanted() const {
   return nghttp2_session_want_read(session_) != 0 || nghttp2_session_want_write(session_) != 0;
+}
+
+bool Http2Session::takes_extended_connect() const {
+  return nghttp2_session_get_remote_settings(session_, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) ==
+         1;
 }
 
 std::uint32_t Http2Session::peer_streams_max() const {

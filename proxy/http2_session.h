@@ -51,6 +51,7 @@ class Http2Events {
   virtual void on_closed(Http2Stream& stream, std::uint32_t error) = 0;
   virtual void on_room(Http2Stream& stream) = 0;  // `out` has room again
   virtual void on_end_sent(Http2Stream& stream) = 0;
+  virtual void on_settings() {}  // the peer's, at the start and when they change
   virtual void on_goaway(std::int32_t last_stream, std::uint32_t error) = 0;
   // The connection cannot go on; nothing is called after it. `reason` is for people.
   virtual void on_session_failed(std::string_view reason) = 0;
@@ -108,6 +109,7 @@ class Http2Session final : private BatchEnd {
   void finish_shutdown();
 
   std::uint32_t peer_streams_max() const;
+  bool takes_extended_connect() const;  // the peer, by its settings (RFC 8441 §3)
 
  private:
   friend struct Http2Callbacks;

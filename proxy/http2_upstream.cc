@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+#include <vector>
 
 #include "proxy/endpoint.h"
 #include "runtime/log.h"
@@ -34,7 +35,11 @@ void Http2UpstreamStream::resume_response() { owner_.session_->consume(*this, un
 void Http2UpstreamStream::abandon() {
   requester_ = nullptr;
   if (owner_.is_closed_) return;
-  owner_.session_->reset(*this, NGHTTP2_CANCEL);
+  if (waiting_ != nullptr) {
+    owner_.drop(*this);
+  } else {
+    owner_.session_->reset(*this, NGHTTP2_CANCEL);
+  }
 }
 
 void Http2UpstreamStream::let_go() {
@@ -75,19 +80,61 @@ Http2UpstreamStream* Http2Upstream::request(Http2Requester& requester,
                                             const Http2Request& request) {
   auto stream = std::make_unique<Http2UpstreamStream>(*this, requester);
   Http2UpstreamStream* begun = stream.get();
-  if (session_->submit_request(*begun, request.fields, request.has_body()) < 0) return nullptr;
-  if (request.has_body()) {
-    BodyParts body;
-    if (!request.body.empty()) body.add_data(request.body);
-    body.is_done = request.is_complete;
-    session_->send(*begun, body, request.trailers);
-  } else {
-    begun->is_out_ended = true;
+  if (request.is_websocket && !has_settings_) {
+    begun->waiting_ = &request;
+  } else if (request.is_websocket && !session_->takes_extended_connect()) {
+    return nullptr;
+  } else if (!submit(*begun, request)) {
+    return nullptr;
   }
   streams_.emplace(begun, std::move(stream));
   reactor_.timers().disarm(*this);
   was_used_ = true;
   return begun;
+}
+
+bool Http2Upstream::submit(Http2UpstreamStream& stream, const Http2Request& request) {
+  if (session_->submit_request(stream, request.fields, request.has_body()) < 0) return false;
+  if (request.has_body()) {
+    BodyParts body;
+    if (!request.body.empty()) body.add_data(request.body);
+    body.is_done = request.is_complete;
+    session_->send(stream, body, request.trailers);
+  } else {
+    stream.is_out_ended = true;
+  }
+  return true;
+}
+
+// Whether extended CONNECT may be sent, only the peer's settings tell (RFC 8441 §3).
+void Http2Upstream::on_settings() {
+  has_settings_ = true;
+  std::vector<Http2UpstreamStream*> waiting;
+  for (const auto& [key, stream] : streams_) {
+    if (stream->waiting_ != nullptr) waiting.push_back(stream.get());
+  }
+  for (Http2UpstreamStream* stream : waiting) submit_waiting(*stream);
+}
+
+void Http2Upstream::submit_waiting(Http2UpstreamStream& stream) {
+  if (stream.waiting_ == nullptr) return;
+  if (session_->takes_extended_connect() && submit(stream, *stream.waiting_)) {
+    stream.waiting_ = nullptr;
+    return;
+  }
+  Http2Requester* requester = std::exchange(stream.requester_, nullptr);
+  drop(stream);
+  requester->on_http2_failed({Http2Failure::Kind::NoConnect, 0, {}, 0});
+}
+
+// Of a stream that the session does not know.
+void Http2Upstream::drop(Http2UpstreamStream& stream) {
+  auto node = streams_.extract(&stream);
+  if (node.empty()) return;
+  stream.waiting_ = nullptr;
+  if (!stream.out.is_empty()) stream.out.release(buffers_);
+  reactor_.bury(std::move(node.mapped()));
+  if (streams_.empty() && !is_closed_) arm_idle();
 }
 
 void Http2Upstream::arm_idle() {

@@ -23,13 +23,14 @@ struct Http2Request {
   std::string body;
   std::string trailers;
   bool is_complete = false;
+  bool is_websocket = false;  // extended CONNECT
 
   bool has_body() const { return !is_complete || !body.empty() || !trailers.empty(); }
   void clear() {
     fields.clear();
     body.clear();
     trailers.clear();
-    is_complete = false;
+    is_complete = is_websocket = false;
   }
 };
 
@@ -40,6 +41,7 @@ struct Http2Failure {
     Reset,      // RST_STREAM
     Closed,     // the connection ended under it
     Malformed,  // the response breaks the rules
+    NoConnect,  // the peer does not take extended CONNECT
   };
   Kind kind = Kind::Closed;
   int error = 0;  // errno
@@ -80,7 +82,8 @@ class Http2UpstreamStream final : public Http2Stream {
  private:
   friend class Http2Upstream;
   Http2Upstream& owner_;
-  Http2Requester* requester_;  // null once it is told of the end, or abandoned it
+  Http2Requester* requester_;              // null once it is told of the end, or abandoned it
+  const Http2Request* waiting_ = nullptr;  // the requester's, until the peer's settings have come
 };
 
 class Http2Upstream final : public Watcher,
@@ -118,8 +121,12 @@ class Http2Upstream final : public Watcher,
   void on_closed(Http2Stream& stream, std::uint32_t error) override;
   void on_room(Http2Stream& stream) override;
   void on_end_sent(Http2Stream&) override {}
+  void on_settings() override;
   void on_goaway(std::int32_t last_stream, std::uint32_t error) override;
   void on_session_failed(std::string_view reason) override;
+  bool submit(Http2UpstreamStream& stream, const Http2Request& request);
+  void submit_waiting(Http2UpstreamStream& stream);
+  void drop(Http2UpstreamStream& stream);
   void arm_idle();
 
   Reactor& reactor_;
@@ -131,6 +138,7 @@ class Http2Upstream final : public Watcher,
   std::unique_ptr<Http2Session> session_;
   std::unordered_map<Http2Stream*, std::unique_ptr<Http2UpstreamStream>> streams_;
   bool is_connected_ = false;
+  bool has_settings_ = false;
   bool is_going_away_ = false;
   bool is_closed_ = false;
   bool was_used_ = false;

@@ -1,5 +1,6 @@
 #include "proxy/request_id.h"
 
+#include <openssl/evp.h>
 #include <sys/random.h>
 
 #include <cstring>
@@ -49,6 +50,14 @@ void assign_uuid(RandomSource& random, std::string& out) {
     text[position++] = kDigits[bytes[i] & 15];
   }
   out.assign(text, sizeof text);
+}
+
+void assign_websocket_key(RandomSource& random, std::string& out) {
+  std::uint8_t bytes[16];
+  random.fill(bytes, sizeof bytes);
+  unsigned char text[25];
+  EVP_EncodeBlock(text, bytes, sizeof bytes);
+  out.assign(reinterpret_cast<const char*>(text), 24);
 }
 
 }  // namespace pillion::proxy

@@ -1,4 +1,5 @@
-// X-Request-ID: what a caller may send, and new ones (UUID version 4, RFC 9562 §5.4).
+// X-Request-ID: what a caller may send, and new ones (UUID version 4, RFC 9562 §5.4); and other
+// random words.
 #pragma once
 
 #include <array>
@@ -24,5 +25,7 @@ class RandomSource {
 };
 
 void assign_uuid(RandomSource& random, std::string& out);
+// 16 random bytes in base64, as a client of WebSocket makes them (RFC 6455 §4.1).
+void assign_websocket_key(RandomSource& random, std::string& out);
 
 }  // namespace pillion::proxy

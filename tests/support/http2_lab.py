@@ -194,9 +194,9 @@ class Http2Backend:
     in the connection's send buffer is sent.
     """
 
-    def __init__(self, respond=None, tls=None, on_event=None, reads=True):
+    def __init__(self, respond=None, tls=None, on_event=None, settings=None):
         self.respond = respond or (lambda request: Reply(body=b"ok"))
-        self.on_event, self.tls, self.reads = on_event, tls, reads
+        self.on_event, self.tls, self.settings = on_event, tls, settings
         self.requests, self.connections, self.errors, self.sent = [], 0, [], 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -223,6 +223,9 @@ class Http2Backend:
 
     def _serve(self, connection):
         state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        if self.settings:
+            state.local_settings.update(self.settings)
+            state.local_settings.acknowledge()
         state.initiate_connection()
         state.increment_flow_control_window(1 << 20)
         state.socket, state.pending, open_requests = connection, {}, {}
