@@ -79,6 +79,16 @@ class Builder {
   CommandLine& line_;
 };
 
+void add_doctor_options(CLI::App* doctor, CommandLine& line) {
+  doctor->add_flag("--json", line.is_json, "an array of findings");
+  doctor->add_flag("--no-trial", line.without_trial, "make no trial connections");
+  doctor->add_option("--resolv-conf", line.resolv_conf, "the file that the service's programs see");
+  doctor->add_option("--app-uid", line.app_uids, "users of the app's processes");
+  doctor->add_flag("--leftovers", line.leftovers,
+                   "instead: what services that do not run have left");
+  doctor->add_option("--running", line.running, "with --leftovers: services that run");
+}
+
 void add_commands(CLI::App& app, CommandLine& line) {
   Builder builder(app, line);
   CLI::App* apply = builder.add("apply", "create, then capture: everything that the input wants");
@@ -89,12 +99,15 @@ void add_commands(CLI::App& app, CommandLine& line) {
   CLI::App* show = builder.add("show", "print what there is of a service's network as JSON");
   CLI::App* verify =
       builder.add("verify", "compare with what is wanted; exit code 1 if it differs");
+  CLI::App* doctor = builder.add(
+      "doctor", "examine a service's network: what is wrong and what to do; exit code 1 if it is");
   for (CLI::App* command : {apply, create, capture}) builder.add_dry_run(command);
-  for (CLI::App* command : {uncapture, remove, show, verify}) builder.add_name(command);
-  for (CLI::App* command : {apply, capture, uncapture, remove, show, verify}) {
+  for (CLI::App* command : {uncapture, remove, show, verify, doctor}) builder.add_name(command);
+  for (CLI::App* command : {apply, capture, uncapture, remove, show, verify, doctor}) {
     builder.add_here(command);
   }
   verify->add_flag("--capture", line.with_capture, "capture rules must be live, too");
+  add_doctor_options(doctor, line);
 }
 
 }  // namespace

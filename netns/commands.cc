@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -11,6 +10,8 @@
 #include "config/system_lookup.h"
 #include "netns/apply.h"
 #include "netns/choose_capture.h"
+#include "netns/doctor.h"
+#include "netns/finding.h"
 #include "netns/inspect.h"
 #include "netns/iptables_rules.h"
 #include "netns/namespace.h"
@@ -168,18 +169,39 @@ int show(const Wanted& wanted) {
   return kExitOk;
 }
 
-int verify_and_print(const Wanted& wanted, bool with_capture) {
-  auto checks = verify(wanted, with_capture);
-  if (!checks) return report(checks.error(), kExitSetUp);
-  print(checks_to_json(*checks));
-  const bool is_ok =
-      std::all_of(checks->begin(), checks->end(), [](const Check& check) { return check.is_ok; });
-  return is_ok ? kExitOk : kExitNotAsWanted;
+ExamineOptions examine_options(const CommandLine& line) {
+  ExamineOptions options;
+  options.resolv_conf = line.resolv_conf;
+  options.tries_connections = !line.without_trial;
+  options.knows_configuration = line.name.empty();
+  options.app_uids = line.app_uids;
+  return options;
+}
+
+int verify(const Wanted& wanted, const CommandLine& line) {
+  ExamineOptions options = examine_options(line);
+  options.tries_connections = options.asks_name_servers = false;
+  const bool with_capture = line.with_capture || is_told_by_flags(line);
+  const auto findings = diagnose_parts(examine(wanted, options), with_capture);
+  print(findings_to_json(findings));
+  return exit_code_of(findings);
+}
+
+int print_findings(const std::vector<Finding>& findings, bool is_json) {
+  print(is_json ? findings_to_json(findings) : findings_to_text(findings));
+  return exit_code_of(findings);
+}
+
+int doctor(const Wanted& wanted, const CommandLine& line) {
+  return print_findings(diagnose(examine(wanted, examine_options(line))), line.is_json);
 }
 
 }  // namespace
 
 int run_command(const CommandLine& line) {
+  if (line.command == "doctor" && line.leftovers) {
+    return print_findings(diagnose_leftovers(find_leftovers(line.running)), line.is_json);
+  }
   auto wanted = read_wanted(line);
   if (!wanted) return report(wanted.error(), kExitBadInput);
   if (line.command == "apply") return apply(*wanted, line.is_dry_run);
@@ -188,8 +210,9 @@ int run_command(const CommandLine& line) {
   if (line.command == "uncapture") return uncapture(*wanted);
   if (line.command == "remove") return remove(*wanted);
   if (line.command == "show") return show(*wanted);
+  if (line.command == "doctor") return doctor(*wanted, line);
   PILLION_ASSERT(line.command == "verify");
-  return verify_and_print(*wanted, line.with_capture || is_told_by_flags(line));
+  return verify(*wanted, line);
 }
 
 }  // namespace pillion::netns

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <memory>
 
 #include "netns/netlink_attributes.h"
@@ -28,8 +29,11 @@ struct Entry {
   std::vector<char> original_tuple;  // payload of CTA_TUPLE_ORIG
   std::vector<char> zone;
   std::vector<Address> ends;
-  bool is_udp = false;
+  std::uint8_t protocol = 0;
+  std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;
+  std::uint16_t reply_source_port = 0;
+  std::uint16_t reply_destination_port = 0;
 };
 
 void add_address(Entry& entry, const nlattr* attribute, Family family) {
@@ -49,6 +53,15 @@ void read_tuple(Entry& entry, const nlattr* tuple) {
   add_address(entry, ip[CTA_IP_V6_DST], Family::V6);
 }
 
+Attributes<CTA_PROTO_MAX + 1> protocol_of(const nlattr* tuple) {
+  const Attributes<CTA_TUPLE_MAX + 1> parts(tuple);
+  return Attributes<CTA_PROTO_MAX + 1>(parts[CTA_TUPLE_PROTO]);
+}
+
+std::uint16_t port_of(const nlattr* attribute) {
+  return attribute ? ntohs(mnl_attr_get_u16(attribute)) : std::uint16_t{0};
+}
+
 std::vector<char> payload_of(const nlattr* attribute) {
   const auto* bytes = static_cast<const char*>(mnl_attr_get_payload(attribute));
   return {bytes, bytes + mnl_attr_get_payload_len(attribute)};
@@ -58,18 +71,21 @@ Entry read_entry(const nlmsghdr* message) {
   Entry entry;
   entry.family = static_cast<const nfgenmsg*>(mnl_nlmsg_get_payload(message))->nfgen_family;
   const Attributes<CTA_MAX + 1> attributes(message, sizeof(nfgenmsg));
-  read_tuple(entry, attributes[CTA_TUPLE_REPLY]);
+  if (const nlattr* reply = attributes[CTA_TUPLE_REPLY]) {
+    read_tuple(entry, reply);
+    const auto protocol = protocol_of(reply);
+    entry.reply_source_port = port_of(protocol[CTA_PROTO_SRC_PORT]);
+    entry.reply_destination_port = port_of(protocol[CTA_PROTO_DST_PORT]);
+  }
   if (attributes[CTA_ZONE]) entry.zone = payload_of(attributes[CTA_ZONE]);
   const nlattr* original = attributes[CTA_TUPLE_ORIG];
   if (!original) return entry;
   read_tuple(entry, original);
   entry.original_tuple = payload_of(original);
-  const Attributes<CTA_TUPLE_MAX + 1> parts(original);
-  const Attributes<CTA_PROTO_MAX + 1> protocol(parts[CTA_TUPLE_PROTO]);
-  const nlattr* number = protocol[CTA_PROTO_NUM];
-  const nlattr* port = protocol[CTA_PROTO_DST_PORT];
-  entry.is_udp = number && mnl_attr_get_u8(number) == IPPROTO_UDP;
-  if (port) entry.destination_port = ntohs(mnl_attr_get_u16(port));
+  const auto protocol = protocol_of(original);
+  if (const nlattr* number = protocol[CTA_PROTO_NUM]) entry.protocol = mnl_attr_get_u8(number);
+  entry.source_port = port_of(protocol[CTA_PROTO_SRC_PORT]);
+  entry.destination_port = port_of(protocol[CTA_PROTO_DST_PORT]);
   return entry;
 }
 
@@ -77,7 +93,7 @@ bool is_wanted(const Entry& entry, const FlushConntrack& flush) {
   const auto is_in = [](const auto& list, const auto& item) {
     return std::find(list.begin(), list.end(), item) != list.end();
   };
-  if (entry.is_udp && is_in(flush.udp_ports, entry.destination_port)) return true;
+  if (entry.protocol == IPPROTO_UDP && is_in(flush.udp_ports, entry.destination_port)) return true;
   return std::any_of(entry.ends.begin(), entry.ends.end(),
                      [&](const Address& end) { return is_in(flush.addresses, end); });
 }
@@ -91,6 +107,13 @@ nlmsghdr* put_header(char* buffer, int type, int flags, std::uint8_t family) {
   extra->nfgen_family = family;
   extra->version = NFNETLINK_V0;
   return header;
+}
+
+// Null where the kernel has no connection tracking.
+Socket open_socket() {
+  Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
+  if (socket && mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) socket.reset();
+  return socket;
 }
 
 // Calls `callback` for every message of the answer.
@@ -109,11 +132,13 @@ Result<void> exchange(mnl_socket* socket, const nlmsghdr* request, mnl_cb_t call
   return {};
 }
 
-Result<std::vector<Entry>> wanted_entries(mnl_socket* socket, const FlushConntrack& flush) {
+using Choose = std::function<bool(const Entry& entry)>;
+
+Result<std::vector<Entry>> chosen_entries(mnl_socket* socket, const Choose& choose) {
   struct Collected {
-    const FlushConntrack& flush;
+    const Choose& choose;
     std::vector<Entry> entries;
-  } collected{flush, {}};
+  } collected{choose, {}};
   alignas(8) std::array<char, 256> buffer{};
   const nlmsghdr* request = put_header(buffer.data(), IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
   auto dumped = exchange(
@@ -121,7 +146,7 @@ Result<std::vector<Entry>> wanted_entries(mnl_socket* socket, const FlushConntra
       [](const nlmsghdr* message, void* data) {
         auto& target = *static_cast<Collected*>(data);
         Entry entry = read_entry(message);
-        if (is_wanted(entry, target.flush)) target.entries.push_back(std::move(entry));
+        if (target.choose(entry)) target.entries.push_back(std::move(entry));
         return MNL_CB_OK;
       },
       &collected);
@@ -141,15 +166,27 @@ Result<void> delete_entry(mnl_socket* socket, const Entry& entry) {
 }  // namespace
 
 Result<int> flush_conntrack(const FlushConntrack& flush) {
-  const Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return 0;
-  auto entries = wanted_entries(socket.get(), flush);
+  const Socket socket = open_socket();
+  if (!socket) return 0;
+  auto entries =
+      chosen_entries(socket.get(), [&](const Entry& entry) { return is_wanted(entry, flush); });
   if (!entries) return fail(entries.error());
   int deleted = 0;
   for (const Entry& entry : *entries) {
     if (delete_entry(socket.get(), entry)) ++deleted;  // else it ended in the meantime
   }
   return deleted;
+}
+
+Result<int> count_rewritten_clients(std::uint16_t port) {
+  const Socket socket = open_socket();
+  if (!socket) return 0;
+  auto entries = chosen_entries(socket.get(), [&](const Entry& entry) {
+    return entry.protocol == IPPROTO_TCP && entry.reply_source_port == port &&
+           entry.destination_port != port && entry.reply_destination_port != entry.source_port;
+  });
+  if (!entries) return fail(entries.error());
+  return static_cast<int>(entries->size());
 }
 
 }  // namespace pillion::netns

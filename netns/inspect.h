@@ -1,21 +1,13 @@
-// Looking at the network of a service as it is on the machine: `pillion-netns show` and `verify`.
-// Changes nothing.
+// Looking at the network of a service as it is on the machine: `pillion-netns show`. Changes
+// nothing.
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "netns/wanted.h"
 #include "runtime/result.h"
 
 namespace pillion::netns {
-
-// One thing that must be as wanted, and how it was found.
-struct Check {
-  std::string name;
-  bool is_ok = false;
-  std::string detail;
-};
 
 struct Inspection {
   std::string service;
@@ -26,10 +18,10 @@ struct Inspection {
 };
 
 Result<Inspection> inspect(const Wanted& wanted);
+// The nftables table (family inet) in the calling thread's namespace, with counters; "" = none.
+std::string list_table(const std::string& table);
+// The capture rules in the calling thread's namespace, with counters; "" = none.
+std::string inspect_inside(const Wanted& wanted);
 std::string inspection_to_json(const Inspection& inspection);
-
-// Every part of the network; `with_capture`: the capture rules, too.
-Result<std::vector<Check>> verify(const Wanted& wanted, bool with_capture);
-std::string checks_to_json(const std::vector<Check>& checks);
 
 }  // namespace pillion::netns

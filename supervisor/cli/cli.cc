@@ -50,6 +50,7 @@ int run(int argc, char** argv) {
   add_logs(app, exit_code);
   add_events(app, exit_code);
   add_timeline(app, exit_code);
+  add_doctor(app, exit_code);
   add_exec(app, exit_code);
   add_resize(app, exit_code);
   add_upgrade(app, exit_code);

@@ -12,6 +12,7 @@ namespace pillion::supervisor::cli {
 
 void add_check(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
+void add_doctor(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);
 void add_exec(CLI::App& app, int& exit_code);
 void add_logs(CLI::App& app, int& exit_code);

@@ -33,8 +33,13 @@ void load_from(const std::string& path, Result<T> (*parse)(std::string_view),
 }  // namespace
 
 NetworkRecord::NetworkRecord(const ServicePaths& paths)
-    : facts_path_(paths.runtime + "/network.json"),
+    : wanted_path_(paths.runtime + "/wanted.json"),
+      facts_path_(paths.runtime + "/network.json"),
       capture_path_(paths.runtime + "/capture.json") {}
+
+Result<void> NetworkRecord::keep_wanted(const std::string& json) {
+  return write_file_atomically(wanted_path_, json, 0600);
+}
 
 Result<void> NetworkRecord::keep_facts(const std::string& json) {
   return keep(facts_path_, json, netns::parse_facts, facts_);
@@ -50,6 +55,7 @@ void NetworkRecord::load() {
 }
 
 void NetworkRecord::remove() {
+  ::unlink(wanted_path_.c_str());
   ::unlink(facts_path_.c_str());
   ::unlink(capture_path_.c_str());
   facts_.reset();

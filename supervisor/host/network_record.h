@@ -16,6 +16,8 @@ class NetworkRecord {
  public:
   explicit NetworkRecord(const ServicePaths& paths);
 
+  // What pillion-netns was asked for: `pillion doctor` compares with it.
+  Result<void> keep_wanted(const std::string& json);
   Result<void> keep_facts(const std::string& json);
   Result<void> keep_capture(const std::string& json);
   // Reads what an earlier supervisor kept.
@@ -26,6 +28,7 @@ class NetworkRecord {
   const std::optional<netns::CaptureFacts>& capture() const { return capture_; }
 
  private:
+  std::string wanted_path_;
   std::string facts_path_;
   std::string capture_path_;
   std::optional<netns::Facts> facts_;

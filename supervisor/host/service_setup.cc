@@ -141,6 +141,7 @@ void ServiceSetup::run_netns(const std::string& command, CommandRun::OnDone on_d
   wanted.is_in_place = is_in_place();
   if (wanted.is_in_place) plan.network_namespace = network_namespace_.get();
   const std::string input = netns::wanted_to_json(wanted);
+  if (auto kept = record_.keep_wanted(input); !kept) log::warn("{}", kept.error().message());
   command_ = std::make_unique<CommandRun>(loop_, processes_, cgroups_, "netns/" + command,
                                           fmt::format("netns.{}", ++command_count_));
   command_->start(std::move(plan), input, kNetnsTimeout,

@@ -22,7 +22,7 @@ IP_TRANSPARENT = 19
 
 
 def drop_to(uid):
-    if uid:
+    if uid and os.geteuid() != uid:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
@@ -81,7 +81,10 @@ def answer(listener):
 
 
 def listen(options):
-    listeners = [open_listener(text, options) for text in options.words]  # IP_TRANSPARENT needs root
+    needs_root = options.transparent or any(int(text.rpartition(":")[2]) < 1024 for text in options.words)
+    if not needs_root:
+        drop_to(options.uid)  # the kernel notes who opens a socket
+    listeners = [open_listener(text, options) for text in options.words]
     drop_to(options.uid)
     selector = selectors.DefaultSelector()
     for listener in listeners:

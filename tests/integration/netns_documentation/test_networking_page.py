@@ -9,7 +9,8 @@ from support.pillion_testing import REPOSITORY, program_directory, requires_root
 
 PAGE = (REPOSITORY / "docs" / "networking.md").read_text()
 READER = (REPOSITORY / "netns" / "wanted_json.cc").read_text()
-KEYS = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \|", PAGE[PAGE.index("### The document"):], re.MULTILINE)
+DOCUMENT = PAGE[PAGE.index("### The document"):PAGE.index("## When it does not work")]
+KEYS = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \|", DOCUMENT, re.MULTILINE)
 
 
 def document_with(key, value):

@@ -178,9 +178,10 @@ def test_verify_says_what_is_wrong(machine, wanted):
     machine.netns("verify", wanted)
     machine.run(["ip", "link", "set", facts["host_interface"], "down"])
     machine.run(["nft", "delete", "table", "inet", facts["host_table"]])
-    checks = json.loads(machine.netns("verify", wanted, "--capture", check=1).stdout)
-    broken = sorted(check["name"].split(" ")[0] for check in checks if not check["is_ok"])
-    assert broken == ["capture", "host", "host"]
+    findings = json.loads(machine.netns("verify", wanted, "--capture", check=1).stdout)
+    broken = sorted(finding["check"] for finding in findings if finding["verdict"] == "problem")
+    assert broken == ["host-rules", "interfaces", "rules"]
+    assert all(finding["remedy"] for finding in findings if finding["verdict"] == "problem")
 
 
 def test_a_bad_document_is_refused_before_anything_is_opened(machine):
