@@ -41,6 +41,11 @@ Error step_error(const Step& step, const Error& cause) {
                cause.errno_value());
 }
 
+bool is_optional(const Step& step) {
+  const auto* setting = std::get_if<WriteSysctl>(&step);
+  return setting && !setting->is_required;
+}
+
 // Executes steps in order, each in the namespace of its side.
 class Executor {
  public:
@@ -51,7 +56,7 @@ class Executor {
     for (const Step& step : steps) {
       auto done = fault_before_step();
       if (done) done = std::visit([this](const auto& typed) { return execute(typed); }, step);
-      if (!done) return fail(step_error(step, done.error()));
+      if (!done && !is_optional(step)) return fail(step_error(step, done.error()));
     }
     return {};
   }
@@ -126,7 +131,7 @@ class Executor {
       const std::string old_value = read_sysctl(step.name);
       auto written = write_sysctl(step.name, step.value);
       if (!written && step.may_vanish && written.error().errno_value() == ENOENT) return {};
-      if (!written) return step.is_required ? written : Result<void>{};
+      if (!written) return written;
       if (step.is_reported && old_value != step.value) {
         changed_.push_back({sysctl_display_name(step.name), old_value, step.value});
       }

@@ -12,6 +12,7 @@
 #include "netns/apply.h"
 #include "netns/choose_capture.h"
 #include "netns/conntrack.h"
+#include "netns/fault.h"
 #include "netns/inspect.h"
 #include "netns/iptables_rules.h"
 #include "netns/namespace.h"
@@ -169,6 +170,7 @@ void ask_name_servers(View& view, const std::string& resolv_conf) {
 void look_inside(View& view, const ExamineOptions& options) {
   const Wanted& wanted = view.wanted;
   if (auto chains = nft_chains(); !chains) view.nftables_problem = chains.error().message();
+  if (is_feature_hidden("nftables")) view.nftables_problem = "hidden by PILLION_NETNS_FAULT";
   view.capture_rules = inspect_inside(wanted);
   if (options.knows_configuration) view.expected_rules = expected_rules(wanted, view.capture_rules);
   if (auto netlink = RouteNetlink::open(); netlink && wanted.mode == Mode::Bridged) {

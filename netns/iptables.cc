@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "netns/fault.h"
 #include "netns/iptables_rules.h"
 #include "netns/nft.h"
 #include "netns/nft_chains.h"
@@ -159,18 +160,58 @@ std::vector<Variant> variants_to_try() {
   return variants;
 }
 
+Result<void> restore(const Variant& variant, Family family, const std::string& text) {
+  const std::string program = program_of(variant, family, "restore");
+  if (program.empty()) {
+    return fail(fmt::format("no ip6tables{}-restore is installed; IPv6 would go round the proxy",
+                            variant.infix));
+  }
+  std::vector<std::string> words = {program, "--noflush"};
+  if (variant.is_legacy) words.insert(words.end(), {"--wait", "10"});
+  auto loaded = fault_before_step();
+  if (!loaded) return fail(loaded.error().wrap(program));
+  auto done = run(words, text);
+  if (!done) return fail(done.error());
+  return {};
+}
+
+bool may_have(const Variant& variant, std::string_view service) {
+  if (variant.is_legacy) return !legacy_tables(Family::V4).empty();
+  const auto chains = nft_chains();
+  if (!chains) return false;
+  const auto own = iptables_chains(service);
+  return std::any_of(chains->begin(), chains->end(), [&](const NftChain& chain) {
+    return std::any_of(own.begin(), own.end(),
+                       [&](const OwnChain& item) { return item.name == chain.name; });
+  });
+}
+
+// What there was before, of one variant and family.
+struct Earlier {
+  Variant variant;
+  Family family;
+  std::string rules;
+};
+
+std::vector<Earlier> save_earlier(const std::vector<Variant>& variants, std::string_view service) {
+  std::vector<Earlier> earlier;
+  for (const Variant& variant : variants) {
+    if (!may_have(variant, service)) continue;
+    for (const Family family : families()) {
+      auto listing = save(variant, family, false);
+      if (!listing) continue;
+      std::string rules = render_iptables_restoration(service, *listing);
+      if (!rules.empty()) earlier.push_back({variant, family, std::move(rules)});
+    }
+  }
+  return earlier;
+}
+
 Result<void> apply_with(const Variant& variant, const Wanted& wanted) {
   for (const Family family : families()) {
     auto existing = save(variant, family, false);
     if (!existing) return fail(existing.error());
-    const std::string program = program_of(variant, family, "restore");
-    if (program.empty()) {
-      return fail(fmt::format("no ip6tables{}-restore is installed; IPv6 would go round the proxy",
-                              variant.infix));
-    }
-    std::vector<std::string> words = {program, "--noflush"};
-    if (variant.is_legacy) words.insert(words.end(), {"--wait", "10"});
-    auto loaded = run(words, render_iptables_capture(wanted, family, *existing));
+    auto loaded = restore(variant, family, render_iptables_capture(wanted, family, *existing));
     if (!loaded) return fail(loaded.error());
   }
   return {};
@@ -183,9 +224,7 @@ Result<bool> remove_with(const Variant& variant, std::string_view service) {
     if (!existing) return fail(existing.error());
     const std::string removal = render_iptables_removal(service, *existing);
     if (removal.empty()) continue;
-    std::vector<std::string> words = {program_of(variant, family, "restore"), "--noflush"};
-    if (variant.is_legacy) words.insert(words.end(), {"--wait", "10"});
-    auto removed = run(words, removal);
+    auto removed = restore(variant, family, removal);
     if (!removed) return fail(removed.error());
     delete_empty_tables(variant, family);
     is_removed = true;
@@ -209,17 +248,6 @@ std::string own_lines(const std::string& listing, std::string_view service) {
   return text;
 }
 
-bool may_have(const Variant& variant, std::string_view service) {
-  if (variant.is_legacy) return !legacy_tables(Family::V4).empty();
-  const auto chains = nft_chains();
-  if (!chains) return false;
-  const auto own = iptables_chains(service);
-  return std::any_of(chains->begin(), chains->end(), [&](const NftChain& chain) {
-    return std::any_of(own.begin(), own.end(),
-                       [&](const OwnChain& item) { return item.name == chain.name; });
-  });
-}
-
 }  // namespace
 
 bool may_have_iptables_capture(std::string_view service) {
@@ -233,6 +261,7 @@ Result<std::string> apply_iptables_capture(const Wanted& wanted) {
         "no iptables-restore is installed (package iptables); it is needed here because "
         "nftables is not available or not chosen");
   }
+  const auto earlier = save_earlier(variants, wanted.service);
   std::string problems;
   int errno_value = 0;
   for (const Variant& variant : variants) {
@@ -242,6 +271,8 @@ Result<std::string> apply_iptables_capture(const Wanted& wanted) {
     problems += (problems.empty() ? "" : "; ") + applied.error().message();
     errno_value = applied.error().errno_value();
   }
+  // Without its older rules the service's traffic would go past the proxy.
+  for (const Earlier& item : earlier) (void)restore(item.variant, item.family, item.rules);
   return fail(Error(problems, errno_value));
 }
 

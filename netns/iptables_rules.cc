@@ -271,6 +271,30 @@ std::string render_iptables_capture(const Wanted& wanted, Family family,
   return Writer(wanted, family, existing).write(iptables_tables(wanted));
 }
 
+std::string render_iptables_restoration(std::string_view service, std::string_view existing) {
+  std::string text;
+  for (const std::string_view table : {"mangle", "nat", "raw"}) {
+    std::string_view section = section_of(existing, table);
+    std::string chains;
+    std::string jumps;
+    for (const OwnChain& chain : iptables_chains(service)) {
+      if (chain.table != table || !has_line(section, ":" + chain.name)) continue;
+      chains += fmt::format(":{} - [0:0]\n", chain.name);
+      if (!chain.hook.empty()) jumps += fmt::format("-I {} 1 -j {}\n", chain.hook, chain.name);
+    }
+    if (chains.empty()) continue;
+    text += fmt::format("*{}\n{}{}", table, chains, jumps);
+    const std::string own = "-A " + prefix_of(service) + "_";
+    while (!section.empty()) {
+      const std::size_t end = std::min(section.find('\n'), section.size());
+      if (section.starts_with(own)) text += fmt::format("{}\n", section.substr(0, end));
+      section.remove_prefix(std::min(end + 1, section.size()));
+    }
+    text += "COMMIT\n";
+  }
+  return text;
+}
+
 std::string render_iptables_removal(std::string_view service, std::string_view existing) {
   std::string text;
   for (const std::string_view table : {"mangle", "nat", "raw"}) {

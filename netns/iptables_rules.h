@@ -29,6 +29,10 @@ std::string render_iptables_capture(const Wanted& wanted, Family family, std::st
 // Removes what `existing` has of the service; "" when that is nothing.
 std::string render_iptables_removal(std::string_view service, std::string_view existing);
 
+// Input for `iptables-restore --noflush` that brings back what `existing` has of the service, where
+// nothing of it is left; "" when that is nothing.
+std::string render_iptables_restoration(std::string_view service, std::string_view existing);
+
 // Names of tables in an iptables-save listing that hold no rule, no chain but the built-in ones and
 // no policy but ACCEPT; of mangle, nat and raw only.
 std::vector<std::string> unused_iptables_tables(std::string_view listing);

@@ -14,7 +14,6 @@
 #include <cerrno>
 #include <memory>
 
-#include "netns/fault.h"
 #include "netns/netlink_attributes.h"
 
 namespace pillion::netns {
@@ -57,9 +56,6 @@ NftChain read_chain(const nlmsghdr* message) {
 }  // namespace
 
 Result<std::vector<NftChain>> nft_chains() {
-  if (is_feature_hidden("nftables")) {
-    return fail(Error("hidden by PILLION_NETNS_FAULT", EOPNOTSUPP));
-  }
   const Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
   if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) {
     return fail_errno("cannot open a netfilter socket");
