@@ -169,11 +169,21 @@ int show(const Wanted& wanted) {
   return kExitOk;
 }
 
+// A service's name, or "the namespace that we are in", say nothing about what the rules should be.
+bool knows_configuration(const CommandLine& line) {
+  if (!line.name.empty()) return false;
+  if (!line.is_pod || !line.annotations_file.empty()) return true;
+  PodOptions only_where;
+  only_where.name = line.pod.name;
+  only_where.namespace_path = line.pod.namespace_path;
+  return line.pod != only_where;
+}
+
 ExamineOptions examine_options(const CommandLine& line) {
   ExamineOptions options;
   options.resolv_conf = line.resolv_conf;
   options.tries_connections = !line.without_trial;
-  options.knows_configuration = line.name.empty();
+  options.knows_configuration = knows_configuration(line);
   options.app_uids = line.app_uids;
   return options;
 }
