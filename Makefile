@@ -42,11 +42,12 @@ bench-proxy: ## Measure the proxy beside haproxy, nginx and nghttpx
 	@$(CMAKE_BUILD) --target pillion-proxy
 	@tests/bench/proxy/run.py --bin $(BUILD)/bin $(ARGS)
 
-bench-logs: ## Measure how fast log lines become JSON
+bench-logs: ## Measure how fast log lines become JSON, and the log adapter beside rsyslog
 	@packaging/bootstrap.sh build bench
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
-	@$(CMAKE_BUILD) --target bench_logs_encode
-	@$(BUILD)/tests/bench_logs_encode $(ARGS)
+	@$(CMAKE_BUILD) --target bench_logs_encode pillion-logs
+	@$(BUILD)/tests/bench_logs_encode
+	@tests/bench/logs/run.py --bin $(BUILD)/bin $(ARGS)
 
 bench-supervisor: ## Measure the supervisor beside supervisord, s6 and runit
 	@packaging/bootstrap.sh build bench

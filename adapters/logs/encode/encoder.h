@@ -1,7 +1,8 @@
 // Lines of one source in, JSON records out. Pure: touches no file and no clock.
 //
-// An Encoder belongs to one source (a file, a stream) and one output: it remembers the minute of
-// the last timestamp, what `auto` has seen, and joined partial lines of the CRI format.
+// An Encoder belongs to one source (a file, a stream), one output and the thread that made it: it
+// remembers the minute of the last timestamp, what `auto` has seen, and joined partial lines of the
+// CRI format.
 #pragma once
 
 #include <cstdint>

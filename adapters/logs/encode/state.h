@@ -190,6 +190,12 @@ struct Scratch {
   Format detected;      // how the line was read, where each is judged by itself
 };
 
+// Ten KiB that all encoders of a thread share: a record is finished before the next is begun.
+inline Scratch& thread_scratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
+
 // Lines of one CRI stream that may be one record with the next: what they are without their
 // headers.
 struct CriGroup {
@@ -259,7 +265,7 @@ struct EncodeState {
   std::shared_ptr<FieldRules> field_rules;  // null without rules
 
   EncodeCounters counters;
-  Scratch scratch;
+  Scratch& scratch = thread_scratch();
 };
 
 }  // namespace pillion::logs
