@@ -239,7 +239,7 @@ const TableSchema& schema_of<ProxyLimits>() {
           .field("max_requests_per_connection", &ProxyLimits::max_requests_per_connection,
                  "0 is unlimited.")
           .field("max_streams", &ProxyLimits::max_streams, "HTTP/2 streams of a connection.",
-                 {.min = 1, .planned = true})
+                 {.min = 1})
           .field("max_hops", &ProxyLimits::max_hops,
                  "How often a request may pass this proxy before it is a loop; 508.", {.min = 1})
           .done();
@@ -301,8 +301,7 @@ const TableSchema& schema_of<ProxyDrain>() {
       TableBuilder<ProxyDrain>("Drain", "What happens from SIGTERM to exit.")
           .field("minimum", &ProxyDrain::minimum, "Inbound connections are still accepted so long.")
           .field("maximum", &ProxyDrain::maximum, "Then what is left is closed.", {.planned = true})
-          .field("goaway_grace", &ProxyDrain::goaway_grace, "Between the two GOAWAYs of HTTP/2.",
-                 {.planned = true})
+          .field("goaway_grace", &ProxyDrain::goaway_grace, "Between the two GOAWAYs of HTTP/2.")
           .done();
   return schema;
 }
@@ -338,8 +337,7 @@ const TableSchema& schema_of<ProxyConfig>() {
           .field("admin", &ProxyConfig::admin, "Administration; loopback only.")
           .field("dns", &ProxyConfig::dns, "DNS, with [network.intercept] dns.")
           .field("drain", &ProxyConfig::drain, "Drain.")
-          .field("overload", &ProxyConfig::overload, "Shedding before memory runs out.",
-                 {.planned = true})
+          .field("overload", &ProxyConfig::overload, "Shedding before memory runs out.")
           .finish(check_proxy)
           .done();
   return schema;

@@ -28,6 +28,7 @@ class BufferPool {
     free_.push_back(std::move(buffer));
     buffer = std::string();
   }
+  void clear() { free_.clear(); }
 
  private:
   static constexpr std::size_t kWorthKeeping = 64;

@@ -94,6 +94,10 @@ bool Exchange::accept(RequestHead& head, const http1::Framing& framing) {
     reject(403, Flag::Refused, "CONNECT is not allowed here");
     return false;
   }
+  if (worker_.overload() >= OverloadLevel::Refusing) {
+    reject(503, Flag::Overload, "the memory limit is nearly reached");
+    return false;
+  }
   const auto& limits = config().limits;
   if (limits.body_size && framing.kind == BodyKind::Length &&
       framing.length > limits.body_size->value) {

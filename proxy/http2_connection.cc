@@ -311,7 +311,8 @@ Http2Stream* Http2Connection::on_stream_begun(std::int32_t id) {
   streams_.emplace(id, std::move(stream));
   ++requests_;
   const unsigned requests_max = context_.config().limits.max_requests_per_connection;
-  if (requests_max != 0 && requests_ >= requests_max) finish_drain();
+  const bool is_last = requests_max != 0 && requests_ >= requests_max;
+  if (is_last || worker_.overload() != OverloadLevel::Normal) finish_drain();
   return begun;
 }
 

@@ -183,6 +183,7 @@ std::size_t HttpConnection::start_exchange(http1::RequestHead& head, std::string
   const auto& limits = context_.config().limits;
   is_closing_after_response_ =
       !http1::wants_keep_alive(head.fields, head.version) || is_draining() ||
+      worker_.overload() != OverloadLevel::Normal ||
       (limits.max_requests_per_connection != 0 && requests_ >= limits.max_requests_per_connection);
   const http1::FramingResult framing = http1::request_framing(head);
   if (!framing.is_ok()) {

@@ -167,6 +167,9 @@ void write_workers(MetricsWriter& writer, const Server& server) {
 void write_server(MetricsWriter& writer, const Server& server) {
   writer.begin_family("pillion_proxy_ready", MetricType::Gauge, "1 while ready.");
   writer.sample({}, std::uint64_t{server.status().is_ready() ? 1u : 0u});
+  writer.begin_family("pillion_proxy_overload_level", MetricType::Gauge,
+                      "0 normal, 1 no keep-alive, 2 requests are refused, 3 connections are.");
+  writer.sample({}, static_cast<std::uint64_t>(server.status().overload.load()));
   writer.begin_family("pillion_proxy_reloads_total", MetricType::Counter,
                       "Configuration reloads, by result.");
   writer.sample({{"result", "accepted"}}, server.status().reloads_accepted.load());

@@ -1,6 +1,7 @@
 #include "proxy/server.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -18,6 +19,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kDrainCheck{50};
 constexpr std::chrono::seconds kFirstResolution{5};
+constexpr std::chrono::milliseconds kMemoryCheck{250};
+constexpr unsigned kChecksSkipped = 8;  // while there is no limit
+constexpr std::size_t kDescriptorsMin = 64;
 
 std::optional<std::size_t> number_after(std::string_view name, std::string_view prefix) {
   if (name.substr(0, prefix.size()) != prefix) return std::nullopt;
@@ -217,6 +221,38 @@ void Server::start_workers() {
     workers_.push_back(std::make_unique<Worker>(via_token_, access_log_.get(),
                                                 config.access_log.format, app_sockets_.get()));
   }
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  for (auto& worker : workers_) {
+    const std::size_t share = limit.rlim_cur / 2 / workers_.size();
+    worker->set_connections_max(std::max(share, kDescriptorsMin));
+  }
+}
+
+// Looks at the memory in use and sets the level of overload.
+void Server::watch_memory() {
+  if (memory_checks_skipped_ > 0) {
+    --memory_checks_skipped_;
+    return;
+  }
+  const MemoryUse use = read_memory_use("/proc/self", "/sys/fs/cgroup");
+  const OverloadLevel before = status_.overload;
+  const OverloadLevel level = next_overload_level(before, use.share, snapshot_->config().overload);
+  if (level != before) {
+    status_.overload = level;
+    const int percent = static_cast<int>(use.share * 100);
+    if (level == OverloadLevel::Normal) {
+      log::info("{} % of the memory limit is in use: serving as usual", percent);
+    } else {
+      log::warn("{} % of the memory limit is in use: {}", percent, overload_level_name(level));
+    }
+  }
+  for (auto& worker : workers_) {
+    worker->set_overload(level);
+    if (level != OverloadLevel::Normal) worker->post([one = worker.get()] { one->shed(); });
+  }
+  if (level != OverloadLevel::Normal) malloc_trim(0);
+  memory_checks_skipped_ = use.is_limited ? 0 : kChecksSkipped;
 }
 
 void Server::start_resolver() {
@@ -271,6 +307,8 @@ int Server::run() {
     watchdog_ = std::make_unique<Timer>(loop_);
     watchdog_->start(*period, *period, [this] { notifier_.send("WATCHDOG=1"); });
   }
+  memory_check_ = std::make_unique<Timer>(loop_);
+  memory_check_->start(kMemoryCheck, kMemoryCheck, [this] { watch_memory(); });
   loop_.run();
 
   admin_.reset();
@@ -288,6 +326,7 @@ int Server::run() {
   drain_check_.reset();
   hangup_.reset();
   drain_.reset();
+  memory_check_.reset();
   workers_.clear();
   wakeup_.reset();
   return 0;

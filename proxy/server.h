@@ -35,6 +35,7 @@ struct ServerStatus {
   std::atomic<std::uint64_t> reloads_accepted{0};
   std::atomic<std::uint64_t> reloads_rejected{0};
 
+  std::atomic<OverloadLevel> overload{OverloadLevel::Normal};
   std::atomic<std::uint64_t> tls_rotations{0};
   std::atomic<std::uint64_t> tls_rotations_failed{0};
 
@@ -91,6 +92,7 @@ class Server {
   void check_drained();
   void quit();
   void send_receipt();
+  void watch_memory();
   void post(std::function<void()> task);
 
   Loop loop_;
@@ -121,8 +123,10 @@ class Server {
   std::unique_ptr<Timer> first_resolution_;
   std::unique_ptr<Timer> drain_minimum_;
   std::unique_ptr<Timer> drain_check_;
+  std::unique_ptr<Timer> memory_check_;
   std::unique_ptr<SignalWatch> hangup_;
   std::unique_ptr<Drain> drain_;
+  unsigned memory_checks_skipped_ = 0;
   bool is_inbound_drained_ = false;
   bool is_inbound_draining_ = false;
   bool is_shutting_down_ = false;

@@ -1,11 +1,14 @@
 #include "proxy/socket.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 
 #include <cerrno>
 #include <climits>
 #include <utility>
+
+#include "proxy/pipe_pool.h"
 
 namespace pillion::proxy {
 namespace {
@@ -106,6 +109,43 @@ IoResult Socket::read_transport(char* buffer, std::size_t size) {
     is_broken_ = true;
     return {IoStatus::Failed, 0, errno};
   }
+}
+
+IoStatus Socket::splice_to(Pipe& pipe) {
+  while (true) {
+    const ssize_t count = splice(fd_.get(), nullptr, pipe.writer.get(), nullptr,
+                                 PipePool::kPipeBytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count > 0) {
+      pipe.held = static_cast<std::size_t>(count);
+      return IoStatus::Ok;
+    }
+    if (count < 0 && errno == EINTR) continue;
+    is_readable_ = false;
+    if (count == 0) {
+      is_hung_up_ = true;
+      return IoStatus::Eof;
+    }
+    if (errno == EAGAIN) return IoStatus::WouldBlock;
+    is_broken_ = true;
+    return IoStatus::Failed;
+  }
+}
+
+IoStatus Socket::splice_from(Pipe& pipe) {
+  while (is_writable_) {
+    const ssize_t count = splice(pipe.reader.get(), nullptr, fd_.get(), nullptr, pipe.held,
+                                 SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count > 0) {
+      pipe.held -= static_cast<std::size_t>(count);
+      return IoStatus::Ok;
+    }
+    if (errno == EINTR) continue;
+    is_writable_ = false;
+    if (errno == EAGAIN) return IoStatus::WouldBlock;
+    is_broken_ = true;
+    return IoStatus::Failed;
+  }
+  return IoStatus::WouldBlock;
 }
 
 IoResult Socket::write_transport(const iovec* parts, std::size_t count) {

@@ -18,6 +18,8 @@
 
 namespace pillion::proxy {
 
+struct Pipe;
+
 struct SocketOptions {
   unsigned keepalive_seconds = 60;
   unsigned user_timeout_milliseconds = 30'000;
@@ -76,6 +78,11 @@ class Socket {
   IoResult write_transport(const iovec* parts, std::size_t count);
   IoResult write_transport(const char* bytes, std::size_t size);
 
+  // Moves bytes inside the kernel, without TLS: what is there into an empty pipe, and what the pipe
+  // holds out. Ok when some were moved.
+  IoStatus splice_to(Pipe& pipe);
+  IoStatus splice_from(Pipe& pipe);
+
   // What will be read next, left where it is. Below TLS.
   IoResult peek(char* buffer, std::size_t size);
   // True when a pooled connection is at its end or holds bytes nobody asked for. Messages of TLS
@@ -92,10 +99,7 @@ class Socket {
   void attach(Watcher& watcher);
   // Asks for the current readiness again in the next batch, for fairness among sockets.
   void rearm(Watcher& watcher) { reactor_->hand_over(fd_.get(), watcher); }
-  // After bytes were moved without read() and write() (splice).
   void note_readable() { is_readable_ = true; }
-  void clear_readable() { is_readable_ = false; }
-  void clear_writable() { is_writable_ = false; }
 
  private:
   Reactor* reactor_ = nullptr;

@@ -12,6 +12,9 @@ namespace pillion::proxy {
 namespace {
 
 constexpr int kReadsPerTurn = 16;
+// From the second full read on it is taken for bulk data, and no more once so little comes at once.
+constexpr unsigned kFullReadsOfBulk = 2;
+constexpr std::size_t kBulkBytesMin = 8 * 1024;
 constexpr Milliseconds kFirstBytesMilliseconds = 300;
 
 }  // namespace
@@ -219,7 +222,18 @@ bool TcpRelay::flush(Side& side) {
   return true;
 }
 
+void TcpRelay::finish_reset(const Side& side) {
+  finish(&side == &downstream_ ? Flag::DownstreamClosed : Flag::UpstreamTermination,
+         "connection_reset");
+}
+
 void TcpRelay::pump(Side& from, Side& to) {
+  const bool is_alive = from.is_spliced ? pump_pipe(from, to) : pump_copies(from, to);
+  if (is_alive) pass_on_end(from, to);
+}
+
+// Both return false after the relay ended.
+bool TcpRelay::pump_copies(Side& from, Side& to) {
   int turns = kReadsPerTurn;
   while (!from.is_read_ended && to.out.is_empty() && from.socket.is_readable()) {
     if (turns-- == 0) {
@@ -230,9 +244,8 @@ void TcpRelay::pump(Side& from, Side& to) {
     const IoResult result = from.socket.read(buffer.data(), buffer.size());
     if (result.status == IoStatus::WouldBlock) break;
     if (result.status == IoStatus::Failed) {
-      finish(&from == &downstream_ ? Flag::DownstreamClosed : Flag::UpstreamTermination,
-             "connection_reset");
-      return;
+      finish_reset(from);
+      return false;
     }
     if (result.status == IoStatus::Eof) {
       from.is_read_ended = true;
@@ -241,21 +254,69 @@ void TcpRelay::pump(Side& from, Side& to) {
     from.bytes_read += result.bytes;
     const IoResult sent = to.socket.write(buffer.data(), result.bytes);
     if (sent.status == IoStatus::Failed) {
-      finish(&to == &downstream_ ? Flag::DownstreamClosed : Flag::UpstreamTermination,
-             "connection_reset");
-      return;
+      finish_reset(to);
+      return false;
     }
     if (sent.bytes < result.bytes) {
       to.out.append(worker_.buffers(), {buffer.data() + sent.bytes, result.bytes - sent.bytes});
     }
+    from.full_reads = result.bytes == buffer.size() ? from.full_reads + 1 : 0;
     touch();
+    if (from.full_reads == kFullReadsOfBulk && from.socket.tls() == nullptr &&
+        to.socket.tls() == nullptr) {
+      from.is_spliced = true;
+      return pump_pipe(from, to);
+    }
   }
-  pass_on_end(from, to);
+  return true;
+}
+
+// Through a pipe. While the pipe holds bytes nothing more is read.
+bool TcpRelay::pump_pipe(Side& from, Side& to) {
+  if (!to.out.is_empty()) return true;
+  std::size_t moved = 0;
+  int turns = kReadsPerTurn;
+  if (!from.pipe) from.pipe = worker_.pipes().take();
+  if (!from.pipe) {  // no descriptors left
+    from.is_spliced = false;
+    from.full_reads = 0;
+    return pump_copies(from, to);
+  }
+  while (true) {
+    if (from.pipe->held > 0) {
+      const IoStatus status = to.socket.splice_from(*from.pipe);
+      if (status == IoStatus::WouldBlock) return true;
+      if (status == IoStatus::Ok) continue;
+      finish_reset(to);
+      return false;
+    }
+    if (from.is_read_ended || !from.socket.is_readable()) break;
+    if (turns-- == 0) {
+      from.socket.rearm(from);
+      break;
+    }
+    const IoStatus status = from.socket.splice_to(*from.pipe);
+    if (status == IoStatus::Failed) {
+      finish_reset(from);
+      return false;
+    }
+    from.is_read_ended = status == IoStatus::Eof;
+    from.bytes_read += from.pipe->held;
+    moved += from.pipe->held;
+  }
+  if (moved > 0) touch();
+  // Small messages are cheaper to copy.
+  if (moved < kBulkBytesMin) {
+    from.is_spliced = false;
+    from.full_reads = 0;
+  }
+  worker_.pipes().give(std::move(from.pipe));
+  return true;
 }
 
 // Half-close: once all that `from` sent has been written, `to` learns that nothing more comes.
 void TcpRelay::pass_on_end(Side& from, Side& to) {
-  if (!from.is_read_ended || !to.out.is_empty() || to.is_write_shut) return;
+  if (!from.is_read_ended || !to.out.is_empty() || to.is_write_shut || from.pipe) return;
   to.socket.shutdown_write();
   to.is_write_shut = true;
   touch();
@@ -327,6 +388,8 @@ void TcpRelay::finish(Flag flag, std::string_view details) {
   }
   downstream_.out.release(worker_.buffers());
   upstream_.out.release(worker_.buffers());
+  worker_.pipes().give(std::move(downstream_.pipe));
+  worker_.pipes().give(std::move(upstream_.pipe));
   downstream_.socket.close();
   upstream_.socket.close();
   worker_.reactor().timers().disarm(*this);

@@ -1,5 +1,6 @@
 // Two sockets joined: plain TCP, an upgraded WebSocket, or a connection whose protocol is not known
-// yet. Bytes flow with back-pressure, each direction ends by itself (half-close).
+// yet. Bytes flow with back-pressure, each direction ends by itself (half-close). Bulk data without
+// TLS is spliced: it stays in the kernel.
 //
 // Detection is a race, never a timeout: the upstream is connected at once; if the server speaks
 // first it is TCP, if the client's first bytes are HTTP/1 the connection goes on as an
@@ -14,6 +15,7 @@
 #include "proxy/buffers.h"
 #include "proxy/cluster.h"
 #include "proxy/http_connection.h"
+#include "proxy/pipe_pool.h"
 #include "proxy/socket.h"
 #include "proxy/stats.h"
 
@@ -70,8 +72,11 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
 
     TcpRelay& relay;
     Socket socket;
-    ByteQueue out;  // waiting to be written to this side
+    ByteQueue out;               // waiting to be written to this side
+    std::unique_ptr<Pipe> pipe;  // with what was read from this side and is not written yet
     std::uint64_t bytes_read = 0;
+    unsigned full_reads = 0;  // in a row
+    bool is_spliced = false;  // bulk data: what is read goes through a pipe
     bool is_connected = false;
     bool is_read_ended = false;  // it will send nothing more
     bool is_write_shut = false;  // we told it that nothing more comes
@@ -87,6 +92,9 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   bool advance_connect();
   void on_connect_failed(int error);
   void pump(Side& from, Side& to);
+  bool pump_copies(Side& from, Side& to);
+  bool pump_pipe(Side& from, Side& to);
+  void finish_reset(const Side& side);
   bool flush(Side& side);
   void pass_on_end(Side& from, Side& to);
   void detect();

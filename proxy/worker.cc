@@ -272,13 +272,27 @@ void Worker::refuse(const Address& peer, std::string_view why) {
   log::warn("refused a connection from {}: {}", peer.to_string(), why);
 }
 
+// False after it refused a connection that would be one too many.
+bool Worker::has_room_for(const Address& peer) {
+  if (count_all() >= routes_->snapshot->config().limits.max_connections) {
+    refuse(peer, "limits.max_connections is reached");
+    return false;
+  }
+  if (count_all() >= connections_max_) {
+    refuse(peer, "half of the descriptors that the process may have are taken");
+    return false;
+  }
+  if (overload() == OverloadLevel::Closing) {
+    stats_.connections_refused.add();  // the level is in the log already
+    return false;
+  }
+  return true;
+}
+
 // Decides what a connection is about; see router.h for where its requests go.
 void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
+  if (!has_room_for(peer)) return;
   const config::ProxyConfig& config = routes_->snapshot->config();
-  if (count_all() >= config.limits.max_connections) {
-    refuse(peer, "limits.max_connections is reached");
-    return;
-  }
   set_tcp_options(fd.get(), socket_options(config.timeouts));
   DownstreamContext context;
   context.kind = info.kind;
@@ -396,6 +410,10 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
     facts.endpoint = context.endpoint;
     facts.stats = &stats_.route(context.direction,
                                 context.direction == Direction::Inbound ? "app" : "passthrough");
+  }
+  if (overload() >= OverloadLevel::Refusing) {
+    stats_.connections_refused.add();
+    return;
   }
   const bool is_detecting =
       protocol == config::ProxyProtocol::Auto && !is_server_first_port(context.destination.port());
@@ -515,6 +533,14 @@ void Worker::close_idle(bool inbound_only) {
     const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
     if (counts && (is_grace_over || connection->is_idle())) connection->finish_drain();
   }
+}
+
+void Worker::shed() {
+  close_idle(false);
+  endpoints_.close_idle();
+  free_exchanges_.clear();
+  buffers_.clear();
+  pipes_.clear();
 }
 
 std::size_t Worker::count_busy() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +23,8 @@
 #include "proxy/http2_connection.h"
 #include "proxy/http_connection.h"
 #include "proxy/listener.h"
+#include "proxy/overload.h"
+#include "proxy/pipe_pool.h"
 #include "proxy/reactor.h"
 #include "proxy/request_id.h"
 #include "proxy/snapshot.h"
@@ -66,6 +69,12 @@ class Worker final {
   std::size_t count_connections(Direction direction) const;
   std::size_t count_all() const;
   void abort_all();
+  // Gives memory back: idle connections end, pools are emptied.
+  void shed();
+
+  // ---- Any thread.
+  void set_overload(OverloadLevel level) { overload_.store(level, std::memory_order_relaxed); }
+  void set_connections_max(std::size_t count) { connections_max_ = count; }  // before start()
 
   // ---- For connections.
   Reactor& reactor() { return reactor_; }
@@ -81,6 +90,8 @@ class Worker final {
   Http2Fields& http2_fields() { return http2_fields_; }
   const std::string& via_token() const { return via_token_; }  // "(5f3a9c21)"
   bool is_draining_inbound() const { return is_draining_inbound_; }
+  OverloadLevel overload() const { return overload_.load(std::memory_order_relaxed); }
+  PipePool& pipes() { return pipes_; }
   bool is_log_enabled() const { return log_ != nullptr; }
 
   std::unique_ptr<Exchange> take_exchange();
@@ -116,6 +127,7 @@ class Worker final {
   void begin(DownstreamContext context, config::ProxyProtocol protocol, config::MutualTls tls,
              Fd fd);
   EndpointOptions options_of(const Cluster& cluster, std::size_t index) const;
+  bool has_room_for(const Address& peer);
   void refuse(const Address& peer, std::string_view why);
   void flush_log();
 
@@ -126,6 +138,9 @@ class Worker final {
   std::vector<std::function<void()>> tasks_;
 
   BufferPool buffers_;
+  PipePool pipes_;
+  std::atomic<OverloadLevel> overload_{OverloadLevel::Normal};
+  std::size_t connections_max_ = SIZE_MAX;  // beside limits.max_connections
   WorkerStats stats_;
   RandomSource random_;
   std::unique_ptr<AppSockets> app_sockets_;  // null: the app is in our own namespace

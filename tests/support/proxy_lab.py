@@ -11,12 +11,12 @@ import json
 import socket
 import threading
 
-from support.pillion_testing import Program, RawClient, free_port, http_request, wait_until
+from support.pillion_testing import Program, RawClient, free_port, http_request, program, wait_until
 
 
 class ProxyLab:
     def __init__(self, directory, config="", app_port=None, app_protocol="http", explicit='upstream = "b"',
-                 env=None, explicit_protocol="http"):
+                 env=None, explicit_protocol="http", descriptors=None):
         self.directory = directory
         self.ports = {name: free_port() for name in
                       ("inbound", "outbound", "explicit", "publish", "health", "prometheus", "admin")}
@@ -43,7 +43,8 @@ path = "{self.log_path}"
 flush_interval = "10ms"
 """
         self.write(config)
-        self.program = Program(["pillion-proxy", "--config", self.config_path], directory,
+        few = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
+        self.program = Program([*few, program("pillion-proxy"), "--config", self.config_path], directory,
                                env={"PILLION_LOG_FORMAT": "text", **(env or {})})
         try:
             wait_until(lambda: self.admin("GET", "/ready").status == 200, what="the proxy's readiness")

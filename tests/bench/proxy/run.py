@@ -1,170 +1,70 @@
 #!/usr/bin/python3
-"""Measures pillion-proxy beside haproxy, nginx and nghttpx: one backend, one load generator, one proxy at a time.
+"""Measures pillion-proxy beside haproxy, nginx and nghttpx, row by row: one backend, one load, one proxy at a time.
 
-Usage: run.py --bin DIR [--seconds 4] [--rounds 3] [--connections 64] [--body 128] [--only NAME,…] [--json]
-Everyone does the same work: HTTP/1.1 with keep-alive on both sides, one worker, a JSON access log to a file, a request
-id made and sent on, Via added. The proxy is pinned to the last CPU; nginx as backend and wrk share the others. The
-contenders take turns, round after round, and the median of each figure is printed, with the ratio of ours to the
-best peer. Where the load's CPU is the limit, requests per second say little: CPU per request decides.
+Usage: run.py --bin DIR [--rows NAME,…] [--only NAME,…] [--seconds 2] [--rounds 3] [--json]
+Everyone does the same work: keep-alive on both sides, one worker, a JSON access log to a file, a request id made and
+sent on, Via added. The proxy is pinned to the last CPU; nginx as backend and the load share the others. The contenders
+take turns, round after round, and the median of each figure is printed, with the ratio of ours to the best peer.
+Where the load's CPU is the limit, requests per second say little: CPU per request decides.
 """
 import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import dataclass
 from pathlib import Path
 
-START_SECONDS_MAX = 10
-NGINX_LOG = ("log_format access escape=json '{\"timestamp\":\"$time_iso8601\",\"method\":\"$request_method\",\"path\":\"$request_uri\","
-             "\"authority\":\"$host\",\"status\":$status,\"protocol\":\"$server_protocol\",\"bytes_sent\":$body_bytes_sent,"
-             "\"duration\":$request_time,\"upstream_duration\":\"$upstream_response_time\",\"upstream\":\"$upstream_addr\","
-             "\"downstream\":\"$remote_addr:$remote_port\",\"request_id\":\"$request_id\"}';")
-HAPROXY_LOG = ("{\\\"timestamp\\\":\\\"%t\\\",\\\"method\\\":\\\"%HM\\\",\\\"path\\\":\\\"%HU\\\",\\\"status\\\":%ST,\\\"protocol\\\":\\\"%HV\\\","
-               "\\\"bytes_sent\\\":%B,\\\"duration_ms\\\":%Ta,\\\"upstream_ms\\\":%Tr,\\\"upstream\\\":\\\"%si:%sp\\\","
-               "\\\"downstream\\\":\\\"%ci:%cp\\\",\\\"request_id\\\":\\\"%ID\\\",\\\"flags\\\":\\\"%tsc\\\"}")
+from peers import CONTENDERS, Bench, Pair, free_port, installed, start_backend
+
+# Figures: name → (title, unit of the table, whether less is better).
+FIGURES = {
+    "rps": ("requests/s", "{:.0f}", False), "cpu": ("CPU ms/1000", "{:.2f}", True), "p50": ("p50 µs", "{:.0f}", True),
+    "p99": ("p99 µs", "{:.0f}", True), "cpu_each": ("CPU ms each", "{:.3f}", True), "cpu_gib": ("CPU s/GiB", "{:.3f}", True),
+    "mib": ("PSS MiB", "{:.1f}", True), "kib_each": ("KiB each", "{:.2f}", True), "added50": ("added p50 µs", "{:.0f}", True),
+    "added99": ("added p99 µs", "{:.0f}", True),
+}
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+@dataclass
+class Row:
+    title: str
+    front: str
+    back: str
+    load: str
+    figures: tuple
+    body: int = 128
+    connections: int = 64
+    streams: int = 1
+    rate: int = 0
+    without: tuple = ()  # peers that cannot do it
 
 
-def nginx_file(directory, port, location, http=""):
-    return f"""
-daemon off; master_process off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-  {http}
-  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/f;
-  uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
-  keepalive_requests 100000000; tcp_nodelay on;
-  server {{
-    listen 127.0.0.1:{port} backlog=4096;
-    location / {{ {location} }}
-  }}
-}}
-"""
-
-
-class Peer:
-    """A running proxy (or the backend): its process, its port, and what it used."""
-
-    def __init__(self, name, command, port, cpus, output=subprocess.DEVNULL):
-        self.name, self.port = name, port
-        self.process = subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE,
-                                        preexec_fn=lambda: os.sched_setaffinity(0, cpus))
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{name} did not start:\n{self.stop()}") from None
-                time.sleep(0.05)
-
-    def cpu_seconds(self):
-        # schedstat counts nanoseconds, /proc/PID/stat only ticks; all threads count.
-        total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
-
-    def proportional_mib(self):
-        text = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
-        return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) / 1024
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            return self.process.communicate(timeout=10)[1].decode(errors="replace")[-2000:]
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.communicate()[1].decode(errors="replace")[-2000:]
-
-
-def start_pillion(directory, options, port, backend, cpus):
-    file = directory / f"proxy-{port}.toml"
-    own = [free_port() for _ in range(5)]
-    file.write_text(f"""
-access_log = {{ path = "{directory}/pillion.log" }}
-explicit = [{{ listen = "127.0.0.1:{port}", upstream = "backend" }}]
-inbound = {{ listen = "127.0.0.1:{own[0]}" }}
-outbound = {{ listen = "127.0.0.1:{own[1]}" }}
-health = {{ listen = "127.0.0.1:{own[2]}" }}
-prometheus = {{ listen = "127.0.0.1:{own[3]}" }}
-admin = {{ listen = "127.0.0.1:{own[4]}" }}
-drain = {{ minimum = "0s" }}
-[upstream.backend]
-address = ["127.0.0.1:{backend}"]
-""")
-    return Peer("pillion-proxy", [str(options.bin / "pillion-proxy"), "--config", str(file)], port, cpus)
-
-
-def start_haproxy(directory, _, port, backend, cpus):
-    file = directory / f"haproxy-{port}.cfg"
-    file.write_text(f"""
-global
-  nbthread 1
-  log stdout format raw local0
-defaults
-  mode http
-  log global
-  log-format "{HAPROXY_LOG}"
-  timeout connect 2s
-  timeout client 60s
-  timeout server 60s
-  http-reuse always
-frontend in
-  bind 127.0.0.1:{port}
-  unique-id-format %[uuid()]
-  unique-id-header X-Request-ID
-  http-request add-header Via "1.1 haproxy"
-  http-response add-header Via "1.1 haproxy"
-  default_backend out
-backend out
-  server one 127.0.0.1:{backend}
-""")
-    with open(directory / "haproxy.log", "ab") as log:
-        return Peer("haproxy", ["haproxy", "-db", "-f", str(file)], port, cpus, log)
-
-
-def start_nginx(directory, name, port, backend, cpus, log_options):
-    place = directory / f"{name}-{port}"
-    place.mkdir()
-    http = (f"{NGINX_LOG} access_log {directory}/{name}.log access{log_options}; upstream backend {{ server 127.0.0.1:{backend}; "
-            "keepalive 256; keepalive_requests 100000000; }")
-    location = ("proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $http_host; "
-                "proxy_set_header X-Request-ID $request_id; proxy_set_header Via '1.1 nginx'; add_header Via '1.1 nginx'; "
-                "add_header X-Request-ID $request_id;")
-    (place / "nginx.conf").write_text(nginx_file(place, port, location, http))
-    return Peer(name, ["nginx", "-c", str(place / "nginx.conf"), "-e", str(place / "error.log")], port, cpus)
-
-
-def start_nghttpx(directory, _, port, backend, cpus):
-    log = ('{"timestamp":"$time_iso8601","method":"$method","path":"$path","authority":"$http_host","status":$status,'
-           '"protocol":"$protocol","bytes_sent":$body_bytes_sent,"duration":$request_time,"upstream":"$backend_host:$backend_port",'
-           '"downstream":"$remote_addr:$remote_port"}')
-    file = directory / f"nghttpx-{port}.conf"
-    file.write_text(f"frontend=127.0.0.1,{port};no-tls\nbackend=127.0.0.1,{backend}\nworkers=1\nsingle-process=yes\n"
-                    f"accesslog-file={directory}/nghttpx.log\nerrorlog-file={directory}/nghttpx.err\naccesslog-format={log}\n")
-    return Peer("nghttpx", ["nghttpx", f"--conf={file}"], port, cpus)
-
-
-CONTENDERS = {
-    "pillion-proxy": start_pillion,
-    "haproxy": start_haproxy,
-    "nginx": lambda directory, _, port, backend, cpus: start_nginx(directory, "nginx", port, backend, cpus, ""),
-    "nginx-buffered": lambda directory, _, port, backend, cpus: start_nginx(
-        directory, "nginx-buffered", port, backend, cpus, " buffer=64k flush=1s"),
-    "nghttpx": start_nghttpx,  # makes no request id
+ROWS = {
+    "http1": Row("HTTP/1.1, 64 connections", "http1", "http1", "wrk", ("rps", "cpu", "p50", "p99", "mib")),
+    "single": Row("HTTP/1.1, 1 connection", "http1", "http1", "wrk", ("added50", "added99", "cpu"), connections=1),
+    "tls": Row("TLS 1.3, keep-alive, 64 connections", "tls", "http1", "wrk", ("rps", "cpu", "p50", "p99")),
+    "handshake": Row("TLS 1.3 handshakes", "tls", "http1", "handshakes", ("cpu_each",)),
+    "handshake-mtls": Row("TLS 1.3 handshakes with client certificate", "mtls", "http1", "handshakes", ("cpu_each",)),
+    "handshake-resumed": Row("TLS 1.3 handshakes, resumed", "tls", "http1", "resumptions", ("cpu_each",), without=("nginx-buffered",)),
+    "h2": Row("HTTP/2 over TLS, 8 × 32 streams, to HTTP/1.1", "h2", "http1", "h2load", ("rps", "cpu"), connections=8, streams=32),
+    "h2c": Row("HTTP/2 in plain text, 8 × 32 streams, to HTTP/1.1", "h2c", "http1", "h2load", ("rps", "cpu"), connections=8, streams=32),
+    "grpc": Row("gRPC unary, HTTP/2 on both sides, 8 × 32 streams", "h2c", "h2c", "grpc", ("rps", "cpu"), connections=8, streams=32),
+    "body64k": Row("bodies of 64 KiB", "http1", "http1", "wrk", ("cpu_gib", "rps"), body=64 << 10, connections=16),
+    "body1m": Row("bodies of 1 MiB", "http1", "http1", "wrk", ("cpu_gib", "rps"), body=1 << 20, connections=16),
+    "tcp": Row("TCP relay, 4 × 256 MiB", "tcp", "tcp", "downloads", ("cpu_gib",), body=256 << 20, connections=4, without=("nghttpx", "nginx-buffered")),
+    "hops1000": Row("two hops with mTLS, 1,000 requests/s", "http1", "mtls", "paced", ("added50", "added99", "cpu"), connections=10, rate=1000, without=("nghttpx", "nginx-buffered")),
+    "hops5000": Row("two hops with mTLS, 5,000 requests/s", "http1", "mtls", "paced", ("added50", "added99", "cpu"), connections=10, rate=5000, without=("nghttpx", "nginx-buffered")),
+    "idle": Row("idle, nothing served yet", "http1", "http1", "nothing", ("mib",), without=("nginx-buffered",)),
+    "idle-connections": Row("5,000 idle connections", "http1", "http1", "idle", ("kib_each",), connections=5000, without=("nginx-buffered",)),
+    "idle-tls": Row("2,000 idle connections with TLS", "tls", "http1", "idle", ("kib_each",), connections=2000, without=("nginx-buffered",)),
 }
 
 
@@ -173,100 +73,217 @@ def to_microseconds(text):
     return float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit]
 
 
-def measure(peer, options, cpus):
-    """One wrk run against a peer, as a dictionary."""
-    def load(seconds):
-        command = ["wrk", "-t1", f"-c{options.connections}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{peer.port}/"]
-        return subprocess.run(command, capture_output=True, text=True, check=True,
-                              preexec_fn=lambda: os.sched_setaffinity(0, cpus)).stdout
-    load(1)
-    before = peer.cpu_seconds()
-    result = load(options.seconds)
-    used = peer.cpu_seconds() - before
-    requests = int(re.search(r"(\d+) requests in", result).group(1))
-    errors = re.search(r"(Socket errors|Non-2xx).*", result)
-    percentile = {key: to_microseconds(re.search(rf"^\s+{key}%\s+(\S+)", result, re.M).group(1)) for key in (50, 99)}
-    return {"name": peer.name, "requests_per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", result).group(1)),
-            "p50_us": percentile[50], "p99_us": percentile[99], "cpu_ms_per_1000": used / max(requests, 1) * 1e6,
-            "pss_mib": peer.proportional_mib(), "errors": errors.group(0) if errors else ""}
+def scheme_of(front):
+    return "https" if front in ("tls", "mtls", "h2") else "http"
 
 
-def median_of(rows):
-    merged = dict(rows[0])
-    for key in ("requests_per_second", "p50_us", "p99_us", "cpu_ms_per_1000", "pss_mib"):
-        merged[key] = statistics.median(row[key] for row in rows)
-    merged["errors"] = " ".join(sorted({row["errors"] for row in rows if row["errors"]}))
-    return merged
+class Load:
+    """One run of a row's load against a peer; each method returns figures."""
+
+    def __init__(self, bench, row, options):
+        self.bench, self.row, self.options = bench, row, options
+
+    def run(self, *command):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False,
+                              preexec_fn=lambda: os.sched_setaffinity(0, self.bench.load_cpus))
+        if done.returncode != 0:
+            raise SystemExit(f"{command[0]} failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+        return done.stdout
+
+    def measure(self, peer, front):
+        return {"name": peer.name, "errors": "", **getattr(self, self.row.load)(peer, front)}
+
+    def per_request(self, used, requests):
+        gib = requests * self.row.body / (1 << 30)
+        return {"cpu": used / max(requests, 1) * 1e6, "cpu_gib": used / max(gib, 1e-9)}
+
+    def wrk(self, peer, front):
+        def load(seconds):
+            return self.run("wrk", "-t1", f"-c{self.row.connections}", f"-d{seconds}s", "--latency", f"{scheme_of(front)}://127.0.0.1:{peer.port}/")
+        load(1)
+        before = peer.cpu_seconds()
+        text = load(self.options.seconds)
+        used = peer.cpu_seconds() - before
+        requests = int(re.search(r"(\d+) requests in", text).group(1))
+        errors = re.search(r"(Socket errors|Non-2xx).*", text)
+        percentile = {key: to_microseconds(re.search(rf"^\s+{key}%\s+(\S+)", text, re.M).group(1)) for key in (50, 99)}
+        return {"rps": float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)), "p50": percentile[50], "p99": percentile[99],
+                "added50": percentile[50], "added99": percentile[99], "mib": peer.proportional_mib(),
+                "errors": errors.group(0) if errors else "", **self.per_request(used, requests)}
+
+    def h2load(self, peer, front, *extra):
+        def load(seconds):
+            return self.run("h2load", "-t1", f"-c{self.row.connections}", f"-m{self.row.streams}", "-D", seconds, *extra,
+                            f"{scheme_of(front)}://127.0.0.1:{peer.port}/bench.Service/Call")
+        load(1)
+        before = peer.cpu_seconds()
+        text = load(self.options.seconds)
+        used = peer.cpu_seconds() - before
+        succeeded, failed = re.search(r"requests: .* (\d+) succeeded, (\d+) failed", text).groups()
+        return {"rps": float(re.search(r"finished in .*?, ([\d.]+) req/s", text).group(1)),
+                "errors": f"{failed} failed" if int(failed) else "", **self.per_request(used, int(succeeded))}
+
+    def grpc(self, peer, front):
+        message = self.bench.directory / "message"
+        message.write_bytes(b"\x00\x00\x00\x00\x64" + b"m" * 100)
+        return self.h2load(peer, front, "-d", message, "-H", "content-type: application/grpc", "-H", "te: trailers")
+
+    def handshakes(self, peer, front, mode="-new"):
+        keys = self.bench.certificates
+        client = ["-cert", keys.certificate, "-key", keys.key] if front == "mtls" else []
+        if front == "http1":
+            return {}
+        before = peer.cpu_seconds()
+        text = self.run("openssl", "s_time", "-connect", f"127.0.0.1:{peer.port}", mode, "-time", self.options.seconds, "-tls1_3", *client,
+                        "-www", "/")
+        used = peer.cpu_seconds() - before
+        # Two lines of this form with both modes; the last is of what was asked for.
+        count = int(re.findall(r"(\d+) connections in [\d.]+ real seconds", text)[-1])
+        return {"cpu_each": used / max(count, 1) * 1e3}
+
+    def resumptions(self, peer, front):
+        return self.handshakes(peer, front, "-reuse")
+
+    def downloads(self, peer, _front):
+        before = peer.cpu_seconds()
+        command = f"for i in {' '.join(map(str, range(self.row.connections)))}; do curl -sf -o /dev/null http://127.0.0.1:{peer.port}/ & done; wait"
+        self.run("sh", "-c", command)
+        used = peer.cpu_seconds() - before
+        return {"cpu_gib": used / (self.row.connections * self.row.body / (1 << 30))}
+
+    def paced(self, peer, front):
+        log = self.bench.directory / "paced.log"
+        log.unlink(missing_ok=True)
+        before = peer.cpu_seconds()
+        self.run("h2load", "--h1", "-t1", f"-c{self.row.connections}", f"--rps={self.row.rate / self.row.connections}", "-D", self.options.seconds,
+                 f"--log-file={log}", f"{scheme_of(front)}://127.0.0.1:{peer.port}/")
+        used = peer.cpu_seconds() - before
+        times = sorted(int(line.split()[2]) for line in log.read_text().splitlines() if int(line.split()[1]) < 400)
+        return {"added50": times[len(times) // 2], "added99": times[len(times) * 99 // 100], **self.per_request(used, len(times))}
+
+    def nothing(self, peer, _front):
+        return {"mib": peer.proportional_mib()}
+
+    def idle(self, peer, front):
+        """Connections that made one request each and stay."""
+        if peer.name == "(no proxy)":
+            return {}
+        context = ssl.create_default_context(cafile=str(self.bench.certificates.authority))
+        context.check_hostname = False
+        before, kept = peer.proportional_mib(), []
+        try:
+            for _ in range(self.row.connections):
+                one = socket.create_connection(("127.0.0.1", peer.port), 10)
+                kept.append(context.wrap_socket(one, server_hostname="bench.test") if scheme_of(front) == "https" else one)
+                kept[-1].sendall(b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n")
+                data = b""
+                while b"x" * self.row.body not in data:
+                    data += kept[-1].recv(65536)
+            return {"kib_each": (peer.proportional_mib() - before) * 1024 / self.row.connections}
+        finally:
+            for one in kept:
+                one.close()
 
 
-def print_table(rows, options):
-    print(f"{options.connections} connections, body of {options.body} bytes, median of {options.rounds} rounds of {options.seconds} s")
-    print(f"{'':16}{'requests/s':>12}{'CPU ms/1000':>13}{'p50 us':>10}{'p99 us':>10}{'PSS MiB':>9}")
-    for row in rows:
-        print(f"{row['name']:16}{row['requests_per_second']:12.0f}{row['cpu_ms_per_1000']:13.2f}{row['p50_us']:10.0f}"
-              f"{row['p99_us']:10.0f}{row['pss_mib']:9.1f}  {row['errors']}")
-    peers = [row for row in rows if row["name"] not in ("pillion-proxy", "(no proxy)")]
-    ours = next((row for row in rows if row["name"] == "pillion-proxy"), None)
-    if not peers or not ours:
-        return
-    cpu = min(peers, key=lambda row: row["cpu_ms_per_1000"])
-    speed = max(peers, key=lambda row: row["requests_per_second"])
-    if options.body >= 1 << 16:
-        gib = {row["name"]: row["cpu_ms_per_1000"] / 1e6 / options.body * (1 << 30) for row in rows}
-        print("CPU seconds per GiB: " + ", ".join(f"{name} {value:.2f}" for name, value in gib.items() if name != "(no proxy)"))
-    print(f"ours / best peer: CPU per request {ours['cpu_ms_per_1000'] / cpu['cpu_ms_per_1000']:.2f} ({cpu['name']}), "
-          f"requests/s {ours['requests_per_second'] / speed['requests_per_second']:.2f} ({speed['name']})")
+# ---- Rounds and tables --------------------------------------------------------------------------
 
 
-def run_rounds(options, directory, proxy_cpus, load_cpus):
-    place = directory / "backend"
-    place.mkdir()
-    port = free_port()
-    location = f'return 200 "{"x" * options.body}";'
-    if options.body > 2048:  # more than a word of nginx's configuration holds
-        (place / "body.txt").write_text("x" * options.body)
-        location = f"root {place}; try_files /body.txt =404;"
-    (place / "nginx.conf").write_text(nginx_file(place, port, location, "access_log off; sendfile on;"))
-    backend = Peer("(no proxy)", ["nginx", "-c", str(place / "nginx.conf"), "-e", str(place / "error.log")], port, load_cpus)
+def start_contender(name, bench, row, backend):
+    if row.back != "mtls":
+        return CONTENDERS[name](bench, row, backend, free_port())
+    far = CONTENDERS[name](bench, Row("", "mtls", "http1", "", ()), backend, free_port())
+    return Pair(CONTENDERS[name](bench, Row("", "http1", "mtls", "", ()), far.port, free_port()), far)
+
+
+def run_row(bench, row, options):
+    load = Load(bench, row, options)
+    backend = start_backend(bench, row.body, "h2c" if row.back == "h2c" else "http1")
+    plain = {"h2": "h2c", "tls": "http1", "mtls": "http1"}.get(row.front, row.front)
     results = {}
     try:
         for _ in range(options.rounds):
-            results.setdefault(backend.name, []).append(measure(backend, options, load_cpus))
+            direct = {}
+            if (row.front in ("h2", "h2c")) == (row.back == "h2c"):
+                direct = load.measure(backend, plain)
+                results.setdefault(backend.name, []).append(direct)
             for name in options.only:
-                peer = CONTENDERS[name](directory, options, free_port(), backend.port, proxy_cpus)
+                if name in row.without:
+                    continue
+                peer = start_contender(name, bench, row, backend.port)
                 try:
-                    results.setdefault(name, []).append(measure(peer, options, load_cpus))
+                    result = load.measure(peer, row.front)
                 finally:
                     peer.stop()
-                for log in directory.glob("*.log"):
+                for key in ("added50", "added99"):
+                    if key in result and key in direct:
+                        result[key] = max(result[key] - direct[key], 1)
+                results.setdefault(name, []).append(result)
+                for log in bench.directory.glob("*.log"):
                     log.unlink()
     finally:
         backend.stop()
-    return [median_of(rows) for rows in results.values()]
+    return [median_of(rows, row) for rows in results.values()]
+
+
+def median_of(rows, row):
+    merged = {"name": rows[0]["name"], "errors": " ".join(sorted({one["errors"] for one in rows if one["errors"]}))}
+    for key in row.figures:
+        values = [one[key] for one in rows if key in one]
+        if values:
+            merged[key] = statistics.median(values)
+    return merged
+
+
+def ratios_of(rows, row):
+    """Ours ÷ the best peer, by figure: (ratio, peer)."""
+    ours = next((one for one in rows if one["name"] == "pillion-proxy"), {})
+    ratios = {}
+    for key in row.figures:
+        peers = [one for one in rows if one["name"] not in ("pillion-proxy", "(no proxy)") and key in one and not one["errors"]]
+        if key not in ours or not peers:
+            continue
+        best = (min if FIGURES[key][2] else max)(peers, key=lambda one: one[key])
+        ratios[key] = (ours[key] / max(best[key], 1e-9), best["name"])
+    return ratios
+
+
+def print_table(row, rows, ratios):
+    print(f"\n{row.title}")
+    print(f"{'':16}" + "".join(f"{FIGURES[key][0]:>14}" for key in row.figures))
+    for one in rows:
+        cells = "".join(f"{FIGURES[key][1].format(one[key]) if key in one else '–':>14}" for key in row.figures)
+        print(f"{one['name']:16}{cells}  {one['errors']}")
+    print("ours / best:    " + "".join(f"{ratios[key][0]:>14.2f}" if key in ratios else f"{'–':>14}" for key in row.figures), flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True, type=Path)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--body", type=int, default=128)
+    parser.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
     parser.add_argument("--only", type=lambda text: text.split(","), default=None)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    installed = [name for name in CONTENDERS if name == "pillion-proxy" or shutil.which(name.split("-")[0])]
-    options.only = [name for name in installed if not options.only or name in options.only]
-    missing = [tool for tool in ("wrk", "nginx") if not shutil.which(tool)]
+    options.only = [name for name in installed() if not options.only or name in options.only]
+    missing = [tool for tool in ("wrk", "nginx", "h2load", "curl", "openssl") if not shutil.which(tool)]
     if missing:
         sys.exit(f"not installed: {', '.join(missing)} (make bench installs them)")
+    if unknown := [name for name in options.rows if name not in ROWS]:
+        sys.exit(f"no such row: {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     cpus = sorted(os.sched_getaffinity(0))
+    everything = {}
     with tempfile.TemporaryDirectory(prefix="pillion-bench-") as name:
-        rows = run_rounds(options, Path(name), {cpus[-1]}, set(cpus[:-1]) or {cpus[-1]})
+        bench = Bench(Path(name), options.bin, {cpus[-1]}, set(cpus[:-1]) or {cpus[-1]})
+        for key in options.rows:
+            rows = run_row(bench, ROWS[key], options)
+            ratios = ratios_of(rows, ROWS[key])
+            everything[key] = {"rows": rows, "ratios": ratios}
+            if not options.json:
+                print_table(ROWS[key], rows, ratios)
     if options.json:
-        print(json.dumps(rows, indent=2))
-    else:
-        print_table(rows, options)
+        print(json.dumps(everything, indent=2))
     return 0
 
 

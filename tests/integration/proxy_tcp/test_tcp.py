@@ -1,4 +1,5 @@
 """Bytes that are not HTTP: relayed as they are, each direction ending by itself."""
+import os
 import shutil
 import socket
 import struct
@@ -135,3 +136,59 @@ def test_an_idle_tcp_connection_is_ended_after_its_limit(workspace):
             assert client.send("a").read_exactly(1) == b"a"
             assert client.is_closed_by_peer()
             assert proxy.log()[0]["response_code_details"] == "idle_timeout"
+
+
+def test_bulk_data_is_spliced_and_small_messages_after_it_are_not_lost(workspace):
+    """Bulk, then single words, then bulk, each way in turn, with a reader that lets the pipes fill."""
+    data = bytes(range(253)) * ((8 << 20) // 253)
+
+    def serve(connection):
+        for _ in range(2):
+            assert connection.read_exactly(len(data)) == data
+            connection.send(b"got it")
+            assert connection.read_exactly(4) == b"more"
+            connection.send(data)
+        assert connection.socket.recv(1) == b""
+        connection.send(b"after your end")
+
+    with RawBackend(serve) as backend, tcp_lab(workspace, backend.port) as proxy:
+        pipes = Pipes(proxy.program.pid)
+        client = proxy.client()
+        for _ in range(2):
+            client.send(data)
+            assert client.read_exactly(6) == b"got it"
+            client.send(b"more")
+            threading.Event().wait(0.2)  # nobody reads: everything on the way fills
+            assert client.read_exactly(len(data)) == data
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_to_end() == b"after your end"
+        record = proxy.log()[0]
+        assert record["bytes_received"] == 2 * len(data) + 8 and record["bytes_sent"] == 2 * len(data) + 12 + 14
+        assert pipes.grew(), "no pipe was ever made"
+
+
+class Pipes:
+    """Whether the process has pipes beyond those it began with: a pool keeps what splicing made."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.before = self.count()
+
+    def count(self):
+        return sum(os.readlink(f"/proc/{self.pid}/fd/{name}").startswith("pipe:") for name in os.listdir(f"/proc/{self.pid}/fd"))
+
+    def grew(self):
+        return self.count() > self.before
+
+
+def test_a_reset_while_pipes_are_full_ends_both_sides(workspace):
+    def serve(connection):
+        connection.send(b"x" * (8 << 20))
+
+    with RawBackend(serve) as backend, tcp_lab(workspace, backend.port) as proxy:
+        client = proxy.client()
+        assert client.read_exactly(1 << 20) == b"x" * (1 << 20)
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.socket.close()
+        assert proxy.log()[0]["response_flags"] == "DC"
+        assert http_get(proxy.url("admin", "/ready")).status == 200

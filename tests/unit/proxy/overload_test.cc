@@ -1,0 +1,80 @@
+// When the proxy sheds load, and what it takes for its memory limit.
+#include "proxy/overload.h"
+
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+using namespace pillion;
+using namespace pillion::proxy;
+
+namespace {
+
+// A directory with the files of /proc/self and of cgroups.
+class FakeSystem {
+ public:
+  FakeSystem() {
+    char name[] = "/tmp/overload-XXXXXX";
+    root_ = mkdtemp(name);
+  }
+  ~FakeSystem() { std::filesystem::remove_all(root_); }
+  void write(const std::string& path, const std::string& text) {
+    const std::filesystem::path file = root_ + "/" + path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  }
+  MemoryUse read() const { return read_memory_use(root_ + "/proc", root_ + "/cgroup"); }
+
+ private:
+  std::string root_;
+};
+
+}  // namespace
+
+TEST_CASE("levels rise at once and fall only well below") {
+  const config::ProxyOverload config;  // 0.92, 0.95
+  using Level = OverloadLevel;
+  CHECK(next_overload_level(Level::Normal, 0.91, config) == Level::Normal);
+  CHECK(next_overload_level(Level::Normal, 0.92, config) == Level::NoKeepAlive);
+  CHECK(next_overload_level(Level::Normal, 0.95, config) == Level::Refusing);
+  CHECK(next_overload_level(Level::Normal, 0.99, config) == Level::Closing);
+  CHECK(next_overload_level(Level::NoKeepAlive, 0.90, config) == Level::NoKeepAlive);
+  CHECK(next_overload_level(Level::NoKeepAlive, 0.88, config) == Level::Normal);
+  CHECK(next_overload_level(Level::Refusing, 0.93, config) == Level::Refusing);
+  CHECK(next_overload_level(Level::Refusing, 0.91, config) == Level::NoKeepAlive);
+  CHECK(next_overload_level(Level::Closing, 0.1, config) == Level::Normal);
+}
+
+TEST_CASE("without a limit there is no overload") {
+  FakeSystem system;
+  system.write("proc/cgroup", "0::/a/b\n");
+  system.write("cgroup/a/b/memory.max", "max\n");
+  system.write("cgroup/a/b/memory.current", "1000\n");
+  CHECK_FALSE(system.read().is_limited);
+  CHECK(system.read().share == 0);
+}
+
+TEST_CASE("the nearest limit of the groups around counts, and page cache does not") {
+  FakeSystem system;
+  system.write("proc/cgroup", "0::/a/b\n");
+  system.write("cgroup/a/b/memory.max", "10000\n");
+  system.write("cgroup/a/b/memory.current", "6000\n");
+  system.write("cgroup/a/b/memory.stat", "anon 1000\ninactive_file 1500\nactive_file 500\n");
+  CHECK(system.read().share == Approx(0.4));
+  system.write("cgroup/a/memory.max", "20000\n");
+  system.write("cgroup/a/memory.current", "15000\n");
+  system.write("cgroup/a/memory.stat", "inactive_file 0\n");
+  CHECK(system.read().share == Approx(0.75));
+}
+
+TEST_CASE("limits of version 1 are read too") {
+  FakeSystem system;
+  system.write("proc/cgroup", "3:cpu,memory:/x\n0::/y\n");
+  system.write("cgroup/memory/x/memory.limit_in_bytes", "1000\n");
+  system.write("cgroup/memory/x/memory.usage_in_bytes", "900\n");
+  system.write("cgroup/memory/x/memory.stat", "total_inactive_file 100\n");
+  system.write("cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  CHECK(system.read().is_limited);
+  CHECK(system.read().share == Approx(0.8));
+}
