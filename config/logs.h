@@ -227,15 +227,23 @@ struct LogOutput {
 enum class FieldNames { Ecs, Otel };
 PILLION_NAMES(FieldNames, {FieldNames::Ecs, "ecs"}, {FieldNames::Otel, "otel"});
 
+enum class FieldType { Integer, Float, Boolean, String };
+PILLION_NAMES(FieldType, {FieldType::Integer, "integer"}, {FieldType::Float, "float"},
+              {FieldType::Boolean, "boolean"}, {FieldType::String, "string"});
+
 // Applied to every record, in this order.
 struct FieldRules {
   FieldNames names = FieldNames::Ecs;
   std::map<std::string, std::string> add;
   std::map<std::string, std::string> rename;
   std::vector<std::string> drop;
-  std::vector<std::string> keep;    // empty = all
-  std::vector<std::string> redact;  // field names
-  bool keep_original = false;       // the whole line as event.original
+  std::vector<std::string> keep;         // empty = all
+  std::vector<std::string> redact;       // field names and dotted paths
+  std::vector<std::string> redact_text;  // "cards", "emails", "secrets", or /expression/
+  std::map<std::string, FieldType> convert;
+  std::vector<std::string> hash;
+  std::optional<std::string> hash_key_file;
+  bool keep_original = false;  // the whole line as event.original
   bool operator==(const FieldRules&) const = default;
 };
 

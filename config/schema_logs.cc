@@ -284,7 +284,17 @@ const TableSchema& schema_of<FieldRules>() {
           .field("rename", &FieldRules::rename, "Old name to new name.")
           .field("drop", &FieldRules::drop, "Fields to leave out.")
           .field("keep", &FieldRules::keep, "Keep only these extracted fields; empty is all.")
-          .field("redact", &FieldRules::redact, "Fields whose value is replaced.")
+          .field("redact", &FieldRules::redact,
+                 "Fields whose value is replaced, at any depth; `a.b` is `b` within `a`.")
+          .field("redact_text", &FieldRules::redact_text,
+                 "What is replaced within texts: `cards`, `emails`, `secrets`, or a regular "
+                 "expression between slashes.")
+          .field("convert", &FieldRules::convert,
+                 "Fields to turn into another type; a value that is none stays as it is.")
+          .field("hash", &FieldRules::hash,
+                 "Fields whose value is replaced by 32 digits of its SHA-256.")
+          .field("hash_key_file", &FieldRules::hash_key_file,
+                 "File with a key: HMAC-SHA-256, so that nobody finds values by trying.", kPath)
           .field("keep_original", &FieldRules::keep_original, "The whole line as `event.original`.")
           .done();
   return schema;

@@ -187,6 +187,34 @@ Envelope envelope_of(const config::LogsConfig& config, const config::LogInput* i
   return envelope;
 }
 
+Conversion conversion_of(config::FieldType type) {
+  switch (type) {
+    case config::FieldType::Integer: return Conversion::Integer;
+    case config::FieldType::Float: return Conversion::Float;
+    case config::FieldType::Boolean: return Conversion::Boolean;
+    case config::FieldType::String: break;
+  }
+  return Conversion::String;
+}
+
+FieldRulesOptions field_rules_of(const config::FieldRules& source) {
+  FieldRulesOptions options;
+  options.rename = source.rename;
+  options.drop = source.drop;
+  options.keep = source.keep;
+  options.redact = source.redact;
+  options.hash = source.hash;
+  for (const auto& [name, type] : source.convert) options.convert[name] = conversion_of(type);
+  if (!source.redact_text.empty()) {
+    auto compiled = TextRedaction::compile(source.redact_text);
+    if (compiled) options.text_redaction = std::move(*compiled);  // find_problems() told, else
+  }
+  if (source.hash_key_file) {
+    if (auto key = read_file(*source.hash_key_file, 64u << 10)) options.hash_key = std::move(*key);
+  }
+  return options;
+}
+
 EncoderOptions encoder_options(const config::LogsConfig& config, const config::LogInput& input,
                                const Surroundings& surroundings) {
   EncoderOptions options;
@@ -198,8 +226,7 @@ EncoderOptions encoder_options(const config::LogsConfig& config, const config::L
   options.zone = TimeZone::load(input.timezone).value_or(TimeZone::utc());
   options.line_bytes_max = input.max_line.value;
   options.envelope = envelope_of(config, &input, surroundings, "");
-  options.field_rules = {config.fields.rename, config.fields.drop, config.fields.keep,
-                         config.fields.redact};
+  options.field_rules = field_rules_of(config.fields);
   return options;
 }
 
@@ -310,6 +337,17 @@ void check_fields(const config::FieldRules& fields, std::vector<std::string>& pr
   check_list("drop", fields.drop);
   check_list("keep", fields.keep);
   check_list("redact", fields.redact);
+  check_list("hash", fields.hash);
+  if (const auto compiled = TextRedaction::compile(fields.redact_text); !compiled) {
+    problems.push_back("fields.redact_text: " + compiled.error().message());
+  }
+  if (fields.hash_key_file) {
+    const auto key = read_file(*fields.hash_key_file, 64u << 10);
+    if (!key || key->empty()) {
+      problems.push_back("fields.hash_key_file: " +
+                         (key ? *fields.hash_key_file + " is empty" : key.error().message()));
+    }
+  }
   const auto names_original = [](const std::vector<std::string>& names) {
     return std::find(names.begin(), names.end(), "event.original") != names.end();
   };

@@ -118,8 +118,7 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
   state_.zone = std::move(options.zone);
   state_.envelope = std::move(options.envelope);
   const FieldRulesOptions& rules = options.field_rules;
-  if (!rules.rename.empty() || !rules.drop.empty() || !rules.keep.empty() ||
-      !rules.redact.empty()) {
+  if (!rules.is_empty()) {
     state_.field_rules = std::make_shared<FieldRules>(rules);
   }
   state_.line_bytes_max = options.line_bytes_max;

@@ -1,8 +1,13 @@
 #include "adapters/logs/encode/field_rules.h"
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
 #include <algorithm>
+#include <charconv>
 
 #include "adapters/logs/encode/record_fields.h"
+#include "adapters/logs/encode/record_values.h"
 #include "runtime/json_text.h"
 
 namespace pillion::logs {
@@ -75,10 +80,78 @@ bool is_of_envelope(const RecordField& field, const EncodeState& state) {
   });
 }
 
+bool is_string(std::string_view value) { return value.size() >= 2 && value.front() == '"'; }
+
+// The text of a value: of a string what it says, else its JSON.
+std::string text_of(std::string_view value) {
+  return is_string(value) ? unescaped(value) : std::string(value);
+}
+
+// 128 bits of SHA-256, in hexadecimal: enough to tell values apart.
+std::string hash_of(const std::string& text, const std::string& key) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  if (key.empty()) {
+    EVP_Digest(text.data(), text.size(), digest, &length, EVP_sha256(), nullptr);
+  } else {
+    HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+         reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest, &length);
+  }
+  std::string hex;
+  for (unsigned i = 0; i < 16 && i < length; ++i) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    hex += kDigits[digest[i] >> 4];
+    hex += kDigits[digest[i] & 15];
+  }
+  return hex;
+}
+
+template<class Number>
+bool reads_as(const std::string& text, Number& number) {
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), number);
+  return parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+}
+
+// JSON text of `value` as another type; empty when it does not read as one.
+std::string converted(std::string_view value, Conversion conversion) {
+  const std::string text = text_of(value);
+  std::string out;
+  switch (conversion) {
+    case Conversion::None: break;
+    case Conversion::Integer: {
+      std::int64_t number = 0;
+      if (reads_as(text, number)) out = std::to_string(number);
+      break;
+    }
+    case Conversion::Float: {
+      double number = 0;
+      const bool is_number = reads_as(text, number) && number - number == 0;  // neither inf nor nan
+      char rendered[32];
+      if (is_number) {
+        out.assign(rendered, std::to_chars(rendered, rendered + sizeof rendered, number).ptr);
+      }
+      break;
+    }
+    case Conversion::Boolean:
+      if (is_one_of(text, {"true", "TRUE", "True", "yes", "on", "1"})) out = "true";
+      if (is_one_of(text, {"false", "FALSE", "False", "no", "off", "0"})) out = "false";
+      break;
+    case Conversion::String: append_json_string(out, text); break;
+  }
+  return out;
+}
+
 }  // namespace
 
 FieldRules::FieldRules(const FieldRulesOptions& options)
-    : keeps_some_(!options.keep.empty()), renames_(!options.rename.empty()) {
+    : keeps_some_(!options.keep.empty()),
+      renames_(!options.rename.empty()),
+      redacts_(!options.redact.empty()),
+      text_redaction_(options.text_redaction),
+      hash_key_(options.hash_key) {
+  for (const auto& name : options.redact) redacted_.push_back(escaped(name));
+  for (const auto& name : options.hash) rule_named(escaped(name)).is_hashed = true;
+  for (const auto& [name, kind] : options.convert) rule_named(escaped(name)).conversion = kind;
   for (const auto& name : options.drop) rule_named(escaped(name)).is_dropped = true;
   for (const auto& name : options.keep) rule_named(escaped(name)).is_kept = true;
   for (const auto& name : options.redact) rule_named(escaped(name)).is_redacted = true;
@@ -149,6 +222,81 @@ void FieldRules::put_name(std::string_view name) {
   out_ += "\":";
 }
 
+bool FieldRules::is_redacted(std::string_view key, const std::string& path) const {
+  return std::any_of(redacted_.begin(), redacted_.end(),
+                     [&](const std::string& name) { return name == key || name == path; });
+}
+
+void FieldRules::put_text(std::string_view json_string) {
+  const bool has_found = text_redaction_ && text_redaction_->apply(json_string, scratch_);
+  out_ += has_found ? std::string_view(scratch_) : json_string;
+}
+
+// A value with what is redacted in it; `path` is that of the value, and the same afterwards.
+void FieldRules::put_redacted(std::string_view value, std::string& path) {
+  if (is_string(value)) {
+    put_text(value);
+    return;
+  }
+  const char kind = value.empty() ? '\0' : value.front();
+  if (kind != '{' && kind != '[') {
+    out_ += value;
+    return;
+  }
+  out_ += kind;
+  if (kind == '{') {
+    RecordFields members(value);
+    const std::size_t length = path.size();
+    for (RecordField member; members.next(member);) {
+      const std::string key = normal_key(member.key);
+      path += '.';
+      path += key;
+      out_ += '"';
+      out_ += member.key;
+      out_ += "\":";
+      if (is_redacted(key, path)) {
+        out_ += kRedacted;
+      } else {
+        put_redacted(member.value, path);
+      }
+      out_ += ',';
+      path.resize(length);
+    }
+  } else {
+    RecordElements elements(value);
+    for (std::string_view element; elements.next(element);) {
+      put_redacted(element, path);
+      out_ += ',';
+    }
+  }
+  if (out_.back() == ',') out_.pop_back();
+  out_ += kind == '{' ? '}' : ']';
+}
+
+void FieldRules::put_value(const Rule* rule, std::string_view name, std::string_view value) {
+  if (rule != nullptr && rule->is_redacted) {
+    out_ += kRedacted;
+    return;
+  }
+  if (rule != nullptr && rule->conversion != Conversion::None) {
+    const std::string other = converted(value, rule->conversion);
+    if (!other.empty()) {
+      out_ += other;
+      return;
+    }
+  }
+  if (rule != nullptr && rule->is_hashed) {
+    out_ += '"' + hash_of(text_of(value), hash_key_) + '"';
+    return;
+  }
+  if ((!redacts_ && !text_redaction_) || is_one_of(name, {"@timestamp", "log.level"})) {
+    out_ += value;
+    return;
+  }
+  std::string path(name);
+  put_redacted(value, path);
+}
+
 std::string_view FieldRules::apply(std::string_view record, const EncodeState& state) {
   ++record_count_;
   written_.clear();
@@ -167,7 +315,7 @@ std::string_view FieldRules::apply(std::string_view record, const EncodeState& s
     if (!is_kept && !always_stays(field.key, state) && !always_stays(name, state)) continue;
     if (renames_ && is_written(name) && is_of_envelope(field, state)) continue;  // the line wins
     put_name(name);
-    out_ += rule != nullptr && rule->is_redacted ? kRedacted : field.value;
+    put_value(rule, name, field.value);
     out_ += ',';
   }
   if (out_.back() == ',') out_.pop_back();

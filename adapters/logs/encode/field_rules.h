@@ -1,5 +1,6 @@
-// What `[fields]` says of single fields: rename, drop, keep, redact; applied in this order to the
-// top-level fields of a record right after it is written, and only when there is a rule.
+// What `[fields]` says of single fields: rename, drop, keep, redact, convert, hash; applied in this
+// order to the fields of a record right after it is written, and only when there is a rule. Only
+// `redact` looks into nested objects.
 #pragma once
 
 #include <cstdint>
@@ -10,14 +11,26 @@
 #include <vector>
 
 #include "adapters/logs/encode/state.h"
+#include "adapters/logs/encode/text_redaction.h"
 
 namespace pillion::logs {
+
+enum class Conversion : std::uint8_t { None, Integer, Float, Boolean, String };
 
 struct FieldRulesOptions {
   std::map<std::string, std::string> rename;  // all at once: a name is renamed no second time
   std::vector<std::string> drop;              // these three by the names after `rename`
   std::vector<std::string> keep;              // empty = all
   std::vector<std::string> redact;
+  std::shared_ptr<TextRedaction> text_redaction = nullptr;  // null: texts are not looked into
+  std::map<std::string, Conversion> convert = {};
+  std::vector<std::string> hash = {};
+  std::string hash_key = {};  // with one, HMAC in place of the bare hash
+
+  bool is_empty() const {
+    return rename.empty() && drop.empty() && keep.empty() && redact.empty() && !text_redaction &&
+           convert.empty() && hash.empty();
+  }
 };
 
 class FieldRules {
@@ -38,6 +51,8 @@ class FieldRules {
     bool is_dropped = false;
     bool is_kept = false;
     bool is_redacted = false;
+    bool is_hashed = false;
+    Conversion conversion = Conversion::None;
     std::uint64_t last_record = 0;  // that has had this field
   };
 
@@ -46,10 +61,19 @@ class FieldRules {
   bool always_stays(std::string_view key, const EncodeState& state) const;
   bool is_written(std::string_view name) const;
   void put_name(std::string_view name);
+  void put_value(const Rule* rule, std::string_view name, std::string_view value);
+  void put_redacted(std::string_view value, std::string& path);
+  void put_text(std::string_view json_string);
+  bool is_redacted(std::string_view key, const std::string& path) const;
 
   std::map<std::string, Rule, std::less<>> rules_;  // by the name before renaming
   bool keeps_some_ = false;
   bool renames_ = false;
+  bool redacts_ = false;
+  std::vector<std::string> redacted_;  // names and dotted paths, escaped as in JSON
+  std::shared_ptr<TextRedaction> text_redaction_;
+  std::string hash_key_;
+  std::string scratch_;
   std::uint64_t record_count_ = 0;
   std::string out_;
   // Names written in this record, as places in out_; only when something is renamed.

@@ -186,13 +186,14 @@ Result<std::shared_ptr<RegexFormat>> RegexFormat::compile(const std::string& exp
   return format;
 }
 
-RegexFormat::Match RegexFormat::match(std::string_view line) {
+RegexFormat::Match RegexFormat::match(std::string_view line, std::size_t from) {
   const auto* const subject = reinterpret_cast<PCRE2_SPTR>(line.data());
   compiled_->subject = line.data();
-  const int count = compiled_->has_jit ? pcre2_jit_match(compiled_->code, subject, line.size(), 0,
-                                                         0, compiled_->data, compiled_->context)
-                                       : pcre2_match(compiled_->code, subject, line.size(), 0, 0,
-                                                     compiled_->data, compiled_->context);
+  const int count = compiled_->has_jit
+                        ? pcre2_jit_match(compiled_->code, subject, line.size(), from, 0,
+                                          compiled_->data, compiled_->context)
+                        : pcre2_match(compiled_->code, subject, line.size(), from, 0,
+                                      compiled_->data, compiled_->context);
   if (count >= 0) return Match::Yes;
   return count == PCRE2_ERROR_NOMATCH ? Match::No : Match::GaveUp;
 }

@@ -34,7 +34,8 @@ class RegexFormat {
 
   enum class Match { No, Yes, GaveUp };
   // Remembers the groups of a match for group(). GaveUp: the expression backtracked too often.
-  Match match(std::string_view line);
+  // Looks from `from` on; what stands before counts for look-behind and \b.
+  Match match(std::string_view line, std::size_t from = 0);
   // What group `number` matched; data() is null when it took no part.
   std::string_view group(unsigned number) const;
 

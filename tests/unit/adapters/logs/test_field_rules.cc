@@ -71,7 +71,7 @@ TEST_CASE("redacted values are hidden, whatever they are") {
       ruled(R"({"time":1705329121,"password":{"a":["}",1]},"n":5,"k":null,"x":{"password":"in"}})",
             with(Format::Json, {{}, {}, {}, {"password", "n", "k"}})) ==
       R"({"@timestamp":"2024-01-15T14:32:01Z","password":"[REDACTED]","n":"[REDACTED]",)"
-      R"("k":"[REDACTED]","x":{"password":"in"},"host.name":"h"})");
+      R"("k":"[REDACTED]","x":{"password":"[REDACTED]"},"host.name":"h"})");
   CHECK(ruled(kLine, with(Format::Logfmt, {{}, {}, {}, {"message"}}))
             .find(R"("message":"[REDACTED]")") != std::string::npos);
   const auto renamed =
@@ -119,6 +119,69 @@ TEST_CASE("the action line of a bulk request stays, and records may grow") {
         "\n";
     for (const auto& record : records) REQUIRE(record == wanted);
   }
+}
+
+TEST_CASE("redact reaches into nested objects, by name or by path") {
+  FieldRulesOptions rules;
+  rules.redact = {"password", "user.mail", "to\"ken"};
+  CHECK(
+      ruled(
+          R"({"ts":1705329121,"a":{"password":"x","b":[{"password":{"deep":1}},["p"],{"mail":"m"}],"c":{}},"user":{"mail":"m","id":7},"to\"ken":1,"list":[]})",
+          with(Format::Json, rules)) ==
+      R"({"@timestamp":"2024-01-15T14:32:01Z","a":{"password":"[REDACTED]","b":[{"password":"[REDACTED]"},["p"],{"mail":"m"}],"c":{}},"user":{"mail":"[REDACTED]","id":7},"to\"ken":"[REDACTED]","list":[],"host.name":"h"})");
+}
+
+TEST_CASE("redact_text finds cards, addresses and credentials in any text") {
+  FieldRulesOptions rules;
+  rules.text_redaction =
+      TextRedaction::compile({"cards", "emails", "secrets", "/order-\\d+/"}).value();
+  const auto message = [&](const std::string& text) {
+    const std::string record = ruled(text, with(Format::Raw, rules));
+    const std::size_t begin = record.find("\"message\":\"") + 11;
+    return record.substr(begin, record.find("\",\"@timestamp") - begin);
+  };
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"card 4111 1111 1111 1111 paid", "card [REDACTED] paid"},
+      {"card 4111-1111-1111-1112 is none", "card 4111-1111-1111-1112 is none"},
+      {"id 1705329121000000000 stays", "id 1705329121000000000 stays"},
+      {"from ann.b+c@mail.example.org!", "from [REDACTED]!"},
+      {"no@address", "no@address"},
+      {"password=hunter2, next", "password=[REDACTED], next"},
+      {"Authorization: Bearer abc.def-123", "Authorization: Bearer [REDACTED]"},
+      {"{\"api_key\": \"k-1\"}", "{\\\"api_key\\\": \\\"[REDACTED]\\\"}"},
+      {"postgres://app:s3cr3t@db:5432/x", "postgres://app:[REDACTED]@db:5432/x"},
+      {"jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln end", "jwt [REDACTED] end"},
+      {"key AKIAIOSFODNN7EXAMPLE", "key [REDACTED]"},
+      {"vault hvs.CAESIJ1234567890abcdefghij", "vault [REDACTED]"},
+      {"order-17\tand order-18", "[REDACTED]\\tand [REDACTED]"},
+      {"nothing \"here\"", "nothing \\\"here\\\""},
+  };
+  for (const auto& [text, wanted] : cases) CHECK(message(text) == wanted);
+  CHECK(
+      ruled(R"({"ts":1705329121,"a":{"b":["x a@b.cd"]},"n":4111111111111111})",
+            with(Format::Json, rules)) ==
+      R"({"@timestamp":"2024-01-15T14:32:01Z","a":{"b":["x [REDACTED]"]},"n":4111111111111111,"host.name":"h"})");
+  CHECK_FALSE(TextRedaction::compile({"phones"}));
+  CHECK_FALSE(TextRedaction::compile({"/(/"}));
+}
+
+TEST_CASE("fields are converted where they read as the type, and hashed") {
+  FieldRulesOptions rules;
+  rules.convert = {{"a", Conversion::Integer},
+                   {"b", Conversion::Float},
+                   {"c", Conversion::Boolean},
+                   {"d", Conversion::String},
+                   {"e", Conversion::Integer}};
+  rules.hash = {"f"};
+  const char* const line =
+      R"({"ts":1705329121,"a":"007","b":"1e3","c":"yes","d":5,"e":"5ms","f":"ann"})";
+  CHECK(
+      ruled(line, with(Format::Json, rules)) ==
+      R"({"@timestamp":"2024-01-15T14:32:01Z","a":7,"b":1000,"c":true,"d":"5","e":"5ms","f":"49915e0d7d4b402e3017d010bc1c0e83","host.name":"h"})");
+  rules.hash_key = "key";
+  const std::string keyed = ruled(line, with(Format::Json, rules));
+  CHECK(keyed.find("\"f\":\"9d77c3180ff81edfbc099a7e91843e41\"") != std::string::npos);
+  CHECK(keyed != ruled(line, with(Format::Json, {{}, {}, {}, {}})));
 }
 
 }  // namespace pillion::logs::test
