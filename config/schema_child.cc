@@ -154,8 +154,7 @@ const TableSchema& schema_of<Hardening>() {
           .field(
               "seccomp", &Hardening::seccomp,
               "Deny system calls that no service needs. Listed `capabilities` take what they are "
-              "for off the list.",
-              {.planned = true})
+              "for off the list.")
           .field("seccomp_allow", &Hardening::seccomp_allow,
                  "Taken off the list: names of system calls, and groups such as \"@mount\".",
                  {.form = Form::SystemCall})
@@ -167,8 +166,9 @@ const TableSchema& schema_of<Hardening>() {
                  "The same paths read-only by Landlock, also without privilege, and no signals to "
                  "processes outside; where the kernel has it.")
           .field("pid_namespace", &Hardening::pid_namespace,
-                 "Own process numbers for the child or the service, under an init that reaps.",
-                 {.planned = true})
+                 "Own process numbers for each run of the child, or for the service, under an init "
+                 "that "
+                 "reaps.")
           .field("user_namespace", &Hardening::user_namespace,
                  "The child is root in a user namespace, and its `user` outside.",
                  {.planned = true})

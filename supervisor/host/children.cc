@@ -49,17 +49,6 @@ std::string stage_name(SpawnStage stage) {
   }
 }
 
-// Paths that the command mentions, also as in --config=/tmp/x, and where it runs.
-std::vector<std::string> used_paths_of(const SpawnPlan& plan) {
-  std::vector<std::string> paths{plan.working_directory};
-  for (const std::string& word : plan.argv) {
-    const auto equals = word.find('=');
-    if (word.starts_with('/')) paths.push_back(word);
-    if (equals != std::string::npos) paths.push_back(word.substr(equals + 1));
-  }
-  return paths;
-}
-
 // An app without a user runs as the supervisor's, which the loader cannot know: secrets without an
 // owner are for that user.
 config::Child with_secret_owners(config::Child child) {
@@ -91,6 +80,7 @@ Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgr
       paths_(paths),
       echoes_output_(echoes_output),
       post_(std::move(post)),
+      confinement_(keeper, setup, paths),
       leftovers_(loop) {}
 
 // Slots of one name share the log, not the pipes: each record carries its own generation.
@@ -165,7 +155,10 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   if (!entry) return fail(entry.error());
   plan->cgroup = &*entry;
   complete_plan(config, *plan);
-  if (auto confined = confine(config, *plan); !confined) return confined;
+  if (auto confined = confinement_.plan(config, *plan); !confined) return confined;
+  auto entered = confinement_.enter_pid_namespace(generation.leaf, *plan);
+  if (!entered) return entered;
+  generation.has_own_pids = plan->pid_namespace >= 0;
   plan->listeners = setup_.listeners_of(config.name);
   plan->standard_output = outputs_[child]->standard_output();
   plan->standard_error = outputs_[child]->standard_error();
@@ -179,6 +172,10 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
     if (!kept) return kept;
   }
   auto process = processes_.start(*plan, config.name, number, generation.leaf, events_of(key));
+  if (!process && process.error().errno_value() == ENOMEM &&
+      confinement_.retry_pid_namespace(generation.leaf, *plan)) {
+    process = processes_.start(*plan, config.name, number, generation.leaf, events_of(key));
+  }
   if (!process) return fail(process.error());
   generation.gate->on_spawned();
   generation.process = *process;
@@ -212,52 +209,6 @@ void Children::complete_plan(const config::Child& child, SpawnPlan& plan) {
   plan.mounts = setup_.mounts_of(child);
 }
 
-// After complete_plan().
-Result<void> Children::confine(const config::Child& child, SpawnPlan& plan) {
-  sandbox::SandboxFacts facts;
-  facts.can_mount = plan.mount_namespace >= 0;
-  facts.is_privileged = setup_.privileges().is_root && setup_.privileges().can_mount;
-  facts.has_own_network = plan.network_namespace >= 0;
-  facts.used_paths = used_paths_of(plan);
-  facts.used_paths.push_back(paths_.runtime);
-  facts.used_paths.push_back(paths_.child_state(child.name));
-  for (const BindMount& mount : plan.mounts) facts.mount_targets.push_back(mount.target);
-  auto sandbox = sandbox::make_sandbox(child, facts);
-  if (!sandbox) return fail(sandbox.error());
-  plan.sandbox = std::move(*sandbox);
-  note_missing(child.name, plan.sandbox.missing);
-  return {};
-}
-
-// The command sees what the child sees, its private /tmp included. Where that may not be entered it
-// gets a view like the child's.
-void Children::share_view(core::ChildId child, core::Generation number, SpawnPlan& plan) {
-  const auto found = generations_.find({child, number});
-  if (plan.sandbox.view.empty() || found == generations_.end()) return;
-  auto view = open_file(fmt::format("/proc/{}/ns/mnt", found->second.pid), O_RDONLY);
-  if (!view) return;
-  plan.mount_namespace = view->get();
-  plan.shares_mount_namespace = true;
-  plan.owned.push_back(std::move(*view));
-}
-
-void Children::note_missing(const std::string& child, const std::vector<std::string>& missing) {
-  for (const std::string& what : missing) {
-    if (missing_hardening_[what].insert(child).second) {
-      log::warn("hardening of {} is without {}", child, what);
-    }
-  }
-}
-
-std::string Children::hardening_remark() const {
-  std::string text;
-  for (const auto& [what, children] : missing_hardening_) {
-    text += fmt::format("{}{} for {}", text.empty() ? "hardening is without " : "; ", what,
-                        fmt::join(children, ", "));
-  }
-  return text;
-}
-
 ChildContext Children::context_of(core::ChildId child, core::Generation generation) const {
   return {service_,
           config_of(child),
@@ -275,10 +226,11 @@ Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation ge
   if (!plan) return plan;
   complete_plan(config, *plan);
   plan->argv = std::move(command);
-  if (auto confined = confine(config, *plan); !confined) return fail(confined.error());
+  if (auto confined = confinement_.plan(config, *plan); !confined) return fail(confined.error());
   // It may signal the child, which Landlock would forbid.
   plan->sandbox.landlock = {};
-  share_view(child, generation, *plan);
+  const auto beside = generations_.find({child, generation});
+  if (beside != generations_.end()) Confinement::share(beside->second.pid, *plan);
   plan->env.erase("NOTIFY_SOCKET");
   plan->env.erase("WATCHDOG_USEC");
   return plan;
@@ -287,7 +239,7 @@ Result<SpawnPlan> Children::plan_beside(core::ChildId child, core::Generation ge
 ProcessEvents Children::events_of(Key key) {
   ProcessEvents events;
   events.on_skipped = [this, key](const std::vector<std::string>& skipped) {
-    note_missing(config_of(key.first).name, skipped);
+    confinement_.note_missing(config_of(key.first).name, skipped);
   };
   events.on_started = [this, key](std::optional<SpawnFailure> failure, const std::string& text) {
     on_started(key, failure, text);
@@ -434,6 +386,7 @@ void Children::forget(Key key) {
   if (generation.gate && generation.gate->read_end() >= 0) {
     keeper_.remove_fd(gate_name(generation.leaf));
   }
+  if (generation.has_own_pids) confinement_.pid_namespaces().release(generation.leaf);
   generations_.erase(key);
 }
 
@@ -485,6 +438,7 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record,
   const Key key{child, record.generation};
   Generation& generation = generations_[key];
   generation.leaf = record.cgroup;
+  generation.has_own_pids = true;  // perhaps
   generation.pid = record.pid;
   auto gate_end = keeper_.get_fd(gate_name(generation.leaf));
   generation.gate = std::make_unique<GateWatch>(
@@ -507,6 +461,12 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record,
     }
   }
   return survivor;
+}
+
+void Children::end_adoption() {
+  std::vector<std::string> leaves;
+  for (const auto& [key, generation] : generations_) leaves.push_back(generation.leaf);
+  confinement_.pid_namespaces().retain(leaves);
 }
 
 // Each child has a socket of its own, but any process may write to it. A sender that lives must be
@@ -554,6 +514,7 @@ void Children::close() {
     output->drain();
     output->remove();
   }
+  confinement_.pid_namespaces().release_all();
   for (const auto& [slot, notify] : notify_sockets_) notify->remove();
   for (const std::string& leaf : leaves_to_remove_) cgroups_.remove(leaf);
   leftovers_.stop();

@@ -21,6 +21,7 @@
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/child_notify.h"
 #include "supervisor/host/child_slots.h"
+#include "supervisor/host/confinement.h"
 #include "supervisor/host/gate_watch.h"
 #include "supervisor/host/output_capture.h"
 #include "supervisor/host/process_host.h"
@@ -45,6 +46,9 @@ class Children {
   // snapshot tells two slots of one name apart.
   std::optional<core::Survivor> adopt(const ChildRecord& record, const core::Snapshot& snapshot);
 
+  // Every record has been taken over: what belongs to none ends.
+  void end_adoption();
+
   // Called within a fact's delivery: what follows from it has been carried out when it returns, so
   // that the fact may be forgotten at its source.
   void on_facts(std::function<void()> settle) { settle_ = std::move(settle); }
@@ -61,7 +65,7 @@ class Children {
   Result<SpawnPlan> plan_beside(core::ChildId child, core::Generation generation,
                                 std::vector<std::string> command);
   // Hardening that this machine does not give, one sentence; empty when all is in effect.
-  std::string hardening_remark() const;
+  std::string hardening_remark() const { return confinement_.remark(); }
   // The service is over: the pipes go.
   void close();
 
@@ -75,6 +79,7 @@ class Children {
     bool is_gate_wanted = false;
     bool is_awaiting_empty = false;
     bool is_killed = false;
+    bool has_own_pids = false;
   };
   using Key = std::pair<core::ChildId, core::Generation>;
 
@@ -86,9 +91,6 @@ class Children {
   Result<void> start(core::ChildId child, core::Generation number, Generation& generation);
   Result<void> write_child_files(const config::Child& child);
   void complete_plan(const config::Child& child, SpawnPlan& plan);
-  Result<void> confine(const config::Child& child, SpawnPlan& plan);
-  void share_view(core::ChildId child, core::Generation generation, SpawnPlan& plan);
-  void note_missing(const std::string& child, const std::vector<std::string>& missing);
   ProcessEvents events_of(Key key);
   void on_started(Key key, std::optional<SpawnFailure> failure, const std::string& description);
   void on_exit(Key key, int wait_status);
@@ -119,7 +121,7 @@ class Children {
   std::map<core::ChildId, std::unique_ptr<OutputCapture>> outputs_;
   std::map<core::ChildId, std::unique_ptr<ChildNotify>> notify_sockets_;
   std::vector<std::string> leaves_to_remove_;
-  std::map<std::string, std::set<std::string>> missing_hardening_;  // what → children
+  Confinement confinement_;
   Timer leftovers_;
 };
 

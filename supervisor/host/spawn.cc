@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -111,7 +112,9 @@ Result<void> prepare(const SpawnPlan& plan, PreparedStage& prepared) {
   prepared.stage.env = prepared.env.data();
   prepared.stage.working_directory = plan.working_directory.c_str();
   prepared.stage.oom_score_adjust = prepared.oom_score_adjust.c_str();
-  prepared.stage.expected_parent = ::getppid();
+  // A parent outside of its pid namespace has the number 0.
+  const bool has_own_pids = plan.pid_namespace >= 0 || plan.makes_pid_namespace;
+  prepared.stage.expected_parent = has_own_pids ? 0 : ::getppid();
   return {};
 }
 
@@ -128,9 +131,9 @@ void set_join_files(const SpawnPlan& plan, bool with_v2, PreparedStage& prepared
 }
 
 // Returns as fork does; `*pidfd` is set in the parent.
-long clone_sibling(int cgroup_directory, int* pidfd) {
+long clone_sibling(std::uint64_t flags, int cgroup_directory, int* pidfd) {
   clone_args arguments{};
-  arguments.flags = CLONE_PARENT | CLONE_PIDFD;
+  arguments.flags = flags;
   arguments.pidfd = reinterpret_cast<std::uint64_t>(pidfd);
   arguments.exit_signal = 0;  // with CLONE_PARENT the kernel takes our own: SIGCHLD to the keeper
   if (cgroup_directory >= 0) {
@@ -140,24 +143,52 @@ long clone_sibling(int cgroup_directory, int* pidfd) {
   return ::syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
-long clone_sibling_without_clone3(int* pidfd) {
-  return ::syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD, nullptr, pidfd, nullptr, 0);
+long clone_sibling_without_clone3(std::uint64_t flags, int* pidfd) {
+  return ::syscall(SYS_clone, flags, nullptr, pidfd, nullptr, 0);
 }
+
+// While it lives, what this thread clones is born in another pid namespace.
+class PidNamespaceVisit {
+ public:
+  static Result<PidNamespaceVisit> begin(int pid_namespace) {
+    PidNamespaceVisit visit;
+    if (pid_namespace < 0) return visit;
+    auto own = open_file("/proc/self/ns/pid", O_RDONLY);
+    if (!own) return fail(own.error());
+    if (::setns(pid_namespace, CLONE_NEWPID) < 0) return fail_errno("cannot enter a pid namespace");
+    visit.own_ = std::move(*own);
+    return visit;
+  }
+  PidNamespaceVisit(PidNamespaceVisit&&) = default;
+  PidNamespaceVisit& operator=(PidNamespaceVisit&&) = default;
+  // Whoever entered may return; a supervisor that cannot must not go on cloning.
+  ~PidNamespaceVisit() {
+    if (own_ && ::setns(own_.get(), CLONE_NEWPID) < 0) std::abort();
+  }
+
+ private:
+  PidNamespaceVisit() = default;
+  Fd own_;
+};
 
 // The child never returns from here.
 Result<SpawnedChild> clone_child(const SpawnPlan& plan, PreparedStage& prepared) {
   int pidfd = -1;
+  std::uint64_t flags = CLONE_PARENT | CLONE_PIDFD;
+  if (plan.makes_pid_namespace) flags |= CLONE_NEWPID;
+  auto visit = PidNamespaceVisit::begin(plan.pid_namespace);
+  if (!visit) return fail(visit.error());
   const int directory = plan.cgroup != nullptr ? plan.cgroup->v2_directory.get() : -1;
   set_join_files(plan, false, prepared);
-  long pid = clone_sibling(directory, &pidfd);
+  long pid = clone_sibling(flags, directory, &pidfd);
   if (pid == 0) run_child_stage(prepared.stage);
   if (pid < 0 && directory >= 0) {  // no CLONE_INTO_CGROUP before 5.7: the child joins by itself
     set_join_files(plan, true, prepared);
-    pid = clone_sibling(-1, &pidfd);
+    pid = clone_sibling(flags, -1, &pidfd);
     if (pid == 0) run_child_stage(prepared.stage);
   }
   if (pid < 0 && (errno == ENOSYS || errno == EPERM)) {
-    pid = clone_sibling_without_clone3(&pidfd);
+    pid = clone_sibling_without_clone3(flags, &pidfd);
     if (pid == 0) run_child_stage(prepared.stage);
   }
   if (pid < 0) return fail_errno("cannot create a process");

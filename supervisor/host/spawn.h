@@ -50,6 +50,8 @@ struct SpawnPlan {
   const CgroupEntry* cgroup = nullptr;  // null = stay in the supervisor's group
   int network_namespace = -1;
   int mount_namespace = -1;
+  int pid_namespace = -1;               // where it gets its number
+  bool makes_pid_namespace = false;     // it is process 1 of a new one
   bool shares_mount_namespace = false;  // as it is: no view and no mounts of its own
   std::vector<Fd> owned;                // keeps descriptors that the plan names
   std::vector<BindMount> mounts;        // on top of the child's own view; needs mount_namespace

@@ -240,6 +240,7 @@ void Supervisor::restore_or_create() {
     if (auto survivor = children_.adopt(record, *snapshot))
       survivors.push_back(std::move(*survivor));
   }
+  children_.end_adoption();
   last_signal_ = snapshot->last_signal;
   core_ = std::make_unique<core::Core>(core::Core::restore(plan_of(service_), seed, *snapshot,
                                                            survivors, now(), clock_.boot_time()));

@@ -154,6 +154,8 @@ void ViewPlan::plan_proc() {
   if (!has_own_pids && !can_hide) return;
   cover(ViewAction::Proc, has_own_pids ? Feature::PidNamespace : Feature::HideProcesses, "/proc",
         can_hide ? hide_option() : "");
+  // Without it /proc/self, and with that half of libc, would not work there.
+  covers_.back().is_required = has_own_pids;
 }
 
 void ViewPlan::plan_tmp(const std::string& directory) {
