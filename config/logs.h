@@ -210,6 +210,17 @@ struct RetryBackoff {
   bool operator==(const RetryBackoff&) const = default;
 };
 
+// Which records an output gets.
+struct LogFilter {
+  std::optional<std::string> min_level;
+  std::map<std::string, std::string> match;    // field to regular expression; all must match
+  std::map<std::string, std::string> exclude;  // none may
+  double sample = 1;
+  unsigned rate_limit = 0;  // records a second; 0 = no limit
+  std::chrono::milliseconds deduplicate{0};
+  bool operator==(const LogFilter&) const = default;
+};
+
 // Exactly one of stdout, file, elasticsearch, loki, otlp, syslog, http.
 struct LogOutput {
   std::optional<StdoutOutput> to_stdout;  // key `stdout`
@@ -219,6 +230,7 @@ struct LogOutput {
   std::optional<OtlpOutput> otlp;
   std::optional<SyslogOutput> syslog;
   std::optional<HttpOutput> http;
+  LogFilter filter;
   Batch batch;
   RetryBackoff retry;
   bool operator==(const LogOutput&) const = default;

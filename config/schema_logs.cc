@@ -257,6 +257,26 @@ const TableSchema& schema_of<Batch>() {
 }
 
 template<>
+const TableSchema& schema_of<LogFilter>() {
+  static const TableSchema schema =
+      TableBuilder<LogFilter>("Filter", "Which records an output gets.")
+          .field("min_level", &LogFilter::min_level,
+                 "`trace`, `debug`, `info`, `notice`, `warn`, `error`, `critical`, `alert` or "
+                 "`fatal`; a record without level passes.")
+          .field("match", &LogFilter::match,
+                 "Fields and regular expressions that must all match; a field that a record lacks "
+                 "does not.")
+          .field("exclude", &LogFilter::exclude,
+                 "Fields and regular expressions of which none may.")
+          .field("sample", &LogFilter::sample, "Share of the records.", {.max = 1})
+          .field("rate_limit", &LogFilter::rate_limit, "Records a second; 0 is no limit.")
+          .field("deduplicate", &LogFilter::deduplicate,
+                 "The same again within this time is left out; 0 is never.")
+          .done();
+  return schema;
+}
+
+template<>
 const TableSchema& schema_of<LogOutput>() {
   static const TableSchema schema =
       TableBuilder<LogOutput>("Log output",
@@ -268,6 +288,7 @@ const TableSchema& schema_of<LogOutput>() {
           .field("otlp", &LogOutput::otlp, "OpenTelemetry.")
           .field("syslog", &LogOutput::syslog, "Syslog.")
           .field("http", &LogOutput::http, "Any HTTP receiver.")
+          .field("filter", &LogOutput::filter, "Filter.")
           .field("batch", &LogOutput::batch, "Batches.")
           .field("retry", &LogOutput::retry, "After errors that pass; without end.")
           .exactly_one({"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http"})

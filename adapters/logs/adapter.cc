@@ -345,6 +345,8 @@ void Adapter::collect_metrics(MetricsWriter& writer) const {
           [](const Pipeline& p) { return p.ledger().delivered; });
   counter("pillion_logs_records_dropped_total", "Records refused for good.",
           [](const Pipeline& p) { return p.ledger().dropped; });
+  counter("pillion_logs_records_filtered_total", "Records that the output's filter left out.",
+          [](const Pipeline& p) { return p.counts().encode.filtered; });
   gauge("pillion_logs_records_pending", "Records read and not yet acknowledged.",
         [](const Pipeline& p) { return p.ledger().pending(); });
   counter("pillion_logs_read_bytes_total", "Bytes of raw log read.",

@@ -245,7 +245,8 @@ constexpr Duration kSpoolWait = std::chrono::milliseconds(100);
 
 FollowerOptions follower_options(const config::LogsConfig& config, std::size_t index,
                                  const Surroundings& surroundings,
-                                 const std::optional<ElasticsearchOptions>& bulk) {
+                                 const std::optional<ElasticsearchOptions>& bulk,
+                                 const std::shared_ptr<RecordFilter>& filter) {
   const config::LogInput& input = config.inputs[index];
   FollowerOptions options;
   options.pattern = followed_path(input, index, surroundings);
@@ -261,7 +262,8 @@ FollowerOptions follower_options(const config::LogsConfig& config, std::size_t i
     options.line_bytes_max =
         std::max<std::size_t>(options.line_bytes_max, input.multiline.max_size.value + 1);
   }
-  const EncoderOptions base = encoder_options(config, input, surroundings);
+  EncoderOptions base = encoder_options(config, input, surroundings);
+  base.filter = filter;
   options.make_encoder = [base, bulk, config, input, surroundings](const std::string& path) {
     EncoderOptions own = base;
     own.envelope = envelope_of(config, &input, surroundings, is_received(input) ? "" : path);
@@ -429,6 +431,7 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
     const std::string state_prefix = surroundings.state_directory + "/" + name;
     std::optional<ElasticsearchOptions> bulk;
     if (output.elasticsearch) bulk = elasticsearch_options(*output.elasticsearch);
+    const auto filter = make_filter(output.filter).value();  // checked by find_problems()
 
     PipelineOptions options;
     options.in_flight_bytes_max = config.buffer.value / outputs.size();
@@ -443,10 +446,11 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
       const config::LogInput& input = config.inputs[k];
       if (input.from_stdin) {
         EncoderOptions own = encoder_options(config, input, surroundings);
+        own.filter = filter;
         if (bulk) set_bulk_action(own.envelope, *bulk);
         options.make_stream_encoder = [own] { return Encoder(own); };
       } else {
-        options.followers.push_back(follower_options(config, k, surroundings, bulk));
+        options.followers.push_back(follower_options(config, k, surroundings, bulk, filter));
         if (i > 0) options.followers.back().event_level = log::Level::Debug;
       }
     }

@@ -121,6 +121,7 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
   if (!rules.is_empty()) {
     state_.field_rules = std::make_shared<FieldRules>(rules);
   }
+  state_.filter = std::move(options.filter);
   state_.line_bytes_max = options.line_bytes_max;
   state_.scratch.is_truncated = state_.scratch.is_partial = false;
   state_.scratch.detected = Format::Raw;
@@ -129,6 +130,7 @@ Encoder::Encoder(EncoderOptions options, const Kernel& kernel) : kernel_(kernel)
 }
 
 void Encoder::set_observed_time(std::int64_t unix_nanoseconds) {
+  state_.observed_ns = unix_nanoseconds;
   state_.observed_unix = unix_nanoseconds / 1'000'000'000;
   state_.observed_length =
       static_cast<std::uint32_t>(render_wall_time(unix_nanoseconds, state_.observed));

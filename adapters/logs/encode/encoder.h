@@ -13,6 +13,7 @@
 #include "adapters/logs/encode/field_rules.h"
 #include "adapters/logs/encode/kernel.h"
 #include "adapters/logs/encode/line_groups.h"
+#include "adapters/logs/encode/record_filter.h"
 #include "adapters/logs/encode/state.h"
 
 namespace pillion::logs {
@@ -29,6 +30,7 @@ struct EncoderOptions {
   TimeZone zone;
   Envelope envelope;
   FieldRulesOptions field_rules;
+  std::shared_ptr<RecordFilter> filter;  // null: every record is wanted
   std::size_t line_bytes_max = 1u << 20;
 };
 

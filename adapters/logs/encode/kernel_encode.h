@@ -10,6 +10,7 @@
 #include "adapters/logs/encode/kernel_timed.h"
 #include "adapters/logs/encode/line_groups.h"
 #include "adapters/logs/encode/named_layouts.h"
+#include "adapters/logs/encode/record_filter.h"
 
 namespace pillion::logs {
 namespace PILLION_LOGS_ISA {
@@ -160,6 +161,19 @@ __attribute__((noinline)) inline char* apply_field_rules(EncodeState& state, con
   return place + ruled.size();
 }
 
+// Whether the record that ends at `end`, not yet ended in the buffer, is wanted.
+__attribute__((noinline)) inline bool passes_filter(EncodeState& state, const char* end,
+                                                    RecordBuffer& buffer) {
+  const char* const begin = buffer.reserve(0);
+  const bool is_wanted =
+      state.filter->passes({begin, static_cast<std::size_t>(end - begin)}, state.observed_ns);
+  if (!is_wanted) {
+    ++state.counters.filtered;
+    state.scratch.is_truncated = false;
+  }
+  return is_wanted;
+}
+
 template<Format F>
 inline void encode_record(EncodeState& state, const char* p, const char* end, std::uint64_t offset,
                           RecordBuffer& buffer) {
@@ -194,6 +208,7 @@ inline void encode_record(EncodeState& state, const char* p, const char* end, st
   }
   out = end_record(state, out, {p, length}, offset);
   if (state.field_rules != nullptr) out = apply_field_rules(state, begin, out, buffer);
+  if (state.filter != nullptr && !passes_filter(state, out, buffer)) return;
   buffer.end_record(out);
   ++state.counters.records;
   state.counters.truncated += record.is_truncated;

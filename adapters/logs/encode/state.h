@@ -18,6 +18,7 @@ namespace pillion::logs {
 struct Layout;
 class RegexFormat;
 class FieldRules;
+class RecordFilter;
 class LineGroup;
 
 // Every buffer that lines are read from has this many readable bytes after its last line, so that
@@ -75,6 +76,7 @@ struct EncodeCounters {
   std::uint64_t truncated = 0;
   std::uint64_t partial = 0;
   std::uint64_t invalid_utf8 = 0;
+  std::uint64_t filtered = 0;
 
   EncodeCounters& operator+=(const EncodeCounters& more) {
     lines += more.lines;
@@ -83,6 +85,7 @@ struct EncodeCounters {
     truncated += more.truncated;
     partial += more.partial;
     invalid_utf8 += more.invalid_utf8;
+    filtered += more.filtered;
     return *this;
   }
 };
@@ -224,6 +227,7 @@ struct EncodeState {
   MinuteCache spelled_minute;      // of times in other spellings, see spelled_time.h
   std::uint8_t time_spelling = 0;  // the one that fitted last
   std::int64_t observed_unix = 0;  // seconds; when the chunk was read
+  std::int64_t observed_ns = 0;
   std::int64_t last_unix_minute = 0;
   std::uint64_t reserved_keys[4] = {};  // Bloom filter of the names that are ours
 
@@ -263,6 +267,7 @@ struct EncodeState {
   std::string_view further_lines;    // of the record at hand, behind its first line
 
   std::shared_ptr<FieldRules> field_rules;  // null without rules
+  std::shared_ptr<RecordFilter> filter;     // null when every record is wanted
 
   EncodeCounters counters;
   Scratch& scratch = thread_scratch();

@@ -141,6 +141,31 @@ std::string output_state_name(const config::LogOutput& output, std::size_t index
   return index == 0 ? kind_of(output) : fmt::format("{}-{}", kind_of(output), index + 1);
 }
 
+Result<std::shared_ptr<RecordFilter>> make_filter(const config::LogFilter& source) {
+  RecordFilterOptions options;
+  options.min_level = source.min_level.value_or("");
+  if (!options.min_level.empty() && severity_number(options.min_level) == 0) {
+    return fail("min_level: there is no level \"" + options.min_level + "\"");
+  }
+  const auto compile = [](const auto& from, auto& to, const char* key) -> Result<void> {
+    for (const auto& [field, expression] : from) {
+      auto compiled = RegexFormat::compile(expression, false);
+      if (!compiled) return fail(compiled.error().wrap(fmt::format("{}.\"{}\"", key, field)));
+      to[field] = std::move(*compiled);
+    }
+    return {};
+  };
+  auto done = compile(source.match, options.match, "match");
+  if (done) done = compile(source.exclude, options.exclude, "exclude");
+  if (!done) return fail(done.error());
+  options.sample = source.sample;
+  options.rate_limit = source.rate_limit;
+  options.deduplicate = source.deduplicate;
+  std::shared_ptr<RecordFilter> filter;
+  if (!options.is_empty()) filter = std::make_shared<RecordFilter>(std::move(options));
+  return filter;
+}
+
 std::optional<std::string> output_problem(const config::LogOutput& output,
                                           bool has_state_directory) {
   if (output.to_stdout && output.to_stdout->pretty) {
@@ -148,6 +173,9 @@ std::optional<std::string> output_problem(const config::LogOutput& output,
   }
   if (output.syslog && output.syslog->tls && output.syslog->transport == config::Transport::Udp) {
     return "syslog: TLS goes over TCP; leave out `transport`";
+  }
+  if (const auto filter = make_filter(output.filter); !filter) {
+    return "filter: " + filter.error().message();
   }
   const auto lacks_dead_letter = [&](const auto& source) {
     return source && !source->dead_letter && !has_state_directory;

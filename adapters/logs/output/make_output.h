@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "adapters/logs/encode/record_filter.h"
 #include "adapters/logs/output/elasticsearch.h"
 #include "adapters/logs/output/output.h"
 #include "config/logs.h"
@@ -22,6 +23,9 @@ std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config
 
 // "stdout", "file-2", "loki-3": names of state files, by kind and place.
 std::string output_state_name(const config::LogOutput& output, std::size_t index);
+
+// Of an output's `filter`; null when it wants every record. An error says what is wrong with it.
+Result<std::shared_ptr<RecordFilter>> make_filter(const config::LogFilter& source);
 
 // What cannot work, as a sentence.
 std::optional<std::string> output_problem(const config::LogOutput& output,

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "adapters/logs/encode/record_filter.h"
 #include "adapters/logs/encode/record_values.h"
 #include "adapters/logs/output/otlp.h"
 
@@ -173,16 +174,6 @@ std::string bytes_of_hex(std::string_view hex) {
 constexpr const char* kScope = "pillion-logs";
 
 }  // namespace
-
-int severity_number(std::string_view level) {
-  constexpr std::pair<std::string_view, int> kLevels[] = {
-      {"trace", 1},  {"debug", 5},  {"info", 9},      {"notice", 10}, {"warn", 13},
-      {"error", 17}, {"alert", 19}, {"critical", 18}, {"fatal", 21}};
-  for (const auto& [name, number] : kLevels) {
-    if (name == level) return number;
-  }
-  return 0;
-}
 
 OtlpRecord OtlpRecord::of(std::string_view text) {
   OtlpRecord record;

@@ -38,7 +38,4 @@ std::string request_protobuf(const std::map<std::string, std::string>& records_b
 // How many records an ExportLogsServiceResponse refuses, and why; 0 when it is unreadable.
 std::uint64_t rejected_in_protobuf(std::string_view response, std::string& why);
 
-// 1 to 24 as in the specification's table, 0 for an unknown level (without quotes).
-int severity_number(std::string_view level);
-
 }  // namespace pillion::logs

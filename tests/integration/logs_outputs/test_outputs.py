@@ -184,6 +184,34 @@ def test_http_posts_arrays_of_at_most_max_records_with_a_token(lab):
     assert "Content-Encoding" not in receiver.headers[0]
 
 
+def test_each_output_gets_what_its_filter_wants(lab):
+    lab.path("app.log").write_text("".join(
+        f"2024-01-15 14:32:01 {'ERROR' if n % 10 == 0 else 'INFO'} n={n} path=/{'healthz' if n % 2 else 'orders'}\n"
+        for n in range(COUNT)))
+    lab.config.write_text(f'''
+[[input]]
+file = "{lab.path("app.log")}"
+[[output]]
+file = {{ path = "{lab.path("errors.json")}" }}
+filter = {{ min_level = "warn" }}
+[[output]]
+file = {{ path = "{lab.path("orders.json")}" }}
+filter = {{ exclude = {{ path = "^/healthz" }} }}
+[[output]]
+file = {{ path = "{lab.path("few.json")}" }}
+filter = {{ rate_limit = 5, deduplicate = "1h" }}
+''')
+    receipt = run_until(lab, lambda: len(lab.records("orders.json")) >= COUNT // 2)
+    assert lab.numbers("errors.json") == list(range(0, COUNT, 10))
+    assert lab.numbers("orders.json") == list(range(0, COUNT, 2))
+    few = len(lab.numbers("few.json"))
+    assert 5 <= few < COUNT
+    assert receipt["records_read"] == receipt["records_delivered"] == COUNT // 10 + COUNT // 2 + few
+    lab.configure(FILE, 'stdout = {}\nfilter = { min_level = "loud" }')
+    done = run(["pillion-logs", "--config", lab.config, "--check"], check=78)
+    assert 'output 1: filter: min_level: there is no level "loud"' in done.stderr
+
+
 # ---- syslog
 
 class SyslogReceiver:
