@@ -21,11 +21,11 @@ struct ChildUsage {
   std::optional<double> cpu_seconds;  // used since the generation started
   std::optional<double> cpu_limit;    // in CPUs
   std::optional<std::uint64_t> processes;
-  std::optional<std::uint64_t> memory_peak_bytes;  // of this generation
-  std::optional<double> cpu;                       // CPUs in use, over the last seconds
-  std::optional<double> throttled_share;  // of the CPU quota's periods, over the last minute
-  std::uint64_t oom_kills = 0;            // processes killed for lack of memory
-  std::vector<std::string> notes;         // what a person should know beside its state
+  std::optional<std::uint64_t> memory_peak_bytes{};  // of this generation
+  std::optional<double> cpu{};                       // CPUs in use, over the last seconds
+  std::optional<double> throttled_share{};  // of the CPU quota's periods, over the last minute
+  std::uint64_t oom_kills = 0;              // processes killed for lack of memory
+  std::vector<std::string> notes{};         // what a person should know beside its state
   bool operator==(const ChildUsage&) const = default;
 };
 

@@ -50,7 +50,8 @@ def test_what_a_child_leaves_running_ends_with_it(services):
         [network]
         mode = "host"
         [app]
-        command = ["/bin/sh", "-c", "setsid sleep 1000 & trap 'exit 0' TERM; while :; do sleep 0.02; done"]
+        command = ["/bin/sh", "-c", "trap 'exit 0' TERM; setsid sleep 1000 & echo up; while :; do sleep 0.02; done"]
+        gate = { log_line = "^up$" }
 ''')
     service.start()
     assert service.stop().returncode == 0  # the fixture checks that no process is left
@@ -64,7 +65,8 @@ def test_an_app_deaf_to_its_stop_signal_is_killed_at_its_deadline(services):
         [network]
         mode = "host"
         [app]
-        command = ["/bin/sh", "-c", "trap '' TERM; while :; do sleep 0.02; done"]
+        command = ["/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.02; done"]
+        gate = { log_line = "^up$" }
 ''')
     service.start()
     assert service.stop().returncode == 137
@@ -79,7 +81,8 @@ def test_hooks_run_and_a_second_signal_skips_the_delay(services):
         [network]
         mode = "host"
         [app]
-        command = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.02; done"]
+        command = ["/bin/sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 0.02; done"]
+        gate = { log_line = "^up$" }
         post_start = { exec = { command = ["/bin/sh", "-c", "echo post >> @dir@/hooks"] } }
         pre_stop = { exec = { command = ["/bin/sh", "-c", "echo pre >> @dir@/hooks"] } }
 ''')
