@@ -2,6 +2,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "proxy/size_pool.h"
 #include "proxy/worker.h"
 #include "runtime/http1/head_parser.h"
 #include "runtime/log.h"
@@ -23,7 +24,7 @@ Http2Limits limits_of(const config::ProxyConfig& config) {
 
 // ---- A stream -----------------------------------------------------------------------------------
 
-class Http2Connection::Stream final : public Http2Stream, private Downstream {
+class Http2Connection::Stream final : public Http2Stream, public Pooled, private Downstream {
  public:
   explicit Stream(Http2Connection& owner) : owner_(owner) {}
   ~Stream() {
@@ -83,6 +84,7 @@ class Http2Connection::Stream final : public Http2Stream, private Downstream {
 void Http2Connection::Stream::start(bool is_end) {
   Worker& worker = owner_.worker_;
   DownstreamContext& context = owner_.context_;
+  Http2HeadReader& head = owner_.session_.head();
   is_head_received = true;
   exchange_ = worker.take_exchange();
   if (head.is_too_large()) {
@@ -121,7 +123,6 @@ void Http2Connection::Stream::start(bool is_end) {
   exchange_->begin(*this, context, parsed);
   if (!exchange_->accept(parsed, framing)) return;
   exchange_->prepare(parsed);
-  head.clear();
   if (is_end) {
     BodyParts body;
     body.is_done = true;
@@ -145,7 +146,7 @@ void Http2Connection::Stream::receive_end() {
   if (!exchange_ || is_response_ended_) return;
   BodyParts body;
   body.is_done = true;
-  exchange_->send_body(body, head.finish_trailers());
+  exchange_->send_body(body, owner_.session_.head().finish_trailers());
 }
 
 void Http2Connection::Stream::start_fields(Http2Fields& fields, int status) {
@@ -307,8 +308,9 @@ Http2Stream* Http2Connection::on_stream_begun(std::int32_t id) {
   watch_head(true);
   auto stream = std::make_unique<Stream>(*this);
   stream->id = id;
+  stream->index = streams_.size();
   Stream* begun = stream.get();
-  streams_.emplace(id, std::move(stream));
+  streams_.push_back(std::move(stream));
   ++requests_;
   const unsigned requests_max = context_.config().limits.max_requests_per_connection;
   const bool is_last = requests_max != 0 && requests_ >= requests_max;
@@ -337,11 +339,16 @@ void Http2Connection::on_end_sent(Http2Stream& stream) {
 }
 
 void Http2Connection::on_closed(Http2Stream& stream, std::uint32_t error) {
-  auto node = streams_.extract(stream.id);
-  if (node.empty()) return;
+  if (is_closed_) return;
+  auto closed = std::move(streams_[stream.index]);
+  if (stream.index + 1 != streams_.size()) {
+    streams_[stream.index] = std::move(streams_.back());
+    streams_[stream.index]->index = stream.index;
+  }
+  streams_.pop_back();
   if (is_head_pending_ && !stream.is_head_received) watch_head(false);
-  node.mapped()->finish(error);
-  worker_.reactor().bury(std::move(node.mapped()));
+  closed->finish(error);
+  worker_.reactor().bury(std::move(closed));
   if (!streams_.empty() || is_closed_) return;
   arm(context_.config().timeouts.connection_idle);
 }
@@ -367,7 +374,7 @@ void Http2Connection::finish_drain() {
 
 void Http2Connection::abort(Flag flag, std::string_view details) {
   if (is_closed_) return;
-  for (auto& [id, stream] : streams_) stream->abort(flag, details);
+  for (auto& stream : streams_) stream->abort(flag, details);
   session_.finish_shutdown();
   session_.flush();
   close();
@@ -377,8 +384,8 @@ void Http2Connection::close() {
   if (is_closed_) return;
   is_closed_ = true;
   worker_.reactor().timers().disarm(*this);
-  for (auto& [id, stream] : streams_) stream->finish(NGHTTP2_CANCEL);
-  for (auto& [id, stream] : streams_) worker_.reactor().bury(std::move(stream));
+  for (auto& stream : streams_) stream->finish(NGHTTP2_CANCEL);
+  for (auto& stream : streams_) worker_.reactor().bury(std::move(stream));
   streams_.clear();
   if (!session_.is_ended_by_us() || socket_.is_hung_up()) {
     finish_close();

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
@@ -56,7 +56,7 @@ class Http2Connection final : public Watcher, public Deadline, private Http2Even
   Socket socket_;
   Http2Session session_;
   std::string first_;
-  std::unordered_map<std::int32_t, std::unique_ptr<Stream>> streams_;
+  std::vector<std::unique_ptr<Stream>> streams_;  // in no order
   unsigned requests_ = 0;
   bool is_closed_ = false;     // no streams, no session any more
   bool is_lingering_ = false;  // our side is shut; reading on so that the peer sees the GOAWAY

@@ -3,7 +3,9 @@
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
+#include <cstring>
 
+#include "proxy/size_pool.h"
 #include "runtime/http1/head_parser.h"
 #include "runtime/http1/hop_by_hop.h"
 #include "runtime/result.h"
@@ -29,11 +31,13 @@ void fill_array(const Http2Fields& fields, std::vector<nghttp2_nv>& array) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const std::string_view name = fields.name(i);
     const std::string_view value = fields.value(i);
-    // What identifies people or grants access is never put into a compression table.
-    const bool is_secret = name == "authorization" || name == "x-forwarded-client-cert";
-    array.push_back(
-        {bytes_of(name), bytes_of(value), name.size(), value.size(),
-         static_cast<std::uint8_t>(is_secret ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE)});
+    // What identifies people or grants access is never put into a compression table; what is new
+    // with every request would only push the rest out of it.
+    const bool is_unindexed = name == "x-request-id" || name == "traceparent" ||
+                              name == "authorization" || name == "x-forwarded-client-cert";
+    array.push_back({bytes_of(name), bytes_of(value), name.size(), value.size(),
+                     static_cast<std::uint8_t>(is_unindexed ? NGHTTP2_NV_FLAG_NO_INDEX
+                                                            : NGHTTP2_NV_FLAG_NONE)});
   }
 }
 
@@ -69,10 +73,8 @@ struct Http2Callbacks {
 
   static int on_begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* data) {
     Http2Session& session = self(data);
-    if (Http2Stream* stream = stream_of(raw, frame->hd.stream_id)) {
-      stream->head.clear();
-      return 0;
-    }
+    session.head_.clear();
+    if (stream_of(raw, frame->hd.stream_id) != nullptr) return 0;
     if (session.role_ != Http2Session::Role::Server) return 0;
     session.guard_.on_stream();
     Http2Stream* stream = session.events_.on_stream_begun(frame->hd.stream_id);
@@ -87,8 +89,8 @@ struct Http2Callbacks {
     Http2Session& session = self(data);
     Http2Stream* stream = stream_of(raw, frame->hd.stream_id);
     if (stream == nullptr) return 0;
-    stream->head.add(view_of(name, name_size), view_of(value, value_size),
-                     session.limits_.head_bytes_max, session.limits_.head_fields_max);
+    session.head_.add(view_of(name, name_size), view_of(value, value_size),
+                      session.limits_.head_bytes_max, session.limits_.head_fields_max);
     return 0;
   }
 
@@ -104,7 +106,7 @@ struct Http2Callbacks {
         Http2Stream* stream = stream_of(raw, frame->hd.stream_id);
         if (is_end && stream != nullptr) {
           stream->is_receive_ended = true;
-          stream->head.clear();
+          session.head_.clear();
           session.events_.on_end(*stream);
         }
         break;
@@ -131,8 +133,8 @@ struct Http2Callbacks {
                          bool is_end) {
     Http2Stream* stream = stream_of(raw, frame->hd.stream_id);
     if (stream == nullptr) return true;
-    session.guard_.on_payload(stream->head.bytes());
-    if (stream->head.is_empty() && !session.guard_.on_empty_headers()) return false;
+    session.guard_.on_payload(session.head_.bytes());
+    if (session.head_.is_empty() && !session.guard_.on_empty_headers()) return false;
     if (is_end) stream->is_receive_ended = true;
     if (stream->is_head_received) {
       if (is_end) session.events_.on_end(*stream);
@@ -235,6 +237,18 @@ struct Http2Callbacks {
     return callbacks;
   }
 
+  // nghttp2 makes and drops a dozen small things with every stream.
+  static nghttp2_mem* memory() {
+    static nghttp2_mem memory{
+        nullptr, [](std::size_t size, void*) { return pool_allocate(size); },
+        [](void* block, void*) { pool_free(block); },
+        [](std::size_t count, std::size_t size, void*) {
+          return std::memset(pool_allocate(count * size), 0, count * size);
+        },
+        [](void* block, std::size_t size, void*) { return pool_reallocate(block, size); }};
+    return &memory;
+  }
+
   static nghttp2_option* options() {
     static nghttp2_option* const options = [] {
       nghttp2_option* made = nullptr;
@@ -258,11 +272,12 @@ Http2Session::Http2Session(Role role, Reactor& reactor, BufferPool& buffers, Soc
       events_(events),
       limits_(limits),
       role_(role) {
-  const int made = role == Role::Server
-                       ? nghttp2_session_server_new2(&session_, Http2Callbacks::all(), this,
-                                                     Http2Callbacks::options())
-                       : nghttp2_session_client_new2(&session_, Http2Callbacks::all(), this,
-                                                     Http2Callbacks::options());
+  const int made =
+      role == Role::Server
+          ? nghttp2_session_server_new3(&session_, Http2Callbacks::all(), this,
+                                        Http2Callbacks::options(), Http2Callbacks::memory())
+          : nghttp2_session_client_new3(&session_, Http2Callbacks::all(), this,
+                                        Http2Callbacks::options(), Http2Callbacks::memory());
   PILLION_ASSERT(made == 0);
   std::vector<nghttp2_settings_entry> settings = {
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits.stream_window},

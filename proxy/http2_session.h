@@ -25,7 +25,7 @@ namespace pillion::proxy {
 // What both sides keep of a stream.
 struct Http2Stream {
   std::int32_t id = 0;
-  Http2HeadReader head;
+  std::size_t index = 0;          // its owner's
   bool is_head_received = false;  // what comes now are trailers
   bool is_receive_ended = false;  // END_STREAM came
   ByteQueue out;                  // body to send
@@ -108,6 +108,9 @@ class Http2Session final : private BatchEnd {
   void announce_shutdown();
   void finish_shutdown();
 
+  // The head or the trailers that came last; valid in on_head() and on_end(). One per session,
+  // since nothing may come between the frames of a head (RFC 9113 §4.3).
+  Http2HeadReader& head() { return head_; }
   std::uint32_t peer_streams_max() const;
   bool takes_extended_connect() const;  // the peer, by its settings (RFC 8441 §3)
 
@@ -130,6 +133,7 @@ class Http2Session final : private BatchEnd {
   const Role role_;
   nghttp2_session* session_ = nullptr;
   Http2Guard guard_;
+  Http2HeadReader head_;
   ByteQueue out_;
   std::vector<std::int32_t> with_room_;
   struct LateReset {

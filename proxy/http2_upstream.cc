@@ -54,7 +54,7 @@ Http2Upstream::Http2Upstream(Reactor& reactor, BufferPool& buffers, std::span<ch
     : reactor_(reactor), buffers_(buffers), read_buffer_(read_buffer), endpoint_(endpoint) {}
 
 Http2Upstream::~Http2Upstream() {
-  for (auto& [key, stream] : streams_) {
+  for (auto& stream : streams_) {
     if (!stream->out.is_empty()) stream->out.release(buffers_);
   }
 }
@@ -87,7 +87,8 @@ Http2UpstreamStream* Http2Upstream::request(Http2Requester& requester,
   } else if (!submit(*begun, request)) {
     return nullptr;
   }
-  streams_.emplace(begun, std::move(stream));
+  begun->index = streams_.size();
+  streams_.push_back(std::move(stream));
   reactor_.timers().disarm(*this);
   was_used_ = true;
   return begun;
@@ -110,7 +111,7 @@ bool Http2Upstream::submit(Http2UpstreamStream& stream, const Http2Request& requ
 void Http2Upstream::on_settings() {
   has_settings_ = true;
   std::vector<Http2UpstreamStream*> waiting;
-  for (const auto& [key, stream] : streams_) {
+  for (const auto& stream : streams_) {
     if (stream->waiting_ != nullptr) waiting.push_back(stream.get());
   }
   for (Http2UpstreamStream* stream : waiting) submit_waiting(*stream);
@@ -127,13 +128,22 @@ void Http2Upstream::submit_waiting(Http2UpstreamStream& stream) {
   requester->on_http2_failed({Http2Failure::Kind::NoConnect, 0, {}, 0});
 }
 
+std::unique_ptr<Http2UpstreamStream> Http2Upstream::take_out(Http2Stream& stream) {
+  const std::size_t index = stream.index;
+  auto taken = std::move(streams_[index]);
+  if (index + 1 != streams_.size()) {
+    streams_[index] = std::move(streams_.back());
+    streams_[index]->index = index;
+  }
+  streams_.pop_back();
+  return taken;
+}
+
 // Of a stream that the session does not know.
 void Http2Upstream::drop(Http2UpstreamStream& stream) {
-  auto node = streams_.extract(&stream);
-  if (node.empty()) return;
   stream.waiting_ = nullptr;
   if (!stream.out.is_empty()) stream.out.release(buffers_);
-  reactor_.bury(std::move(node.mapped()));
+  reactor_.bury(take_out(stream));
   if (streams_.empty() && !is_closed_) arm_idle();
 }
 
@@ -151,7 +161,7 @@ void Http2Upstream::close(const Http2Failure& failure) {
   reactor_.timers().disarm(*this);
   auto streams = std::move(streams_);
   streams_.clear();
-  for (auto& [key, stream] : streams) {
+  for (auto& stream : streams) {
     Http2Requester* requester = std::exchange(stream->requester_, nullptr);
     if (requester != nullptr) {
       Http2Failure told = failure;
@@ -162,7 +172,7 @@ void Http2Upstream::close(const Http2Failure& failure) {
       requester->on_http2_failed(told);
     }
   }
-  for (auto& [key, stream] : streams) {
+  for (auto& stream : streams) {
     if (!stream->out.is_empty()) stream->out.release(buffers_);
     reactor_.bury(std::move(stream));
   }
@@ -209,8 +219,9 @@ void Http2Upstream::on_events(std::uint32_t events) {
 void Http2Upstream::on_head(Http2Stream& base, bool is_end) {
   auto& stream = static_cast<Http2UpstreamStream&>(base);
   if (stream.requester_ == nullptr) return;
+  Http2HeadReader& reader = session_->head();
   const std::string_view head =
-      stream.head.is_too_large() ? std::string_view() : stream.head.finish_response();
+      reader.is_too_large() ? std::string_view() : reader.finish_response();
   const bool is_informational = head.size() > 9 && head[9] == '1';
   stream.is_head_received = !is_informational;
   if (head.empty()) {
@@ -220,7 +231,6 @@ void Http2Upstream::on_head(Http2Stream& base, bool is_end) {
     return;
   }
   stream.requester_->on_http2_head(head, is_end);
-  stream.head.clear();
 }
 
 void Http2Upstream::on_data(Http2Stream& base, std::string_view data) {
@@ -234,20 +244,21 @@ void Http2Upstream::on_data(Http2Stream& base, std::string_view data) {
 
 void Http2Upstream::on_end(Http2Stream& base) {
   auto& stream = static_cast<Http2UpstreamStream&>(base);
-  if (stream.requester_ != nullptr) stream.requester_->on_http2_end(stream.head.finish_trailers());
+  if (stream.requester_ != nullptr)
+    stream.requester_->on_http2_end(session_->head().finish_trailers());
 }
 
 void Http2Upstream::on_closed(Http2Stream& base, std::uint32_t error) {
-  auto node = streams_.extract(&base);
-  if (node.empty()) return;
-  Http2UpstreamStream& stream = *node.mapped();
+  if (is_closed_) return;
+  auto closed = take_out(base);
+  Http2UpstreamStream& stream = *closed;
   if (Http2Requester* requester = std::exchange(stream.requester_, nullptr)) {
     const bool is_unseen = error == NGHTTP2_REFUSED_STREAM;
     requester->on_http2_failed(
         {is_unseen ? Http2Failure::Kind::Unseen : Http2Failure::Kind::Reset, 0, {}, error});
   }
   if (!stream.out.is_empty()) stream.out.release(buffers_);
-  reactor_.bury(std::move(node.mapped()));
+  reactor_.bury(std::move(closed));
   if (streams_.empty() && !is_closed_) arm_idle();
 }
 

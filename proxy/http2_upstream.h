@@ -7,10 +7,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+#include <vector>
 
 #include "proxy/body_parts.h"
 #include "proxy/http2_session.h"
+#include "proxy/size_pool.h"
 #include "proxy/upstream_connection.h"
 
 namespace pillion::proxy {
@@ -66,7 +67,7 @@ class Http2Requester {
   ~Http2Requester() = default;
 };
 
-class Http2UpstreamStream final : public Http2Stream {
+class Http2UpstreamStream final : public Http2Stream, public Pooled {
  public:
   Http2UpstreamStream(Http2Upstream& owner, Http2Requester& requester)
       : owner_(owner), requester_(&requester) {}
@@ -127,6 +128,7 @@ class Http2Upstream final : public Watcher,
   bool submit(Http2UpstreamStream& stream, const Http2Request& request);
   void submit_waiting(Http2UpstreamStream& stream);
   void drop(Http2UpstreamStream& stream);
+  std::unique_ptr<Http2UpstreamStream> take_out(Http2Stream& stream);
   void arm_idle();
 
   Reactor& reactor_;
@@ -136,7 +138,7 @@ class Http2Upstream final : public Watcher,
   std::unique_ptr<UpstreamConnection> connecting_;
   Socket socket_;
   std::unique_ptr<Http2Session> session_;
-  std::unordered_map<Http2Stream*, std::unique_ptr<Http2UpstreamStream>> streams_;
+  std::vector<std::unique_ptr<Http2UpstreamStream>> streams_;  // in no order
   bool is_connected_ = false;
   bool has_settings_ = false;
   bool is_going_away_ = false;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <future>
 
+#include "proxy/size_pool.h"
 #include "runtime/log.h"
 
 namespace pillion::proxy {
@@ -541,6 +542,7 @@ void Worker::shed() {
   free_exchanges_.clear();
   buffers_.clear();
   pipes_.clear();
+  pool_trim();
 }
 
 std::size_t Worker::count_busy() const {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures pillion-proxy beside haproxy, nginx and nghttpx, row by row: one backend, one load, one proxy at a time.
 
-Usage: run.py --bin DIR [--rows NAME,…] [--only NAME,…] [--seconds 2] [--rounds 3] [--json]
+Usage: run.py --bin DIR [--rows NAME,…] [--only NAME,…] [--seconds 2] [--rounds 3] [--json] [--markdown]
 Everyone does the same work: keep-alive on both sides, one worker, a JSON access log to a file, a request id made and
 sent on, Via added. The proxy is pinned to the last CPU; nginx as backend and the load share the others. The contenders
 take turns, round after round, and the median of each figure is printed, with the ratio of ours to the best peer.
@@ -256,6 +256,17 @@ def print_table(row, rows, ratios):
     print("ours / best:    " + "".join(f"{ratios[key][0]:>14.2f}" if key in ratios else f"{'–':>14}" for key in row.figures), flush=True)
 
 
+def print_markdown(everything):
+    """The table of docs/performance.md: every figure of every row beside the best peer's."""
+    print("| row | | ours | best peer | ratio |\n|---|---|---|---|---|")
+    for key, result in everything.items():
+        named = {one["name"]: one for one in result["rows"]}
+        for position, (figure, (ratio, best)) in enumerate(result["ratios"].items()):
+            title, form, _ = FIGURES[figure]
+            ours, theirs = form.format(named["pillion-proxy"][figure]), form.format(named[best][figure])
+            print(f"| {ROWS[key].title if position == 0 else ''} | {title} | {ours} | {theirs} ({best}) | {ratio:.2f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin", required=True, type=Path)
@@ -264,6 +275,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true", help="at the end, the table of docs/performance.md")
     options = parser.parse_args()
     options.only = [name for name in installed() if not options.only or name in options.only]
     missing = [tool for tool in ("wrk", "nginx", "h2load", "curl", "openssl") if not shutil.which(tool)]
@@ -284,6 +296,8 @@ def main():
                 print_table(ROWS[key], rows, ratios)
     if options.json:
         print(json.dumps(everything, indent=2))
+    if options.markdown:
+        print_markdown(everything)
     return 0
 
 
