@@ -79,6 +79,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   logs::add_explain(app, exit_code);
   logs::add_test(app, exit_code);
+  logs::add_replay(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   if (!app.get_subcommands().empty()) return exit_code;
   log::configure(log::options_from_environment("pillion-logs"));

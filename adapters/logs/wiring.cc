@@ -15,6 +15,7 @@
 #include "adapters/logs/encode/layout.h"
 #include "adapters/logs/encode/regex_format.h"
 #include "adapters/logs/output/make_output.h"
+#include "adapters/logs/output/otlp.h"
 
 namespace pillion::logs {
 namespace {
@@ -273,6 +274,21 @@ FollowerOptions follower_options(const config::LogsConfig& config, std::size_t i
   return options;
 }
 
+// `config` with the renames that `names` stands for. Receivers with a form of their own (Loki,
+// OTLP, syslog) know the fields by their ECS names.
+config::LogsConfig with_names_of(const config::LogsConfig& config,
+                                 const config::LogOutput& output) {
+  config::LogsConfig named = config;
+  if (config.fields.names != config::FieldNames::Otel || output.loki || output.otlp ||
+      output.syslog) {
+    return named;
+  }
+  for (const auto& [ecs, otel] : otel_names()) {
+    named.fields.rename.try_emplace(std::string(ecs), std::string(otel));
+  }
+  return named;
+}
+
 std::vector<config::LogOutput> outputs_of(const config::LogsConfig& config) {
   if (!config.outputs.empty()) return config.outputs;
   config::LogOutput to_stdout;
@@ -309,9 +325,6 @@ void check_input(const config::LogInput& input, const std::string& name,
 
 // What `rename`, `drop`, `keep` and `redact` cannot do, or would do otherwise than it looks.
 void check_fields(const config::FieldRules& fields, std::vector<std::string>& problems) {
-  if (fields.names != config::FieldNames::Ecs) {
-    problems.push_back("fields: only the names of the Elastic Common Schema are supported yet");
-  }
   for (const auto& [from, to] : fields.rename) {
     if (to.empty() || to.size() > kKeyBytesMax) {
       problems.push_back(
@@ -432,6 +445,7 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
     std::optional<ElasticsearchOptions> bulk;
     if (output.elasticsearch) bulk = elasticsearch_options(*output.elasticsearch);
     const auto filter = make_filter(output.filter).value();  // checked by find_problems()
+    const config::LogsConfig named = with_names_of(config, output);
 
     PipelineOptions options;
     options.in_flight_bytes_max = config.buffer.value / outputs.size();
@@ -445,12 +459,12 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
     for (std::size_t k = 0; k < config.inputs.size(); ++k) {
       const config::LogInput& input = config.inputs[k];
       if (input.from_stdin) {
-        EncoderOptions own = encoder_options(config, input, surroundings);
+        EncoderOptions own = encoder_options(named, input, surroundings);
         own.filter = filter;
         if (bulk) set_bulk_action(own.envelope, *bulk);
         options.make_stream_encoder = [own] { return Encoder(own); };
       } else {
-        options.followers.push_back(follower_options(config, k, surroundings, bulk, filter));
+        options.followers.push_back(follower_options(named, k, surroundings, bulk, filter));
         if (i > 0) options.followers.back().event_level = log::Level::Debug;
       }
     }

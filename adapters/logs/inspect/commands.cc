@@ -14,6 +14,7 @@
 
 #include "adapters/logs/inspect/explain.h"
 #include "adapters/logs/inspect/measure.h"
+#include "adapters/logs/replay.h"
 #include "adapters/logs/wiring.h"
 #include "config/load.h"
 #include "config/system_lookup.h"
@@ -135,6 +136,34 @@ void add_test(CLI::App& app, int& exit_code) {
   command->callback([source, &exit_code] {
     const auto options = options_of(*source);
     exit_code = options ? test_files(*options, source->files, source->is_json) : kExitConfig;
+  });
+}
+
+void add_replay(CLI::App& app, int& exit_code) {
+  const auto source = std::make_shared<Source>();
+  const auto output = std::make_shared<std::size_t>(1);
+  const auto file = std::make_shared<std::string>();
+  auto* const command =
+      app.add_subcommand("replay", "Send the records of a dead letter file once more");
+  auto* const config = command->add_option("--config", source->config_file,
+                                           "The configuration with the output to send to");
+  auto* const service =
+      command->add_option("--service", source->service_file, "A whole service file");
+  auto* const child =
+      command->add_option("--child", source->child, "Which child of the service file");
+  service->needs(child)->excludes(config);
+  child->needs(service);
+  command->add_option("--output", *output, "Which [[output]] of the configuration, from 1")
+      ->capture_default_str();
+  command->add_option("FILE", *file, "The dead letter file")->required();
+  command->callback([source, output, file, &exit_code] {
+    if (source->config_file.empty() && source->service_file.empty()) {
+      std::fputs("error: say --config FILE, or --service FILE --child NAME\n", stderr);
+      exit_code = kExitConfig;
+      return;
+    }
+    const auto loaded = config_of(*source);
+    exit_code = loaded ? replay_dead_letters(*loaded, *output - 1, *file) : kExitConfig;
   });
 }
 

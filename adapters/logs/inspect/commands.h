@@ -9,5 +9,6 @@ namespace pillion::logs {
 
 void add_explain(CLI::App& app, int& exit_code);
 void add_test(CLI::App& app, int& exit_code);
+void add_replay(CLI::App& app, int& exit_code);
 
 }  // namespace pillion::logs

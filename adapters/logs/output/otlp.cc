@@ -11,6 +11,22 @@
 namespace pillion::logs {
 namespace {
 
+constexpr std::pair<std::string_view, std::string_view> kAttributes[] = {
+    {"process.thread.name", "thread.name"},
+    {"process.thread.id", "thread.id"},
+    {"error.type", "exception.type"},
+    {"error.stack_trace", "exception.stacktrace"},
+    {"stream", "log.iostream"},
+    {"event.original", "log.record.original"},
+    {"http.response.body.bytes", "http.response.body.size"},
+    {"http.request.body.bytes", "http.request.body.size"},
+    {"http.version", "network.protocol.version"},
+    {"source.address", "client.address"},
+    {"log.origin.file.name", "code.file.path"},
+    {"log.origin.file.line", "code.line.number"},
+    {"log.origin.function", "code.function.name"},
+};
+
 // Of an ExportLogsServiceResponse, "partialSuccess": what was refused for good, unnamed.
 Answer judge_success(const HttpClient::Response& response, std::size_t record_count,
                      bool is_protobuf) {
@@ -76,24 +92,21 @@ class OtlpDialect final : public HttpDialect {
 }  // namespace
 
 std::string_view otel_name(std::string_view ecs_name) {
-  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"process.thread.name", "thread.name"},
-      {"process.thread.id", "thread.id"},
-      {"error.type", "exception.type"},
-      {"error.stack_trace", "exception.stacktrace"},
-      {"stream", "log.iostream"},
-      {"event.original", "log.record.original"},
-      {"http.response.body.bytes", "http.response.body.size"},
-      {"http.request.body.bytes", "http.request.body.size"},
-      {"http.version", "network.protocol.version"},
-      {"source.address", "client.address"},
-      {"log.origin.file.name", "code.file.path"},
-      {"log.origin.file.line", "code.line.number"},
-      {"log.origin.function", "code.function.name"},
-  };
-  const auto* const found = std::find_if(std::begin(kNames), std::end(kNames),
+  const auto* const found = std::find_if(std::begin(kAttributes), std::end(kAttributes),
                                          [&](const auto& name) { return name.first == ecs_name; });
-  return found == std::end(kNames) ? ecs_name : found->second;
+  return found == std::end(kAttributes) ? ecs_name : found->second;
+}
+
+std::map<std::string_view, std::string_view> otel_names() {
+  std::map<std::string_view, std::string_view> names(std::begin(kAttributes),
+                                                     std::end(kAttributes));
+  names["@timestamp"] = "timestamp";
+  names["event.created"] = "observed_timestamp";
+  names["log.level"] = "severity_text";
+  names["message"] = "body";
+  names["trace.id"] = "trace_id";
+  names["span.id"] = "span_id";
+  return names;
 }
 
 std::unique_ptr<HttpDialect> make_otlp_dialect(OtlpOptions options) {

@@ -6,6 +6,7 @@
 // resource; the rest are attributes, under the names of OpenTelemetry where they have one.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -24,5 +25,9 @@ std::unique_ptr<HttpDialect> make_otlp_dialect(OtlpOptions options);
 // The name that OpenTelemetry's conventions have for a field of the Elastic Common Schema, or the
 // field's own.
 std::string_view otel_name(std::string_view ecs_name);
+
+// All fields that have another name, with those of the data model itself (`message` is `body`), for
+// records that are written as JSON in another form than OTLP's.
+std::map<std::string_view, std::string_view> otel_names();
 
 }  // namespace pillion::logs

@@ -212,6 +212,42 @@ filter = {{ rate_limit = 5, deduplicate = "1h" }}
     assert 'output 1: filter: min_level: there is no level "loud"' in done.stderr
 
 
+def test_dead_letters_are_replayed_when_the_receiver_is_mended(lab):
+    def refuse_some(_attempt, body):
+        return (400, b"bad") if any(f'"n":{n},'.encode() in body for n in (7, 70, 300)) else (200, b"")
+
+    dead = lab.path("dead")
+    with Receiver(refuse_some) as receiver:
+        lab.configure(FILE, SOON + f'http = {{ url = "{receiver.url}", dead_letter = "{dead}" }}')
+        run_until(lab, lambda: sum(body.count(b"\n") for body in receiver.bodies) >= COUNT - 3)
+        assert len(dead.read_text().splitlines()) == 3
+        done = run(["pillion-logs", "replay", "--config", lab.config, dead], check=1)
+        assert done.stdout.startswith("0 sent, 3 refused again")
+        assert len(lab.path("dead.refused").read_text().splitlines()) == 3
+        receiver.bodies.clear()
+        receiver.answer = lambda attempt, body: (200, b"")
+        done = run(["pillion-logs", "replay", "--config", lab.config, dead], check=0)
+        assert done.stdout.startswith("3 sent, 0 refused again, 0 unreadable")
+        assert sorted(json.loads(text)["n"] for body in receiver.bodies for text in body.splitlines()) == [7, 70, 300]
+        dead.write_text("nonsense\n" + dead.read_text())
+        done = run(["pillion-logs", "replay", "--config", lab.config, dead], check=1)
+        assert f"{dead}:1: no dead letter" in done.stderr and done.stdout.startswith("3 sent")
+    lab.configure(FILE, "stdout = {}")
+    done = run(["pillion-logs", "replay", "--config", lab.config, dead], check=78)
+    assert "output 1 is none that refuses records" in done.stderr
+
+
+def test_names_of_opentelemetry(lab):
+    lab.path("app.log").write_text("2024-01-15 14:32:01,978 INFO [main] a.B: ready\n")
+    lab.configure(FILE, 'file = { path = "@dir@/out.json" }',
+                  '[fields]\nnames = "otel"\nrename = { "log.logger" = "logger" }')
+    run_until(lab, lambda: lab.records())
+    record, = lab.records()
+    assert record["body"] == "ready" and record["severity_text"] == "info" and record["thread.name"] == "main"
+    assert record["timestamp"] == "2024-01-15T14:32:01.978Z" and record["logger"] == "a.B"
+    assert "message" not in record and "@timestamp" not in record
+
+
 # ---- syslog
 
 class SyslogReceiver:
