@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 export CCACHE_NOHASHDIR = 1
 export CCACHE_BASEDIR ?= $(CURDIR)
 
-.PHONY: help build run test bench bench-proxy bench-logs bench-supervisor package format lint asan tsan fuzz clean
+.PHONY: help build run test bench bench-proxy bench-logs bench-supervisor bench-netns package format lint asan tsan fuzz clean
 
 help: ## Show this list
 	@echo "Pillion: the Kubernetes Pod without Kubernetes."
@@ -34,7 +34,7 @@ test: ## Build and run every test (ARGS='-L unit' selects by label, ARGS='-R nam
 	@$(CMAKE_BUILD)
 	@/usr/bin/python3 tests/support/run_tests.py $(BUILD) $(ARGS)
 
-bench: bench-proxy bench-logs bench-supervisor ## Measure beside the peers that apt has, and print ratios
+bench: bench-proxy bench-logs bench-supervisor bench-netns ## Measure beside the peers that apt has, and print ratios
 
 bench-proxy: ## Measure the proxy beside haproxy, nginx and nghttpx
 	@packaging/bootstrap.sh build bench
@@ -54,6 +54,12 @@ bench-supervisor: ## Measure the supervisor beside supervisord, s6 and runit
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
 	@$(CMAKE_BUILD) --target pillion pillion-keeper
 	@tests/bench/supervisor/run.py --bin $(BUILD)/bin $(ARGS)
+
+bench-netns: ## Measure building and taking down networks, and a call from the app through each mode
+	@packaging/bootstrap.sh build bench
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target pillion pillion-keeper pillion-netns pillion-proxy pillion-broker
+	@tests/bench/netns/run.py --bin $(BUILD)/bin $(ARGS)
 
 package: ## Build the .deb and .rpm (build/release/packages)
 	@packaging/bootstrap.sh build package

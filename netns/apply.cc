@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -12,6 +16,7 @@
 #include "netns/iptables.h"
 #include "netns/namespace.h"
 #include "netns/nft.h"
+#include "netns/nft_chains.h"
 #include "netns/plan.h"
 #include "netns/rtnetlink.h"
 #include "netns/rules.h"
@@ -39,6 +44,16 @@ Error step_error(const Step& step, const Error& cause) {
   return Error(fmt::format("cannot {}: {}{}", describe(step), cause.message(),
                            remedy_of(cause.errno_value())),
                cause.errno_value());
+}
+
+bool has_chain(const std::vector<NftChain>& chains, std::string_view table, std::string_view name) {
+  return std::any_of(chains.begin(), chains.end(), [&](const NftChain& chain) {
+    return chain.family == "inet" && chain.table == table && (name.empty() || chain.name == name);
+  });
+}
+
+bool has_table(const std::vector<NftChain>& chains, std::string_view table) {
+  return has_chain(chains, table, "");
 }
 
 bool is_optional(const Step& step) {
@@ -140,7 +155,15 @@ class Executor {
   }
   Result<void> execute(const LoadRules& step) {
     return on(step.side, [&]() -> Result<void> {
-      auto loaded = run_nft(creating_rules(step.rules, step.table));
+      // Asked first: a transaction that fails, or deletes, waits for every CPU.
+      const auto chains = nft_chains();
+      const bool is_there = chains && has_table(*chains, step.table);
+      if (is_there && !step.chain.empty() && !has_chain(*chains, step.table, step.chain)) {
+        auto added = run_nft(step.addition);
+        if (!added) return fail(added.error());
+        return {};
+      }
+      auto loaded = run_nft(is_there ? step.rules : creating_rules(step.rules, step.table));
       if (!loaded && loaded.error().errno_value() == EEXIST) loaded = run_nft(step.rules);
       if (!loaded) return fail(loaded.error());
       return {};
@@ -204,37 +227,63 @@ Result<int> find_own_interface(RouteNetlink& netlink, const Names& names) {
   return 0;
 }
 
-// Returns the addresses that the service had inside.
-Result<std::vector<Address>> remove_interface(const Names& names,
-                                              std::vector<std::string>& removed) {
-  auto netlink = RouteNetlink::open();
-  if (!netlink) return fail(netlink.error());
-  auto index = find_own_interface(*netlink, names);
+// The host's end of the pair, as found; index 0 = there is none.
+struct HostEnd {
+  int index = 0;
+  std::vector<Address> inner_addresses;  // that the service had inside
+};
+
+Result<HostEnd> find_host_end(RouteNetlink& netlink, const Names& names) {
+  auto index = find_own_interface(netlink, names);
   if (!index) return fail(index.error());
-  if (*index == 0) return std::vector<Address>{};
-  auto addresses = inner_addresses(*netlink, *index);
-  auto deleted = netlink->delete_interface(*index);
-  if (!deleted && deleted.error().errno_value() != ENODEV) {
-    return fail(
-        Error(fmt::format("cannot delete interface {}: {}{}", names.host_interface,
-                          deleted.error().message(), remedy_of(deleted.error().errno_value()))));
-  }
-  removed.push_back("interface " + names.host_interface);
-  return addresses;
+  HostEnd end;
+  end.index = *index;
+  if (*index != 0) end.inner_addresses = inner_addresses(netlink, *index);
+  return end;
 }
 
+Result<void> delete_host_end(RouteNetlink& netlink, const HostEnd& end, const Names& names) {
+  auto deleted = netlink.delete_interface(end.index);
+  if (deleted || deleted.error().errno_value() == ENODEV) return {};
+  return fail(
+      Error(fmt::format("cannot delete interface {}: {}{}", names.host_interface,
+                        deleted.error().message(), remedy_of(deleted.error().errno_value()))));
+}
+
+// In a child process, as it looks through the host's whole table; its pid, or 0.
+pid_t forget_connections(const std::vector<Address>& addresses) {
+  if (addresses.empty()) return 0;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    (void)flush_conntrack({Side::Host, addresses, {}});  // best effort: they end by themselves
+    ::_exit(0);
+  }
+  return child;
+}
+
+// Everything is tried; the first thing that could not be removed is reported. The table, the
+// interface and the tracked connections each wait for every CPU, so they wait together.
 Result<std::vector<std::string>> remove_named(const Names& names) {
   std::vector<std::string> removed;
-  auto addresses = remove_interface(names, removed);
-  auto table = delete_nft_table(names.host_table);
-  if (table && *table) removed.push_back("table inet " + names.host_table);
+  TableDeletion deletion(names.host_table);
+  auto netlink = RouteNetlink::open();
+  auto end = netlink ? find_host_end(*netlink, names) : fail(netlink.error());
+  Result<void> interface = end ? Result<void>() : fail(end.error());
+  pid_t forgetting = 0;
+  if (end && end->index != 0) {
+    deletion.wait_for_effect();  // or a packet would be tracked by the old rules again
+    forgetting = forget_connections(end->inner_addresses);
+    interface = delete_host_end(*netlink, *end, names);
+    if (interface) removed.push_back("interface " + names.host_interface);
+  }
   auto pin = remove_pin(names.netns_path);
+  auto table = deletion.finish();
+  if (table && *table) removed.push_back("table inet " + names.host_table);
   if (pin && *pin) removed.push_back("namespace " + names.netns_path);
-  // Everything was tried; report the first thing that could not be removed.
-  if (!addresses) return fail(addresses.error());
+  if (forgetting > 0) ::waitpid(forgetting, nullptr, 0);
+  if (!interface) return fail(interface.error());
   if (!table) return fail(table.error());
   if (!pin) return fail(pin.error());
-  if (!addresses->empty()) (void)flush_conntrack({Side::Host, *addresses, {}});
   return removed;
 }
 

@@ -1,6 +1,7 @@
 #include "netns/nft.h"
 
 #include <nftables/libnftables.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,12 +9,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 #include "netns/fault.h"
+#include "netns/nft_chains.h"
 #include "runtime/fd.h"
 
 namespace pillion::netns {
 namespace {
+
+constexpr int kEffectMilliseconds = 10'000;
 
 struct ContextFree {
   void operator()(nft_ctx* context) const { nft_ctx_free(context); }
@@ -78,7 +83,7 @@ void reap(pid_t child) {
 
 // libnftables ends its process on some failures (no socket, no memory, an answer it does not
 // understand). In a child of its own that is an error like any other, and can be undone.
-Result<std::string> run(const std::string& commands) {
+Result<NftRun> start(const std::string& commands) {
   if (is_feature_hidden("nftables")) return fail(Error("nftables: not supported", EOPNOTSUPP));
   if (is_feature_hidden("tproxy") && commands.find(" tproxy ") != std::string::npos) {
     return fail(Error("nftables: Could not process rule: No such file or directory", ENOENT));
@@ -91,25 +96,55 @@ Result<std::string> run(const std::string& commands) {
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("cannot fork");
   if (child == 0) report_from_child(commands, result->write_end.get(), complaint.get());
-  result->write_end.reset();
-  const std::string report = read_to_end(result->read_end.get());
-  reap(child);
+  return NftRun{child, std::move(result->read_end), std::move(complaint)};
+}
+
+Result<std::string> finish_run(NftRun run) {
+  const std::string report = read_to_end(run.report.get());
+  reap(run.child);
   if (report.starts_with("o")) return report.substr(1);
-  ::lseek(complaint.get(), 0, SEEK_SET);
+  ::lseek(run.complaint.get(), 0, SEEK_SET);
   const std::string text =
-      report.empty() ? first_complaint(read_to_end(complaint.get()).c_str()) : report.substr(1);
+      report.empty() ? first_complaint(read_to_end(run.complaint.get()).c_str()) : report.substr(1);
   return fail(Error("nftables: " + text, errno_of(text)));
 }
 
 }  // namespace
 
-Result<std::string> run_nft(const std::string& commands) { return run(commands); }
+Result<std::string> run_nft(const std::string& commands) {
+  auto run = start(commands);
+  if (!run) return fail(run.error());
+  return finish_run(std::move(*run));
+}
 
-Result<bool> delete_nft_table(const std::string& table) {
-  auto deleted = run("delete table inet " + table + "\n");
+TableDeletion::TableDeletion(std::string table) : table_(std::move(table)) {
+  const auto is_there = has_nft_table(table_);
+  if (is_there && !*is_there) return;
+  auto run = start("delete table inet " + table_ + "\n");
+  if (run) {
+    run_ = std::move(*run);
+  } else {
+    started_ = fail(run.error());
+  }
+}
+
+void TableDeletion::wait_for_effect() const {
+  if (!run_) return;
+  // The report is written before the socket is closed, which is what takes its time.
+  pollfd watch{run_->report.get(), POLLIN, 0};
+  while (::poll(&watch, 1, kEffectMilliseconds) < 0 && errno == EINTR) {
+  }
+}
+
+Result<bool> TableDeletion::finish() {
+  if (started_ && !run_) return false;
+  auto deleted = run_ ? finish_run(std::move(*run_)) : Result<std::string>(fail(started_.error()));
+  run_.reset();
   if (deleted) return true;
   if (deleted.error().errno_value() == ENOENT) return false;
-  return fail(deleted.error().wrap("cannot delete nftables table inet " + table));
+  return fail(deleted.error().wrap("cannot delete nftables table inet " + table_));
 }
+
+Result<bool> delete_nft_table(const std::string& table) { return TableDeletion(table).finish(); }
 
 }  // namespace pillion::netns

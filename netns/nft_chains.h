@@ -20,6 +20,10 @@ struct NftChain {
 // An error where the kernel has no nftables.
 Result<std::vector<NftChain>> nft_chains();
 
+// Whether there is a table of family inet with this name. Asking first is much cheaper than a
+// transaction that fails: its undoing waits for every CPU.
+Result<bool> has_nft_table(const std::string& table);
+
 // As `nft list chains` prints them, as far as forward_warnings() looks at it.
 std::string nft_chains_text(const std::vector<NftChain>& chains);
 

@@ -136,7 +136,7 @@ class BridgedPlanner {
     add_host_steps();
     add_forwarding4();
     if (has_ipv6()) add_forwarding6();
-    add<LoadRules>(Side::Host, names_.host_table, render_host_rules(wanted_, facts_));
+    add<LoadRules>(Side::Host, names_.host_table, render_host_rules(wanted_, facts_), "", "");
     add_conntrack_step();
     return Plan{std::move(steps_), std::move(facts_)};
   }
@@ -279,6 +279,7 @@ class BridgedPlanner {
   }
 
   // A UDP flow to a published port that was tracked before the rules existed would go on past them.
+  // Other connections of the addresses were forgotten by the remove before.
   void add_conntrack_step() {
     FlushConntrack flush{Side::Host, {range4_.address.plus(2)}, {}};
     if (has_ipv6()) flush.addresses.push_back(range6_.address.plus(2));
@@ -287,7 +288,7 @@ class BridgedPlanner {
         flush.udp_ports.push_back(publish.host_port);
       }
     }
-    steps_.push_back(std::move(flush));
+    if (!flush.udp_ports.empty()) steps_.push_back(std::move(flush));
   }
 
   const Wanted& wanted_;
@@ -456,7 +457,7 @@ Result<std::vector<Step>> plan_capture(const Wanted& wanted, bool is_initial_nam
     steps.push_back(LoadIptables{Side::Inside, wanted});
   } else {
     steps.push_back(
-        LoadRules{Side::Inside, capture_table_of(wanted), render_capture_rules(wanted)});
+        LoadRules{Side::Inside, capture_table_of(wanted), render_capture_rules(wanted), "", ""});
   }
   // A half-closed connection must outlive the 60 seconds after which the translation is forgotten.
   // The setting exists once connection tracking is in use.

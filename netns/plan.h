@@ -64,7 +64,9 @@ struct WriteSysctl {
 struct LoadRules {
   Side side = Side::Inside;
   std::string table;
-  std::string rules;
+  std::string rules;     // replaces the table, or makes it
+  std::string chain;     // where the table is there, but this chain is not,
+  std::string addition;  // this text is enough
 };
 // The capture rules as chains of iptables, for IPv4 and IPv6.
 struct LoadIptables {

@@ -69,9 +69,11 @@ Facts sealed_facts(const Wanted& wanted, const HostState& host) {
   return facts;
 }
 
+constexpr const char* kCaptureChain = "capture";
+
 // TCP to anywhere but loopback goes to 15001; DNS over TCP to the resolver, which has the port.
 std::string capture_chain(const Wanted& wanted) {
-  return fmt::format(R"(  chain capture {{
+  return fmt::format(R"(  chain {} {{
     type filter hook prerouting priority -150; policy accept;
     ip daddr 127.0.0.0/8 return
     ip6 daddr {{ ::1, ::6 }} return
@@ -79,8 +81,8 @@ std::string capture_chain(const Wanted& wanted) {
     meta nfproto ipv6 meta l4proto tcp counter tproxy ip6 to [::1]:{} meta mark set {} accept
   }}
 )",
-                     wanted.intercept.dns ? "    tcp dport 53 return\n" : "", kOutboundPort,
-                     kTproxyMark, kOutboundPort, kTproxyMark);
+                     kCaptureChain, wanted.intercept.dns ? "    tcp dport 53 return\n" : "",
+                     kOutboundPort, kTproxyMark, kOutboundPort, kTproxyMark);
 }
 
 // On input, so that a refusal is what it is elsewhere: a reset, or "port unreachable" by ICMP. The
@@ -133,14 +135,16 @@ Result<Plan> plan_sealed(const Wanted& wanted, const HostState& host) {
     plan.steps.push_back(AddAddress{Side::Inside, "lo", *parse_cidr("::6/128")});
     plan.steps.push_back(own_everything("::/0", kSource6));
   }
-  plan.steps.push_back(
-      LoadRules{Side::Inside, std::string(kCaptureTable), render_sealed_rules(wanted, false)});
+  plan.steps.push_back(LoadRules{Side::Inside, std::string(kCaptureTable),
+                                 render_sealed_rules(wanted, false), "", ""});
   return plan;
 }
 
 std::vector<Step> plan_sealed_capture(const Wanted& wanted) {
   if (!wanted.intercept.outbound) return {};
-  return {LoadRules{Side::Inside, std::string(kCaptureTable), render_sealed_rules(wanted, true)}};
+  return {LoadRules{Side::Inside, std::string(kCaptureTable), render_sealed_rules(wanted, true),
+                    kCaptureChain,
+                    fmt::format("table inet {} {{\n{}}}\n", kCaptureTable, capture_chain(wanted))}};
 }
 
 }  // namespace pillion::netns

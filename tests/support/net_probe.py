@@ -5,6 +5,8 @@
       {"port": listener's port, "original": "where it was going", "local": …, "peer": …}
   net_probe.py dial [--uid N] [--from ADDRESS] [--udp] ADDRESS PORT
       prints that line; or {"error": "refused" | "unreachable" | "timeout"}
+  net_probe.py dial-all -
+      reads a JSON list of {"uid": N, "address": A, "port": P, "source": A, "udp": true} and prints that of the answers
 
 Addresses are numeric; IPv6 in brackets for `listen`.
 """
@@ -15,6 +17,7 @@ import os
 import selectors
 import socket
 import struct
+import sys
 
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST has the same number
 IPV6_TRANSPARENT = 75
@@ -124,9 +127,24 @@ def try_to_dial(options):
         raise
 
 
+def dial_all(options):
+    """Each in a process of its own, which may become its user; all at once."""
+    waiting = []
+    for call in json.load(sys.stdin):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            words = [call["address"], call["port"]]
+            values = {**vars(options), "uid": 0, "source": None, "udp": False, **call, "words": words}
+            os.write(writer, json.dumps(try_to_dial(argparse.Namespace(**values))).encode())
+            os._exit(0)
+        os.close(writer)
+        waiting.append(reader)
+    print(json.dumps([json.loads(open(reader).read()) for reader in waiting]))
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=["listen", "dial"])
+    parser.add_argument("command", choices=["listen", "dial", "dial-all"])
     parser.add_argument("words", nargs="+")
     parser.add_argument("--uid", type=int, default=0)
     parser.add_argument("--udp", action="store_true")
@@ -136,7 +154,10 @@ def main():
     options = parser.parse_args()
     if options.command == "listen":
         listen(options)
-    print(json.dumps(try_to_dial(options)))
+    if options.command == "dial-all":
+        dial_all(options)
+    else:
+        print(json.dumps(try_to_dial(options)))
 
 
 if __name__ == "__main__":

@@ -97,6 +97,10 @@ class Machine:
         result = self.run([PYTHON, PROBE, "dial", "--uid", uid, *options, address, port], service)
         return json.loads(result.stdout)
 
+    def dial_all(self, service, calls):
+        """One answer for each of the calls, dicts as net_probe.py's dial-all takes them."""
+        return json.loads(self.run([PYTHON, PROBE, "dial-all", "--timeout", "5", "-"], service, stdin=json.dumps(calls)).stdout)
+
     def traces(self):
         """Everything a service may leave on a host, as sorted lines, so that two looks can be compared."""
         return sorted(line.strip() for line in self.output(["sh", "-c", TRACES]).splitlines())

@@ -71,7 +71,6 @@ set net.ipv4.ip_forward = 1 (host)
 set net.ipv6.conf.eth9.accept_ra = 2 (host)
 set net.ipv6.conf.all.forwarding = 1 (host)
 load nftables table inet pillion_orders (host)
-forget tracked connections of 10.213.91.178, fd70:696c:6c69:96ec::2 (host)
 )");
   CHECK(plan.facts.warnings.size() == 2);
 }
