@@ -29,12 +29,17 @@ class BufferPool {
     buffer = std::string();
   }
   void clear() { free_.clear(); }
+  // Bytes in all the queues of this pool.
+  std::size_t held() const { return held_; }
 
  private:
+  friend class ByteQueue;
+
   static constexpr std::size_t kWorthKeeping = 64;
   static constexpr std::size_t kBuffersMax = 64;
   static constexpr std::size_t kCapacityMax = 160 * 1024;
   std::vector<std::string> free_;
+  std::size_t held_ = 0;
 };
 
 // Bytes waiting to be written or parsed, in order; its memory comes from and returns to a pool.
@@ -52,12 +57,15 @@ class ByteQueue {
       sent_ = 0;
     }
     bytes_.append(more);
+    pool.held_ += more.size();
   }
   void consume(BufferPool& pool, std::size_t count) {
     sent_ += count;
+    pool.held_ -= count;
     if (sent_ == bytes_.size()) release(pool);
   }
   void release(BufferPool& pool) {
+    pool.held_ -= size();
     sent_ = 0;
     bytes_.clear();
     pool.give(std::move(bytes_));

@@ -125,6 +125,10 @@ std::size_t HttpConnection::process(std::string_view bytes) {
                                     limits.header_count};
     const auto result = http1::parse_request(bytes.substr(used), head_progress_, head_limits, head);
     if (result.status == http1::ParseStatus::NeedMore) {
+      if (worker_.overload() >= OverloadLevel::Refusing) {
+        refuse_head();
+        return bytes.size();
+      }
       if (!is_head_timer_armed_) {
         is_head_timer_armed_ = true;
         arm(context_.config().timeouts.request_headers);
@@ -172,6 +176,11 @@ void HttpConnection::start_malformed(const http1::MessageError& error, Flag flag
   exchange_->begin_malformed(*this, context_);
   state_ = State::Exchange;
   exchange_->reject(error.status, flag, error.reason);
+}
+
+void HttpConnection::refuse_head() {
+  head_progress_ = {};
+  start_malformed({503, "the memory limit is nearly reached"}, Flag::Overload);
 }
 
 // Returns how many of the bytes after the head belonged to the request.

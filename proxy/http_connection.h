@@ -35,6 +35,9 @@ class HttpConnection final : public Watcher, public Deadline, private Downstream
   // The drain's deadline: ends it with what is under way.
   void abort(Flag flag, std::string_view details);
   bool is_idle() const { return state_ == State::Head && held_.is_empty(); }
+  // A part of a head is held, and of nothing else.
+  bool is_beginning() const { return state_ == State::Head && !held_.is_empty(); }
+  void refuse_head();  // 503, for lack of memory
   Direction direction() const { return context_.direction; }
 
   void on_events(std::uint32_t events) override;

@@ -226,33 +226,39 @@ void Server::start_workers() {
   for (auto& worker : workers_) {
     const std::size_t share = limit.rlim_cur / 2 / workers_.size();
     worker->set_connections_max(std::max(share, kDescriptorsMin));
+    worker->set_memory_check([this] { look_at_memory(); });
   }
 }
 
-// Looks at the memory in use and sets the level of overload.
+// Sets the level of overload by the memory in use. Any thread.
+MemoryUse Server::look_at_memory() {
+  const std::lock_guard lock(memory_mutex_);
+  const MemoryUse use = read_memory_use("/proc/self", "/sys/fs/cgroup");
+  const OverloadLevel before = status_.overload;
+  const OverloadLevel level = next_overload_level(before, use.share, snapshot()->config().overload);
+  for (auto& worker : workers_) {
+    worker->set_overload(level);
+    const bool is_shedding = level != OverloadLevel::Normal;
+    if (is_shedding) worker->post([one = worker.get()] { one->shed(); });
+  }
+  if (level == before) return use;
+  status_.overload = level;
+  const int percent = static_cast<int>(use.share * 100);
+  if (level == OverloadLevel::Normal) {
+    log::info("{} % of the memory limit is in use: serving as usual", percent);
+  } else {
+    log::warn("{} % of the memory limit is in use: {}", percent, overload_level_name(level));
+  }
+  return use;
+}
+
 void Server::watch_memory() {
   if (memory_checks_skipped_ > 0) {
     --memory_checks_skipped_;
     return;
   }
-  const MemoryUse use = read_memory_use("/proc/self", "/sys/fs/cgroup");
-  const OverloadLevel before = status_.overload;
-  const OverloadLevel level = next_overload_level(before, use.share, snapshot_->config().overload);
-  if (level != before) {
-    status_.overload = level;
-    const int percent = static_cast<int>(use.share * 100);
-    if (level == OverloadLevel::Normal) {
-      log::info("{} % of the memory limit is in use: serving as usual", percent);
-    } else {
-      log::warn("{} % of the memory limit is in use: {}", percent, overload_level_name(level));
-    }
-  }
-  for (auto& worker : workers_) {
-    worker->set_overload(level);
-    if (level != OverloadLevel::Normal) worker->post([one = worker.get()] { one->shed(); });
-  }
-  if (level != OverloadLevel::Normal) malloc_trim(0);
-  memory_checks_skipped_ = use.is_limited ? 0 : kChecksSkipped;
+  memory_checks_skipped_ = look_at_memory().is_limited ? 0 : kChecksSkipped;
+  if (status_.overload != OverloadLevel::Normal) malloc_trim(0);
 }
 
 void Server::start_resolver() {

@@ -93,6 +93,7 @@ class Server {
   void quit();
   void send_receipt();
   void watch_memory();
+  MemoryUse look_at_memory();
   void post(std::function<void()> task);
 
   Loop loop_;
@@ -126,6 +127,7 @@ class Server {
   std::unique_ptr<Timer> memory_check_;
   std::unique_ptr<SignalWatch> hangup_;
   std::unique_ptr<Drain> drain_;
+  std::mutex memory_mutex_;  // workers look too
   unsigned memory_checks_skipped_ = 0;
   bool is_inbound_drained_ = false;
   bool is_inbound_draining_ = false;

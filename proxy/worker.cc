@@ -273,6 +273,13 @@ void Worker::refuse(const Address& peer, std::string_view why) {
   log::warn("refused a connection from {}: {}", peer.to_string(), why);
 }
 
+// A burst must not outrun the timer.
+void Worker::look_at_memory() {
+  held_checkpoint_ = buffers_.held() + kHeldStep;
+  connections_checkpoint_ = count_all() + kConnectionsStep;
+  if (memory_check_) memory_check_();
+}
+
 // False after it refused a connection that would be one too many.
 bool Worker::has_room_for(const Address& peer) {
   if (count_all() >= routes_->snapshot->config().limits.max_connections) {
@@ -283,6 +290,7 @@ bool Worker::has_room_for(const Address& peer) {
     refuse(peer, "half of the descriptors that the process may have are taken");
     return false;
   }
+  if (count_all() > connections_checkpoint_) look_at_memory();
   if (overload() == OverloadLevel::Closing) {
     stats_.connections_refused.add();  // the level is in the log already
     return false;
@@ -538,6 +546,15 @@ void Worker::close_idle(bool inbound_only) {
 
 void Worker::shed() {
   close_idle(false);
+  held_checkpoint_ = buffers_.held() + kHeldStep;
+  connections_checkpoint_ = count_all() + kConnectionsStep;
+  if (overload() >= OverloadLevel::Refusing) {
+    std::vector<HttpConnection*> beginning;
+    for (const auto& [key, one] : http_connections_) {
+      if (one->is_beginning()) beginning.push_back(one.get());
+    }
+    for (HttpConnection* one : beginning) one->refuse_head();
+  }
   endpoints_.close_idle();
   free_exchanges_.clear();
   buffers_.clear();

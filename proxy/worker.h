@@ -74,6 +74,8 @@ class Worker final {
 
   // ---- Any thread.
   void set_overload(OverloadLevel level) { overload_.store(level, std::memory_order_relaxed); }
+  // Asked to look at the memory in use when much was taken since the last time; sets the level.
+  void set_memory_check(std::function<void()> check) { memory_check_ = std::move(check); }
   void set_connections_max(std::size_t count) { connections_max_ = count; }  // before start()
 
   // ---- For connections.
@@ -83,7 +85,10 @@ class Worker final {
   const WorkerStats& stats() const { return stats_; }
   RandomSource& random() { return random_; }
   EndpointTable& endpoints() { return endpoints_; }
-  std::span<char> read_buffer() { return {read_buffer_.get(), kReadBufferBytes}; }
+  std::span<char> read_buffer() {
+    if (buffers_.held() > held_checkpoint_) look_at_memory();
+    return {read_buffer_.get(), kReadBufferBytes};
+  }
   http1::RequestHead& request_head() { return request_head_; }
   http1::ResponseHead& response_head() { return response_head_; }
   std::string& scratch() { return scratch_; }
@@ -115,6 +120,9 @@ class Worker final {
 
  private:
   static constexpr std::size_t kReadBufferBytes = 64 * 1024;
+  // Between two looks at the memory; the timer looks too.
+  static constexpr std::size_t kHeldStep = 512 * 1024;
+  static constexpr std::size_t kConnectionsStep = 128;
 
   class AcceptWatcher;
   class Housekeeping;
@@ -127,6 +135,7 @@ class Worker final {
   void begin(DownstreamContext context, config::ProxyProtocol protocol, config::MutualTls tls,
              Fd fd);
   EndpointOptions options_of(const Cluster& cluster, std::size_t index) const;
+  void look_at_memory();
   bool has_room_for(const Address& peer);
   void refuse(const Address& peer, std::string_view why);
   void flush_log();
@@ -140,6 +149,9 @@ class Worker final {
   BufferPool buffers_;
   PipePool pipes_;
   std::atomic<OverloadLevel> overload_{OverloadLevel::Normal};
+  std::function<void()> memory_check_;
+  std::size_t held_checkpoint_ = kHeldStep;
+  std::size_t connections_checkpoint_ = kConnectionsStep;
   std::size_t connections_max_ = SIZE_MAX;  // beside limits.max_connections
   WorkerStats stats_;
   RandomSource random_;
