@@ -277,3 +277,20 @@ def check_linking(directory):
                  for library in linked_libraries(Path(directory) / "pillion-keeper")
                  if not library.startswith(tuple(KEEPER_LIBRARIES))]
     return problems
+
+
+def check_promises(repository):
+    """docs/lifecycle.md names tests that exist."""
+    page = repository / "docs" / "lifecycle.md"
+    if not page.exists():
+        return []
+    there = {f"{path.parent.name}::{name}" for path in (repository / "tests" / "integration").glob("*/test_*.py")
+             for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    for kind, folder in (("core", "supervisor/core"), ("host", "supervisor")):
+        for path in (repository / "tests" / "unit" / folder).glob("*.cc"):
+            for name in re.findall(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', path.read_text()):
+                there.add(f"{kind}: " + "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', name)))
+    named = re.findall(r"`(\w+::test_\w+|(?:core|host): [^`]+)`", page.read_text())
+    if not named:
+        return ["docs/lifecycle.md:1: no test is named"]
+    return [f"docs/lifecycle.md: there is no test {name}" for name in named if name not in there]

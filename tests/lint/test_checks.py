@@ -31,6 +31,7 @@ BAD_TREES = [
     (checks.check_shell, {"run": "#!/bin/sh\n# A script.\nrm $1\n"}, "run:3"),
     (checks.check_links, {"README.md": "# A\n[x](docs/none.md)\n"}, "README.md:2"),
     (checks.check_links, {"README.md": "# A\n[x](#b)\n"}, "README.md:2"),
+    (checks.check_promises, {"docs/lifecycle.md": "# A\n`life::test_gone`, `core: no such`\n"}, "docs/lifecycle.md:"),
     (checks.check_globs, {"CMakeLists.txt": "file(GLOB sources *.cc)\n"}, "CMakeLists.txt:1"),
 ]
 GOOD_TREE = {

@@ -11,7 +11,7 @@ from lint import checks
 REPOSITORY = Path(__file__).resolve().parents[2]
 TREE_CHECKS = [checks.check_borders, checks.check_file_names, checks.check_leftovers, checks.check_first_comments,
                checks.check_main_files, checks.check_lengths, checks.check_format, checks.check_shell,
-               checks.check_links, checks.check_globs]
+               checks.check_links, checks.check_globs, checks.check_promises]
 
 
 @pytest.mark.parametrize("check", TREE_CHECKS, ids=lambda check: check.__name__)
