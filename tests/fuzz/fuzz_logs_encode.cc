@@ -1,5 +1,6 @@
 // Any bytes through every parser: the first byte chooses format (low bits) and CRI framing (top
-// bit). Output must be JSON, one object per line, and the same on every instruction set.
+// bit), the last one Docker's framing, groups of lines and rules for fields. Output must be JSON,
+// one object per line, and the same on every instruction set.
 #include <cstdint>
 #include <cstdlib>
 #include <vector>
@@ -17,6 +18,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto options = test::options_of(static_cast<Format>((data[0] & 0x7f) % kFormatCount));
     options.is_cri = (data[0] & 0x80) != 0;
     options.line_bytes_max = 4096;
+    const std::uint8_t last = data[size - 1];
+    options.is_docker = (last & 1) != 0;
+    if ((last & 2) != 0) {
+      options.groups.emplace();
+      options.groups->preset = (last & 4) != 0 ? GroupPreset::Generic : GroupPreset::Auto;
+      options.groups->bytes_max = 1024;
+    }
+    if ((last & 8) != 0) {
+      options.field_rules.redact = {"a", "message"};
+      options.field_rules.text_redaction = TextRedaction::compile({"cards", "secrets"}).value();
+    }
     options.envelope.add("service.name", "s");
     const auto records = test::encode(text, options, *kernel);
     for (const auto& record : records) {

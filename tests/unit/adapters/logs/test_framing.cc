@@ -227,5 +227,64 @@ TEST_CASE("Output is one valid JSON object per line, whatever the input") {
   }
 }
 
+// All there is beside the parsers: framings, groups of lines, rules for fields, a filter.
+EncoderOptions with_everything(Format format, bool is_docker, GroupPreset preset) {
+  auto options = options_of(format);
+  options.is_cri = options.is_docker = is_docker;
+  options.groups.emplace();
+  options.groups->preset = preset;
+  options.groups->lines_max = 5;
+  options.envelope.add("service.name", "s");
+  options.field_rules.redact = {"a", "key"};
+  options.field_rules.rename = {{"level", "key"}};
+  options.field_rules.convert = {{"msg", Conversion::Integer}};
+  options.field_rules.hash = {"time"};
+  options.field_rules.text_redaction = TextRedaction::compile({"cards", "secrets", "/a./"}).value();
+  options.filter = std::make_shared<RecordFilter>(RecordFilterOptions{.sample = 0.5});
+  return options;
+}
+
+TEST_CASE("Groups, rules and filters keep the output valid and lose no byte of the position") {
+  std::mt19937 random(7);
+  std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    std::string line = random_line(random);
+    if (random() % 3 == 0) line.insert(0, random() % 2 == 0 ? "\tat " : "  ");
+    if (random() % 4 == 0) {
+      line.pop_back();
+      const std::string quoted =
+          nlohmann::json(line).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      line = R"({"log":)" + quoted.substr(0, quoted.size() - 1) +
+             (random() % 2 == 0 ? R"(\n")" : "\"") +
+             R"(,"stream":"stdout","time":"2024-01-15T14:32:01Z"})" + "\n";
+    }
+    text += line;
+  }
+  const Padded padded(text);
+  for (std::size_t format = 0; format < kFormatCount; ++format) {
+    for (const GroupPreset preset : {GroupPreset::Auto, GroupPreset::Generic}) {
+      for (const bool is_docker : {false, true}) {
+        std::vector<std::string> first;
+        for (const Kernel* kernel : kernels()) {
+          Encoder encoder(with_everything(static_cast<Format>(format), is_docker, preset), *kernel);
+          encoder.set_observed_time(kObserved);
+          RecordBuffer buffer;
+          CHECK(encoder.encode_rest(padded.view(), 0, buffer) == text.size());
+          encoder.flush_joined(buffer);
+          CHECK(encoder.safe_offset(text.size()) == text.size());
+          const auto records = records_of(buffer);
+          if (first.empty()) first = records;
+          CHECK(records == first);
+        }
+        CHECK(first.size() > 100);
+        for (const auto& record : first) {
+          if (!nlohmann::json::accept(record)) FAIL(record);
+          if (record.find('\n') != record.size() - 1) FAIL(record);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pillion::logs::test
