@@ -171,6 +171,7 @@ struct Child {
   std::optional<Probe> readiness_probe;
   std::optional<Probe> liveness_probe;
   Gate gate;
+  std::optional<Scrape> scrape;                     // components are scraped without it
   std::chrono::milliseconds start_timeout{60'000};  // 0 = wait for ever
   std::optional<std::chrono::milliseconds> watchdog;
   std::optional<Hook> post_start;

@@ -94,6 +94,7 @@ void complete_child(Reader& reader, const Node& node, const Service& service, Ch
   resolve_probe(reader, node, child, "liveness_probe", child.liveness_probe);
   resolve_hook(reader, node, child, "post_start", child.post_start);
   resolve_hook(reader, node, child, "pre_stop", child.pre_stop);
+  if (child.scrape) resolve_port(reader, node, child, "scrape", child.scrape->port);
 }
 
 ProxyProtocol proxy_protocol(AppProtocol protocol) {

@@ -1,5 +1,5 @@
-// Probes, gates and hooks: how a child shows that it has started, is ready and lives, and what runs
-// after its start and before its stop. Defaults are Kubernetes'.
+// Probes, gates and hooks: how a child shows that it has started, is ready and lives, what runs
+// after its start and before its stop, and where its metrics are. Defaults are Kubernetes'.
 #pragma once
 
 #include <chrono>
@@ -70,6 +70,14 @@ struct Gate {
   std::optional<std::string> log_line;      // a regular expression that a line of output matches
   std::optional<std::string> file;          // an absolute path that comes to exist
   bool operator==(const Gate&) const = default;
+};
+
+// Where a child serves its own metrics in Prometheus' text format; they join the service's.
+struct Scrape {
+  std::optional<PortRef> port;  // set after loading
+  std::string path = "/metrics";
+  std::optional<IpAddress> address;  // default 127.0.0.1
+  bool operator==(const Scrape&) const = default;
 };
 
 // Exactly one of exec, http, sleep is set.

@@ -245,6 +245,9 @@ const TableSchema& schema_of<Child>() {
                  "Whether the child is ready for traffic.")
           .field("liveness_probe", &Child::liveness_probe, "Restarts the child when it fails.")
           .field("gate", &Child::gate, "When the child counts as started.", {.hide_default = true})
+          .field("scrape", &Child::scrape,
+                 "The child's own metrics, merged into those of the service. Components of "
+                 "Pillion's own are scraped without it.")
           .field("start_timeout", &Child::start_timeout,
                  "From exec to started; 0 waits for ever. A startup probe has its own limit.")
           .field("watchdog", &Child::watchdog,

@@ -53,6 +53,23 @@ const TableSchema& schema_of<TcpAction>() {
 }
 
 template<>
+const TableSchema& schema_of<Scrape>() {
+  static const TableSchema schema =
+      TableBuilder<Scrape>("Scrape", "Where the child serves metrics in Prometheus' text format.")
+          .field("port", &Scrape::port, kPort, kDefaultPort)
+          .field("path", &Scrape::path, "Path and query.")
+          .field("address", &Scrape::address, "Numeric address to connect to.",
+                 {.computed_default = "127.0.0.1"})
+          .finish([](Reader& reader, const Node& node, Scrape& scrape) {
+            if (scrape.path.starts_with('/')) return;
+            reader.error(node.find("path")->position, "`path` cannot be \"" + scrape.path + "\"",
+                         {"it must start with `/`"});
+          })
+          .done();
+  return schema;
+}
+
+template<>
 const TableSchema& schema_of<ExecAction>() {
   static const TableSchema schema =
       TableBuilder<ExecAction>("Program", "Runs as the child does; exit code 0 is success.")

@@ -20,7 +20,7 @@ const TableSchema& schema_of<ServiceSettings>() {
                  "The end of the grace, which the app cannot use up.",
                  {.computed_default = "5s, or a fifth of stop_grace if that is less"})
           .field("metrics", &ServiceSettings::metrics,
-                 "Address for the merged metrics and health of all children.", {.planned = true})
+                 "Address for the merged metrics and health of all children.")
           .field("usage_period", &ServiceSettings::usage_period,
                  "How often CPU, memory and processes of the children are sampled.", {.min = 100})
           .field("signal_map", &ServiceSettings::signal_map,

@@ -52,6 +52,7 @@ int run(int argc, char** argv) {
   add_timeline(app, exit_code);
   add_doctor(app, exit_code);
   add_exec(app, exit_code);
+  add_metrics(app, exit_code);
   add_resize(app, exit_code);
   add_upgrade(app, exit_code);
   // The library reports by exception, also for --help and --version; this is the boundary.

@@ -16,6 +16,7 @@ void add_doctor(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);
 void add_exec(CLI::App& app, int& exit_code);
 void add_logs(CLI::App& app, int& exit_code);
+void add_metrics(CLI::App& app, int& exit_code);
 void add_ps(CLI::App& app, int& exit_code);
 void add_resize(CLI::App& app, int& exit_code);
 void add_restart(CLI::App& app, int& exit_code);

@@ -25,6 +25,7 @@ void take_in_place(config::Child& child, const config::Child& from) {
   const auto notification_fd = child.gate.notification_fd;
   child.gate = from.gate;
   child.gate.notification_fd = notification_fd;
+  child.scrape = from.scrape;
   child.start_timeout = from.start_timeout;
   child.post_start = from.post_start;
   child.pre_stop = from.pre_stop;
@@ -80,6 +81,7 @@ std::vector<std::string> find_restart_tables(const config::Service& before,
                                              const config::Service& after) {
   std::vector<std::string> tables;
   if (before.settings.name != after.settings.name) tables.push_back("service.name");
+  if (before.settings.metrics != after.settings.metrics) tables.push_back("service.metrics");
   if (!(before.network == after.network)) tables.push_back("network");
   if (before.volumes != after.volumes) tables.push_back("volume");
   return tables;

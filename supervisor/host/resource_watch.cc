@@ -67,6 +67,12 @@ void ResourceWatch::start() {
   sampling_.start(options_.period, options_.period, [this] { sample(); });
 }
 
+void ResourceWatch::set_period(Duration period) {
+  if (period == options_.period || !sampling_.is_active()) return;
+  options_.period = period;
+  sampling_.start(period, period, [this] { sample(); });
+}
+
 void ResourceWatch::finish() {
   sampling_.stop();
   oom_look_.stop();

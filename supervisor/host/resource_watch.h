@@ -53,6 +53,7 @@ class ResourceWatch {
 
   // Reads the history and begins to sample.
   void start();
+  void set_period(Duration period);
   void finish();
 
   void watch(const WatchedGeneration& generation);

@@ -89,16 +89,15 @@ Result<void> Resources::check_use(const config::Child& before, const config::Chi
   const auto& memory = after.limits.memory;
   if (memory && memory != before.limits.memory && in_use && memory->value < *in_use) {
     return fail(fmt::format(
-        "{} uses {} now, limits.memory = {} is below that and the kernel would kill it; give it "
-        "more, or use --force",
-        after.name, usage::describe_bytes(static_cast<double>(*in_use)), to_string(*memory)));
+        "{} uses {} now, limits.memory = {} is below that and the kernel would kill it", after.name,
+        usage::describe_bytes(static_cast<double>(*in_use)), to_string(*memory)));
   }
   const auto& pids = after.limits.pids;
   const auto& running = use->counters.pids;
   if (pids && pids != before.limits.pids && running && *pids < *running) {
     return fail(fmt::format(
         "{} has {} processes and threads now, limits.pids = {} is below that and no new one could "
-        "start; give it more, or use --force",
+        "start",
         after.name, *running, *pids));
   }
   return {};
@@ -130,7 +129,9 @@ Result<void> Resources::resize(const config::Child& child, const LimitChanges& c
     return fail(fmt::format("{} cannot be enforced here: {}", setting.key, setting.reason));
   }
   if (!is_forced) {
-    if (auto fits = check_use(before, after); !fits) return fits;
+    if (auto fits = check_use(before, after); !fits) {
+      return fail(fits.error().message() + "; give it more, or use --force");
+    }
   }
   // Written down first: a supervisor that dies in between would leave a limit that nobody knows of.
   const LimitChanges kept_before = resizes_.of(child.name);
@@ -167,11 +168,16 @@ void Resources::follow_file(const config::Service& before) {
   for (const config::Child& child : service_.children) {
     const config::Child* old = before.find(child.name);
     if (old == nullptr) continue;
-    if (auto changed = change(child, resizes_.effective(*old), child); !changed) {
-      log::warn("{}: its limits stay as they were: {}", child.name, changed.error().message());
+    const config::Child now = resizes_.effective(*old);
+    auto changed = check_use(now, child);
+    if (changed) changed = change(child, now, child);
+    if (!changed) {
+      log::warn("{}: the running generation keeps its limits, the next one has the new ones: {}",
+                child.name, changed.error().message());
     }
   }
   resizes_.forget_all();
+  watch_.set_period(service_.settings.usage_period);
 }
 
 control::ChildUsage Resources::usage_of(const config::Child& child, core::Generation generation) {
@@ -195,6 +201,16 @@ control::ChildUsage Resources::usage_of(const config::Child& child, core::Genera
   usage.throttled_share = use->throttled_share;
   usage.processes = counters.pids;
   return usage;
+}
+
+ChildFacts Resources::facts_of(const config::Child& child, const core::ChildStatus& status) {
+  ChildFacts facts;
+  facts.status = status;
+  facts.config = resizes_.effective(child);
+  facts.use = watch_.current(leaf_name(child.name, status.generation));
+  facts.oom_kills = watch_.oom_counts(child.name);
+  facts.is_resized = !resizes_.of(child.name).empty();
+  return facts;
 }
 
 std::vector<std::string> Resources::remarks() const {

@@ -15,6 +15,7 @@
 #include "supervisor/host/end_report.h"
 #include "supervisor/host/resizes.h"
 #include "supervisor/host/resource_watch.h"
+#include "supervisor/host/service_metrics.h"
 #include "supervisor/host/service_paths.h"
 
 namespace pillion::supervisor::host {
@@ -60,6 +61,8 @@ class Resources {
   void follow_file(const config::Service& before);
 
   control::ChildUsage usage_of(const config::Child& child, core::Generation generation);
+  // For a scrape.
+  ChildFacts facts_of(const config::Child& child, const core::ChildStatus& status);
   // Guarantees that this machine does not give, and limits that differ from the file.
   std::vector<std::string> remarks() const;
   ResourceWatch& watch() { return watch_; }

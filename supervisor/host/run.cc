@@ -19,6 +19,7 @@
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/children_api.h"
 #include "supervisor/host/events_api.h"
+#include "supervisor/host/metrics_api.h"
 #include "supervisor/host/resize_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
@@ -65,12 +66,14 @@ int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
 }
 
 // Runs the loop until the service is over. Parts of the host add their routes to `api` here.
-void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOptions& options) {
+void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOptions& options,
+           std::optional<Fd> metrics_listener) {
   control::Api api;
   ServiceApi service_api(api, supervisor, options.config_file);
   ChildrenApi children_api(loop, api, supervisor);
   supervisor.on_change([&] { children_api.on_change(); });
   EventsApi events_api(loop, api, supervisor.history());
+  MetricsApi metrics_api(loop, api, supervisor, std::move(metrics_listener));
   ResizeApi resize_api(api, supervisor.resources());
   std::optional<control::ControlServer> server;
   if (auto listener = keeper.get_fd("control")) server.emplace(loop, std::move(*listener), api);
@@ -118,6 +121,8 @@ int run_supervisor(const RunOptions& options) {
   int exit_code = kExitSetUp;
   auto service = load_accepted(**keeper, options, exit_code);
   if (!service) return fail_set_up(**keeper, service.error(), exit_code);
+  auto metrics_listener = open_metrics_listener(**keeper, service->settings);
+  if (!metrics_listener) return fail_set_up(**keeper, metrics_listener.error(), kExitSetUp);
   const ServicePaths paths = service_paths(service->name());
   if (auto kept = keep_accepted(*service, paths); !kept) {
     return fail_set_up(**keeper, kept.error(), kExitSetUp);
@@ -128,7 +133,7 @@ int run_supervisor(const RunOptions& options) {
   if (auto started = supervisor.start(); !started) {
     return fail_set_up(**keeper, started.error(), kExitSetUp);
   }
-  serve(loop, **keeper, supervisor, options);
+  serve(loop, **keeper, supervisor, options, std::move(*metrics_listener));
   return 0;
 }
 

@@ -112,7 +112,10 @@ struct Supervisor::Carrier {
   void operator()(const core::WatchGate& action) {
     self.children_.watch_gate(action.child, action.generation);
   }
-  void operator()(const core::RunProbe& action) { self.probes_.run(action); }
+  void operator()(const core::RunProbe& action) {
+    self.metrics_.on_probe_started(action, self.now());
+    self.probes_.run(action);
+  }
   void operator()(const core::CancelProbe& action) { self.probes_.cancel(action); }
   void operator()(const core::RunHook& action) { self.probes_.run(action); }
   void operator()(const core::CancelHook& action) { self.probes_.cancel(action); }
@@ -150,6 +153,7 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
       slots_(service_),
       paths_(std::move(paths)),
       history_(paths_.log + "/events.ndjson"),
+      metrics_(service_.name()),
       processes_(loop, keeper),
       cgroups_(detect_cgroups(service_.name(), keeper.keeper_pid())),
       resources_(loop, *cgroups_, service_, paths_,
@@ -186,23 +190,28 @@ void Supervisor::keep(const core::Report& report) {
   event.generation = report.generation;
   event.text = report.text;
   event.fields = report.fields;
-  history_.add(std::move(event));
+  record(std::move(event));
   if (report.level == Level::Debug) log::debug("{}", report.text);
   if (report.level == Level::Info) log::info("{}", report.text);
   if (report.level == Level::Warning) log::warn("{}", report.text);
   if (report.level == Level::Error) log::error("{}", report.text);
 }
 
+void Supervisor::record(control::EventRecord event) {
+  metrics_.on_record(event);
+  history_.add(std::move(event));
+}
+
 void Supervisor::note(std::string kind, std::string text) {
-  history_.add({0,
-                clock_.wall_now(),
-                clock_.boot_time(),
-                std::move(kind),
-                "debug",
-                "",
-                0,
-                std::move(text),
-                {}});
+  record({0,
+          clock_.wall_now(),
+          clock_.boot_time(),
+          std::move(kind),
+          "debug",
+          "",
+          0,
+          std::move(text),
+          {}});
 }
 
 Result<void> Supervisor::start() {
@@ -212,6 +221,7 @@ Result<void> Supervisor::start() {
   }
   log::info("{}", cgroups_->describe());
   children_.on_facts([this] { run_queue(); });
+  read_past();
   resources_.start(keeper_.restarts() > 0);
   restore_or_create();
   carry_out(core_->start(now()));
@@ -221,6 +231,14 @@ Result<void> Supervisor::start() {
   alive_.start(Duration::zero(), kAlivePeriod, [this] { keeper_.say_alive(kAlivePatience); });
   run_queue();
   return {};
+}
+
+// What the metrics must know from before this process.
+void Supervisor::read_past() {
+  for (const control::EventRecord* event : history_.select({})) metrics_.on_record(*event);
+  const auto text = read_file(paths_.state + "/last-stop.json");
+  if (!text) return;
+  if (auto receipt = control::parse_receipt(*text)) metrics_.set_last_stop(std::move(*receipt));
 }
 
 void Supervisor::restore_or_create() {
@@ -281,6 +299,9 @@ void Supervisor::run_queue() {
     const core::Event event = std::move(queue_.front());
     queue_.pop_front();
     failpoint_around("event:", event);
+    if (const auto* probe = std::get_if<core::ProbeFinished>(&event)) {
+      metrics_.on_probe_finished(slots_.at(probe->child).name, *probe, now());
+    }
     carry_out(core_->handle(event, now()));
   }
   carry_out(core_->advance(now()));
@@ -401,6 +422,31 @@ control::StatusReport Supervisor::report() {
   report.log_directory = paths_.log;
   report.supervisor_pid = ::getpid();
   return report;
+}
+
+ServiceFacts Supervisor::facts() {
+  ServiceFacts facts;
+  facts.status = core_->status(now());
+  facts.supervisor_restarts = keeper_.restarts();
+  for (const core::ChildStatus& child : facts.status.children) {
+    if (child.is_candidate || child.is_leaving) continue;
+    facts.children.push_back(resources_.facts_of(slots_.at(child.id), child));
+  }
+  return facts;
+}
+
+std::string Supervisor::render_metrics() { return metrics_.render(facts()); }
+
+std::vector<ChildEndpoint> Supervisor::metrics_endpoints() const {
+  std::vector<ChildEndpoint> endpoints;
+  for (const core::ChildStatus& child : core_->status(now()).children) {
+    if (child.is_candidate || child.is_leaving) continue;
+    auto endpoint = metrics_endpoint_of(slots_.at(child.id), paths_, setup_);
+    if (!endpoint) continue;
+    endpoint->is_running = child.pid != 0;
+    endpoints.push_back(std::move(*endpoint));
+  }
+  return endpoints;
 }
 
 void Supervisor::publish(bool is_ready) {

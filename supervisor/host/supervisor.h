@@ -18,9 +18,11 @@
 #include "supervisor/host/children.h"
 #include "supervisor/host/event_history.h"
 #include "supervisor/host/keeper_client.h"
+#include "supervisor/host/metrics_endpoints.h"
 #include "supervisor/host/probe_runner.h"
 #include "supervisor/host/process_host.h"
 #include "supervisor/host/resources.h"
+#include "supervisor/host/service_metrics.h"
 #include "supervisor/host/service_paths.h"
 #include "supervisor/host/service_setup.h"
 #include "supervisor/host/upgrade.h"
@@ -44,6 +46,11 @@ class Supervisor {
   // Called after each change, from the loop or from request().
   void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
   Resources& resources() { return resources_; }
+  // Every child once; while a deploy goes on, the app that has the traffic.
+  ServiceFacts facts();
+  // Our own metrics as text, and where children that run serve theirs.
+  std::string render_metrics();
+  std::vector<ChildEndpoint> metrics_endpoints() const;
   // On disk when this returns.
   void stop(std::optional<Duration> grace, std::string reason);
   EventHistory& history() { return history_; }
@@ -61,9 +68,11 @@ class Supervisor {
 
   MonotonicTime now() const { return clock_.now(); }
   void post(core::Event event);
+  void record(control::EventRecord event);
   void keep(const core::Report& report);
   // Of what the host does by itself, beside the core's reports.
   void note(std::string kind, std::string text);
+  void read_past();
   void restore_or_create();
   std::optional<core::Snapshot> read_snapshot() const;
   void write_state();
@@ -85,6 +94,7 @@ class Supervisor {
   ServicePaths paths_;
   SystemClock clock_;
   EventHistory history_;
+  ServiceMetrics metrics_;
   ProcessHost processes_;
   std::unique_ptr<Cgroups> cgroups_;
   Resources resources_;
