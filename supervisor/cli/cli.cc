@@ -54,6 +54,8 @@ int run(int argc, char** argv) {
   add_exec(app, exit_code);
   add_metrics(app, exit_code);
   add_resize(app, exit_code);
+  add_recommend(app, exit_code);
+  add_top(app, exit_code);
   add_upgrade(app, exit_code);
   // The library reports by exception, also for --help and --version; this is the boundary.
   try {

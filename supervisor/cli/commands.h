@@ -18,6 +18,7 @@ void add_exec(CLI::App& app, int& exit_code);
 void add_logs(CLI::App& app, int& exit_code);
 void add_metrics(CLI::App& app, int& exit_code);
 void add_ps(CLI::App& app, int& exit_code);
+void add_recommend(CLI::App& app, int& exit_code);
 void add_resize(CLI::App& app, int& exit_code);
 void add_restart(CLI::App& app, int& exit_code);
 void add_retry(CLI::App& app, int& exit_code);
@@ -26,6 +27,7 @@ void add_start(CLI::App& app, int& exit_code);
 void add_status(CLI::App& app, int& exit_code);
 void add_stop(CLI::App& app, int& exit_code);
 void add_timeline(CLI::App& app, int& exit_code);
+void add_top(CLI::App& app, int& exit_code);
 void add_upgrade(CLI::App& app, int& exit_code);
 void add_why(CLI::App& app, int& exit_code);
 

@@ -23,6 +23,7 @@
 #include "supervisor/host/resize_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
+#include "supervisor/host/usage_api.h"
 #include "supervisor/host/user_namespace.h"
 #include "supervisor/host/volumes.h"
 
@@ -75,6 +76,7 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
   EventsApi events_api(loop, api, supervisor.history());
   MetricsApi metrics_api(loop, api, supervisor, std::move(metrics_listener));
   ResizeApi resize_api(api, supervisor.resources());
+  UsageApi usage_api(api, supervisor);
   std::optional<control::ControlServer> server;
   if (auto listener = keeper.get_fd("control")) server.emplace(loop, std::move(*listener), api);
   supervisor.on_finish([&](const core::Finish& finish) {
