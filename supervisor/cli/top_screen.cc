@@ -98,7 +98,7 @@ std::string cut_line(std::string_view line, std::size_t columns) {
   std::string out;
   std::size_t visible = 0;
   bool has_colour = false;
-  for (std::size_t i = 0; i < line.size() && visible < columns; ++i) {
+  for (std::size_t i = 0; i < line.size(); ++i) {
     if (line[i] == '\x1b') {
       const auto end = std::min(line.find('m', i), line.size() - 1);
       out += line.substr(i, end - i + 1);
@@ -108,7 +108,7 @@ std::string cut_line(std::string_view line, std::size_t columns) {
     }
     // The later bytes of a UTF-8 sequence take no column.
     const bool is_tail = (static_cast<unsigned char>(line[i]) & 0xc0u) == 0x80u;
-    if (!is_tail) ++visible;
+    if (!is_tail && ++visible > columns) break;
     out += line[i];
   }
   if (has_colour) out += "\x1b[0m";
