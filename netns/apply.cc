@@ -380,12 +380,52 @@ Result<void> delete_capture_chains(const Wanted& wanted) {
   return {};
 }
 
+// The proxy calls the app from ::6, which, unlike 127.0.0.6, is nobody's by itself. Where we build
+// the namespace it is there; in another's it comes and goes with capture.
+bool borrows_proxy_source(const Wanted& wanted) {
+  return (wanted.mode == Mode::Host || wanted.mode == Mode::Join) && wanted.ipv6;
+}
+
+const Cidr& proxy_source6() {
+  static const Cidr source = *parse_cidr("::6/128");
+  return source;
+}
+
+// Without IPv6 there is nothing to be done, and no harm.
+void add_proxy_source(const Fd& inside, const Wanted& wanted) {
+  if (!borrows_proxy_source(wanted) || !captures_inbound(wanted.intercept)) return;
+  auto scope = NamespaceScope::enter(inside.get());
+  auto netlink = scope ? RouteNetlink::open() : fail(scope.error());
+  if (netlink) (void)netlink->add_address("lo", proxy_source6());
+}
+
+// Another service, or Istio, may share the namespace, and its proxy the address.
+void remove_proxy_source(const Wanted& wanted) {
+  if (!borrows_proxy_source(wanted)) return;
+  const auto chains = nft_chains();
+  const bool is_used =
+      chains && std::any_of(chains->begin(), chains->end(), [](const auto& chain) {
+        const bool is_capture =
+            chain.table.starts_with("pillion_") && chain.name == "inbound_packets";
+        return is_capture || chain.name.starts_with("PIL") || chain.name.starts_with("ISTIO");
+      });
+  auto netlink = RouteNetlink::open();
+  if (!is_used && netlink) (void)netlink->delete_address("lo", proxy_source6());
+}
+
 Result<void> remove_capture_in(const Fd& inside, const Wanted& wanted) {
   auto scope = NamespaceScope::enter(inside.get());
   if (!scope) return fail(scope.error());
   auto deleted = delete_capture_table(wanted);
   auto removed = delete_capture_chains(wanted);
+  remove_proxy_source(wanted);
   return deleted ? removed : deleted;
+}
+
+// Rules of an earlier run stay live, and what belongs to them.
+void give_up_capture(const Fd& inside, const Wanted& wanted) {
+  auto scope = NamespaceScope::enter(inside.get());
+  if (scope) remove_proxy_source(wanted);
 }
 
 // What another backend had loaded before; ours is live by now, so nothing slips through.
@@ -453,6 +493,7 @@ Result<CaptureFacts> apply_capture(const Wanted& wanted) {
   if (!inside) return fail(inside.error());
   auto attempts = find_capture_attempts(wanted);
   if (!attempts) return fail(attempts.error());
+  add_proxy_source(*inside, wanted);
   for (std::size_t i = 0;; ++i) {
     const CaptureFacts& attempt = (*attempts)[i];
     // Rules load whole or not at all: older ones are still live after a failure.
@@ -462,7 +503,10 @@ Result<CaptureFacts> apply_capture(const Wanted& wanted) {
       if (!removed) return fail(removed.error().wrap("cannot remove the rules of another backend"));
       return attempt;
     }
-    if (i + 1 == attempts->size() || !is_unsupported(done.error())) return fail(done.error());
+    if (i + 1 == attempts->size() || !is_unsupported(done.error())) {
+      give_up_capture(*inside, wanted);
+      return fail(done.error());
+    }
     explain_fallback(attempt, done.error().message(), (*attempts)[i + 1]);
   }
 }

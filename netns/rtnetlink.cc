@@ -165,10 +165,11 @@ Result<void> RouteNetlink::set_up(const std::string& interface) {
   return transact(request.header());
 }
 
-Result<void> RouteNetlink::add_address(const std::string& interface, const Cidr& cidr) {
+Result<void> RouteNetlink::change_address(int type, int flags, const std::string& interface,
+                                          const Cidr& cidr) {
   auto index = require_index(interface);
   if (!index) return fail(index.error());
-  Request request(RTM_NEWADDR, create_flags());
+  Request request(type, flags);
   auto* header = request.put_header<ifaddrmsg>();
   header->ifa_family = family_of(cidr.address.family);
   header->ifa_prefixlen = static_cast<std::uint8_t>(cidr.prefix_length);
@@ -176,7 +177,15 @@ Result<void> RouteNetlink::add_address(const std::string& interface, const Cidr&
   if (cidr.address.family == Family::V6) header->ifa_flags = IFA_F_NODAD;
   request.put(IFA_LOCAL, cidr.address);
   request.put(IFA_ADDRESS, cidr.address);
-  return ignore_exists(transact(request.header()));
+  return transact(request.header());
+}
+
+Result<void> RouteNetlink::add_address(const std::string& interface, const Cidr& cidr) {
+  return ignore_exists(change_address(RTM_NEWADDR, create_flags(), interface, cidr));
+}
+
+Result<void> RouteNetlink::delete_address(const std::string& interface, const Cidr& cidr) {
+  return change_address(RTM_DELADDR, NLM_F_ACK, interface, cidr);
 }
 
 Result<void> RouteNetlink::add_route(const AddRoute& route) {

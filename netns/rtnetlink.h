@@ -30,6 +30,7 @@ class RouteNetlink {
   Result<void> set_up(const std::string& interface);
   // An address or route that is there already is not an error.
   Result<void> add_address(const std::string& interface, const Cidr& cidr);
+  Result<void> delete_address(const std::string& interface, const Cidr& cidr);
   Result<void> add_route(const AddRoute& route);
   Result<void> add_mark_rule(const AddMarkRule& rule);
   // Deletes every rule for the mark and table, and the routes of the table.
@@ -51,6 +52,7 @@ class RouteNetlink {
   explicit RouteNetlink(mnl_socket* socket) : socket_(socket) {}
   // Sends the request and reads until its acknowledgement; `visit` sees every message of a dump.
   Result<void> transact(nlmsghdr* request, const Visit& visit = nullptr);
+  Result<void> change_address(int type, int flags, const std::string& interface, const Cidr& cidr);
   Result<int> require_index(const std::string& interface);
 
   std::unique_ptr<mnl_socket, SocketCloser> socket_;

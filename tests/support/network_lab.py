@@ -36,7 +36,12 @@ done
 HOLD = """
 set -e
 mount -t tmpfs tmpfs /run
+mkdir /run/cgroups
+mount --rbind /sys/fs/cgroup /run/cgroups
 mount -t sysfs sysfs /sys
+mount --rbind /run/cgroups /sys/fs/cgroup
+umount -l /run/cgroups
+rmdir /run/cgroups
 ip link set lo up
 sysctl -qw net.ipv4.ip_forward=0
 echo ready

@@ -51,7 +51,6 @@ class Lab:
         self.a = stack.enter_context(Machine("a"))
         self.b = stack.enter_context(Machine("b"))
         stack.enter_context(connect_by_bridge([self.a, self.b]))
-        self.a.run(["ip", "-6", "address", "add", "::6/128", "dev", "lo"])
         for machine in (self.a, self.b):
             machine.run(["ip", "route", "add", "198.51.100.0/24", "dev", "eth0"])
             machine.run(["ip", "route", "add", "2001:db8:9::/64", "dev", "eth0"])
