@@ -130,6 +130,9 @@ Result<Plan> plan_sealed(const Wanted& wanted, const HostState& host) {
   plan.facts = sealed_facts(wanted, host);
   if (!wanted.is_in_place) plan.steps.push_back(PinNamespace{plan.facts.netns_path});
   plan.steps.push_back(SetUp{Side::Inside, "lo"});
+  // glibc counts every address but 127.0.0.1 and ::1: without another one getaddrinfo() finds no
+  // IPv4 address under AI_ADDRCONFIG. These are the proxy's towards the app anyway.
+  plan.steps.push_back(AddAddress{Side::Inside, "lo", *parse_cidr("127.0.0.6/32")});
   plan.steps.push_back(own_everything("0.0.0.0/0", kSource4));
   if (!plan.facts.address6.empty()) {
     plan.steps.push_back(AddAddress{Side::Inside, "lo", *parse_cidr("::6/128")});

@@ -31,6 +31,7 @@ class Cluster {
     return config().protocol == config::ProxyProtocol::Http2 ||
            config().protocol == config::ProxyProtocol::Grpc;
   }
+  bool is_neighbour() const { return snapshot_->is_neighbour(index_); }
   void set_endpoints(std::vector<std::shared_ptr<Endpoint>> endpoints);
   bool has_endpoints() const { return !endpoints_.empty(); }
   const std::vector<std::shared_ptr<Endpoint>>& endpoints() const { return endpoints_; }

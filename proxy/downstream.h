@@ -49,6 +49,8 @@ struct LocalReply {
   std::string proxy_status;  // RFC 9209
   bool is_grpc = false;      // say it as gRPC does: 200, grpc-status
   std::string_view reason;   // for grpc-message
+  // The connection keeps the snapshot that it began with, and a new one may know better.
+  bool ends_connection = false;
 };
 
 // Calls may end the exchange, and with it begin the next one in the same memory: see Exchange::id.

@@ -182,7 +182,8 @@ void Exchange::remove_replaced_fields(RequestHead& head, bool is_host_rewritten,
 void Exchange::dispatch() {
   is_dispatched_ = true;
   if (is_route_refused_) {
-    reply_locally(502, Flag::NoRoute, "no_route", "no upstream is configured for this host");
+    const Refusal refusal = context_->routes->snapshot->refusal_of(context_->destination);
+    reply_locally(refusal.status, Flag::NoRoute, refusal.details, refusal.reason);
     return;
   }
   if (cluster_ && cluster_->active_requests > cluster_->config().circuit_breaker.max_requests) {

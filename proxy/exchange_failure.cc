@@ -173,6 +173,10 @@ void Exchange::reply_locally(int status, Flag flag, std::string_view details,
                                    proxy_status_error(flag, status), flag_name(flag));
   reply.is_grpc = is_grpc_;
   reply.reason = reason;
+  const bool is_for_neighbour =
+      cluster_ ? cluster_->is_neighbour() : is_virtual_address(context_->destination);
+  reply.ends_connection =
+      is_for_neighbour && (flag == Flag::NoRoute || flag == Flag::UpstreamConnectFailure);
   bytes_sent_ = is_head_ ? 0 : reply.body.size();
   downstream_->send_reply(reply);
 }

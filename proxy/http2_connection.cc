@@ -208,6 +208,7 @@ void Http2Connection::Stream::send_reply(const LocalReply& reply) {
     body.is_done = true;
     owner_.session_.send(*this, body, {});
   }
+  if (reply.ends_connection) owner_.begin_drain();
   end_response();
 }
 

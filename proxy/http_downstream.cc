@@ -96,6 +96,7 @@ void HttpConnection::send_reply(const LocalReply& reply) {
     is_closing_after_response_ = true;
     needs_lingering_ = true;
   }
+  is_closing_after_response_ |= reply.ends_connection;
   std::string out;
   HeadWriter writer(out);
   writer.status_line(reply.status, http1::reason_phrase(reply.status));

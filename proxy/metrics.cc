@@ -200,8 +200,10 @@ void write_dns(MetricsWriter& writer, const Server& server) {
   writer.begin_family("pillion_proxy_dns_queries_total", MetricType::Counter,
                       "DNS queries of the app, by what became of them.");
   const std::pair<const char*, const Count*> results[] = {
-      {"malformed", &stats.malformed}, {"name", &stats.from_names},  {"cache", &stats.from_cache},
-      {"server", &stats.from_servers}, {"no_server", &stats.failed}, {"overload", &stats.overload}};
+      {"malformed", &stats.malformed}, {"name", &stats.from_names},
+      {"cache", &stats.from_cache},    {"coalesced", &stats.coalesced},
+      {"server", &stats.from_servers}, {"no_server", &stats.failed},
+      {"overload", &stats.overload}};
   for (const auto& [result, count] : results) writer.sample({{"result", result}}, count->value());
 }
 

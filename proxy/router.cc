@@ -32,6 +32,9 @@ RouteAnswer choose_route(const Snapshot& snapshot, const RouteQuestion& question
   if (const auto index = snapshot.upstream_of_authority(question.authority)) {
     return to_upstream(*index);
   }
+  if (const auto index = snapshot.neighbour_of_authority(question.authority)) {
+    return to_upstream(*index);
+  }
   return {};
 }
 

@@ -50,6 +50,17 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+std::string text_of_variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::vector<Neighbour> read_neighbours(const std::string& path) {
+  if (path.empty()) return {};
+  const auto text = read_file(path);
+  return text ? parse_neighbours(*text) : std::vector<Neighbour>{};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::create(config::ProxyConfig config,
@@ -73,7 +84,10 @@ Server::Server(config::ProxyConfig config, Reload reload)
     : notifier_(Notifier::from_environment()),
       started_at_(SystemClock().now()),
       reload_(std::move(reload)),
-      snapshot_(std::make_shared<const Snapshot>(std::move(config))),
+      accepted_(std::move(config)),
+      neighbours_file_(text_of_variable("PILLION_NEIGHBOURS")),
+      neighbours_(read_neighbours(neighbours_file_)),
+      snapshot_(std::make_shared<const Snapshot>(accepted_, neighbours_)),
       via_token_(make_via_token()) {
   wakeup_ = std::make_unique<Wakeup>(loop_, [this] {
     std::vector<std::function<void()>> batch;
@@ -162,7 +176,7 @@ Result<void> Server::open_dns(InheritedListeners& inherited) {
     if (auto done = set_nonblocking(fd->get(), true); !done) return done;
     if (!dns_) {
       dns_ = std::make_unique<dns::Forwarder>(loop_);
-      dns_->set_names(snapshot_->config());
+      set_dns_names();
     }
     log::info("listening for {} on port {}", name, local_port(fd->get()).value_or(0));
     if (std::string_view(name).starts_with("dns-tcp")) {
@@ -306,6 +320,7 @@ int Server::run() {
   admin_ = std::make_unique<Admin>(*this, std::move(health_listener_),
                                    std::move(prometheus_listener_), std::move(admin_listener_));
   watch_certificates();
+  follow_neighbours();
   hangup_ = std::make_unique<SignalWatch>(loop_, SIGHUP, [this] { reload(); });
   drain_ = std::make_unique<Drain>(
       loop_, drain_timeout_from_environment(), [this] { begin_shutdown(); }, [this] { quit(); });
@@ -326,6 +341,7 @@ int Server::run() {
   if (resolver_ && resolver_->is_busy()) _exit(0);
   resolver_.reset();
   certificate_watch_.reset();
+  neighbour_watch_.reset();
   watchdog_.reset();
   first_resolution_.reset();
   drain_minimum_.reset();
@@ -353,20 +369,52 @@ void Server::reload() {
     return;
   }
   ++status_.reloads_accepted;
-  if (*config == snapshot_->config()) {
+  if (*config == accepted_) {
     log::info("the configuration did not change");
     return;
   }
-  {
-    const std::lock_guard lock(snapshot_mutex_);
-    snapshot_ = std::make_shared<const Snapshot>(std::move(*config));
-    tls_ = std::move(*tls);
-  }
-  if (dns_) dns_->set_names(snapshot_->config());
-  resolver_.reset();
-  start_resolver();
+  accepted_ = std::move(*config);
+  neighbours_ = read_neighbours(neighbours_file_);
+  apply(std::move(*tls));
+  follow_neighbours();
   watch_certificates();
   log::info("a new configuration is in force; open connections keep the one they began with");
+}
+
+void Server::apply(TlsPointer tls) {
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    snapshot_ = std::make_shared<const Snapshot>(accepted_, neighbours_);
+    tls_ = std::move(tls);
+  }
+  set_dns_names();
+  resolver_.reset();
+  start_resolver();
+}
+
+void Server::set_dns_names() {
+  if (dns_) dns_->set_names(accepted_, neighbours_);
+}
+
+// ---- Other services of the host -----------------------------------------------------------------
+
+void Server::follow_neighbours() {
+  neighbour_watch_.reset();
+  if (neighbours_file_.empty()) return;
+  neighbour_watch_ = std::make_unique<FileWatch>(loop_, std::vector{neighbours_file_},
+                                                 [this] { look_at_neighbours(); });
+  look_at_neighbours();  // what changed since it was read
+}
+
+void Server::look_at_neighbours() {
+  auto neighbours = read_neighbours(neighbours_file_);
+  if (neighbours == neighbours_) return;
+  neighbours_ = std::move(neighbours);
+  apply(tls_);
+  for (const Neighbour& neighbour : neighbours_) {
+    const bool is_running = neighbour.state == NeighbourState::Running;
+    log::debug("the service {} {}", neighbour.name, is_running ? "can be called" : "cannot");
+  }
 }
 
 // ---- Certificates -------------------------------------------------------------------------------

@@ -84,6 +84,10 @@ class Server {
   void start_resolver();
   void on_first_resolution();
   void reload();
+  void apply(TlsPointer tls);
+  void follow_neighbours();
+  void look_at_neighbours();
+  void set_dns_names();
   void watch_certificates();
   void rotate_certificates();
   void begin_inbound_drain();
@@ -102,6 +106,10 @@ class Server {
   const MonotonicTime started_at_;
   const Reload reload_;
   mutable std::mutex snapshot_mutex_;
+  config::ProxyConfig accepted_;  // as loaded; the snapshot has the neighbours as well
+  // What the supervisor says of other services of the host (runtime/neighbours.h); "" = nothing.
+  const std::string neighbours_file_;
+  std::vector<Neighbour> neighbours_;  // of the file that the supervisor keeps
   SnapshotPointer snapshot_;
   TlsPointer tls_;  // of the files as last good; under snapshot_mutex_ too
   std::string via_token_;
@@ -120,6 +128,7 @@ class Server {
   std::vector<std::function<void()>> tasks_;
   std::unique_ptr<Wakeup> wakeup_;
   std::unique_ptr<FileWatch> certificate_watch_;
+  std::unique_ptr<FileWatch> neighbour_watch_;
   std::unique_ptr<Timer> watchdog_;
   std::unique_ptr<Timer> first_resolution_;
   std::unique_ptr<Timer> drain_minimum_;

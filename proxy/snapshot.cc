@@ -19,6 +19,26 @@ std::string to_lower(std::string_view text) {
   return lower;
 }
 
+// `buffer` has room for all of it.
+std::string_view lower_into(char* buffer, std::string_view text) {
+  std::size_t size = 0;
+  for (const char c : text) {
+    buffer[size++] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+  }
+  return {buffer, size};
+}
+
+config::ProxyProtocol protocol_of(std::string_view name) {
+  for (const auto& [protocol, spelled] : config::names_of<config::ProxyProtocol>()) {
+    if (spelled == name) return protocol;
+  }
+  return config::ProxyProtocol::Auto;
+}
+
+std::uint64_t key_of(std::uint32_t address, std::uint16_t port) {
+  return std::uint64_t{address} << 16 | port;
+}
+
 }  // namespace
 
 bool is_virtual_address(const Address& address) {
@@ -33,22 +53,39 @@ bool is_server_first_port(std::uint16_t port) {
   return std::find(kPorts.begin(), kPorts.end(), port) != kPorts.end();
 }
 
-Snapshot::Snapshot(config::ProxyConfig config) : config_(std::move(config)) {
-  for (std::size_t i = 0; i < config_.upstreams.size(); ++i) {
+Snapshot::Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours)
+    : config_(std::move(config)),
+      configured_count_(config_.upstreams.size()),
+      neighbours_(std::move(neighbours)) {
+  for (std::size_t i = 0; i < configured_count_; ++i) {
     const config::Upstream& upstream = config_.upstreams[i];
     for (const std::string& host : upstream.hosts) by_host_.emplace(to_lower(host), i);
     if (upstream.hosts.empty()) by_host_.emplace(to_lower(upstream.name), i);
+  }
+  for (const Neighbour& neighbour : neighbours_) {
+    if (neighbour.state == NeighbourState::Running) add_neighbour(neighbour);
+  }
+}
+
+void Snapshot::add_neighbour(const Neighbour& neighbour) {
+  for (const NeighbourPort& port : neighbour.ports) {
+    const std::string suffix = ":" + std::to_string(port.port);
+    config::Upstream upstream;
+    upstream.name = neighbour.name + suffix;
+    upstream.address = {{port.address, port.address_port}};
+    upstream.protocol = protocol_of(port.protocol);
+    const std::size_t index = config_.upstreams.size();
+    by_neighbour_address_.emplace(key_of(neighbour.address, port.port), index);
+    by_neighbour_.emplace(upstream.name, index);
+    by_neighbour_.emplace(neighbour.name + std::string(kNeighbourSuffix) + suffix, index);
+    config_.upstreams.push_back(std::move(upstream));
   }
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_authority(std::string_view authority) const {
   if (by_host_.empty() || authority.empty() || authority.size() > kHostBytesMax) return {};
   char buffer[kHostBytesMax];
-  std::size_t size = 0;
-  for (const char c : authority) {
-    buffer[size++] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  }
-  const std::string_view lower(buffer, size);
+  const std::string_view lower = lower_into(buffer, authority);
   auto found = by_host_.find(lower);
   if (found == by_host_.end()) found = by_host_.find(http1::split_authority(lower).host);
   if (found == by_host_.end()) return {};
@@ -58,8 +95,57 @@ std::optional<std::size_t> Snapshot::upstream_of_authority(std::string_view auth
 std::optional<std::size_t> Snapshot::upstream_of_address(const Address& address) const {
   if (!is_virtual_address(address)) return {};
   const std::uint32_t index = address.v4_bits() - kVirtualBase;
-  if (index == 0 || index > config_.upstreams.size()) return {};
-  return index - 1;
+  if (index != 0 && index <= configured_count_) return index - 1;
+  const auto found = by_neighbour_address_.find(key_of(address.v4_bits(), address.port()));
+  if (found == by_neighbour_address_.end()) return {};
+  return found->second;
+}
+
+std::optional<std::size_t> Snapshot::neighbour_of_authority(std::string_view authority) const {
+  if (by_neighbour_.empty() || authority.empty() || authority.size() > kHostBytesMax) return {};
+  char buffer[kHostBytesMax];
+  const std::string_view lower = lower_into(buffer, authority);
+  auto found = by_neighbour_.find(lower);
+  if (found == by_neighbour_.end()) found = by_neighbour_.find(std::string(lower) + ":80");
+  if (found == by_neighbour_.end()) return {};
+  return found->second;
+}
+
+bool Snapshot::is_neighbour_address(const Address& address) const {
+  return !address.is_v6() &&
+         std::any_of(neighbours_.begin(), neighbours_.end(), [&](const Neighbour& neighbour) {
+           return neighbour.address == address.v4_bits();
+         });
+}
+
+Refusal Snapshot::refusal_of(const Address& destination) const {
+  for (const Neighbour& neighbour : neighbours_) {
+    if (destination.is_v6() || neighbour.address != destination.v4_bits()) continue;
+    const std::string who = "the service \"" + neighbour.name + "\"";
+    switch (neighbour.state) {
+      case NeighbourState::Stopped:
+        return {503, "service_not_running", who + " is not running on this host"};
+      case NeighbourState::Denied:
+        return {403, "service_not_allowed",
+                "this service may not call " + who +
+                    ": its proxy has outbound.unknown = \"refuse\", and no upstream is declared "
+                    "for it"};
+      case NeighbourState::Distant:
+        return {503, "service_not_reachable",
+                who +
+                    " publishes its ports on a loopback address of the host, which a bridged "
+                    "service cannot reach"};
+      case NeighbourState::Running: break;
+    }
+    std::string ports;
+    for (const NeighbourPort& port : neighbour.ports) {
+      ports += (ports.empty() ? "" : ", ") + std::to_string(port.port);
+    }
+    return {502, "port_not_published",
+            who + " does not publish port " + std::to_string(destination.port()) +
+                "; it publishes " + (ports.empty() ? "none" : ports)};
+  }
+  return {502, "no_route", "no upstream is configured for this host"};
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_name(std::string_view name) const {

@@ -14,21 +14,37 @@
 
 #include "config/proxy.h"
 #include "proxy/address.h"
+#include "runtime/neighbours.h"
 
 namespace pillion::proxy {
 
+// Why a captured connection is not passed on.
+struct Refusal {
+  int status = 502;                       // for an HTTP client
+  std::string_view details = "no_route";  // for the access log; static text
+  std::string reason;
+};
+
 class Snapshot {
  public:
-  explicit Snapshot(config::ProxyConfig config);
+  explicit Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours = {});
 
   const config::ProxyConfig& config() const { return config_; }
+  // The configured ones, then each port of each neighbour that runs.
   const std::vector<config::Upstream>& upstreams() const { return config_.upstreams; }
+  bool is_neighbour(std::size_t upstream) const { return upstream >= configured_count_; }
 
   // By what the app calls it: "payments", "payments:8080"; the port is ignored unless a `hosts`
   // entry names one. Case does not matter.
   std::optional<std::size_t> upstream_of_authority(std::string_view authority) const;
-  // By the virtual address that the namespace's hosts file gives it (240.240.0.1 is the first).
+  // By the virtual address that the namespace's hosts file gives it (240.240.0.1 is the first); a
+  // neighbour's by address and port.
   std::optional<std::size_t> upstream_of_address(const Address& address) const;
+  // "orders:8080", port 80 when none is named.
+  std::optional<std::size_t> neighbour_of_authority(std::string_view authority) const;
+  // Why nobody is reached at a virtual address that stands for no upstream.
+  Refusal refusal_of(const Address& destination) const;
+  bool is_neighbour_address(const Address& address) const;
   std::optional<std::size_t> upstream_of_name(std::string_view name) const;
   const config::InboundPort* inbound_port(std::uint16_t port) const;
 
@@ -40,8 +56,16 @@ class Snapshot {
     }
   };
 
+  using ByText = std::unordered_map<std::string, std::size_t, TextHash, std::equal_to<>>;
+
+  void add_neighbour(const Neighbour& neighbour);
+
   config::ProxyConfig config_;
-  std::unordered_map<std::string, std::size_t, TextHash, std::equal_to<>> by_host_;
+  const std::size_t configured_count_;
+  const std::vector<Neighbour> neighbours_;
+  ByText by_host_;
+  ByText by_neighbour_;                                                  // "orders:8080"
+  std::unordered_map<std::uint64_t, std::size_t> by_neighbour_address_;  // address, port
 };
 
 // Shared by the connections that began under it; the last one frees it.

@@ -100,14 +100,21 @@ void TcpRelay::connect_upstream() {
 
 // Policy: only configured upstreams may be called.
 bool TcpRelay::is_refused() const {
-  return facts_.direction == Direction::Outbound && !facts_.cluster &&
+  if (facts_.direction != Direction::Outbound || facts_.cluster) return false;
+  return is_virtual_address(context_.destination) ||
          facts_.snapshot->config().outbound.unknown == config::UnknownDestination::Refuse;
+}
+
+void TcpRelay::finish_refused() {
+  const bool is_virtual = is_virtual_address(context_.destination);
+  finish(Flag::Refused, is_virtual ? facts_.snapshot->refusal_of(context_.destination).details
+                                   : "destination_not_allowed");
 }
 
 // Without a connection. An HTTP client may still name an upstream, or gets an answer that says why.
 void TcpRelay::refuse() {
   if (mode_ != Mode::Detecting) {
-    finish(Flag::Refused, "destination_not_allowed");
+    finish_refused();
     return;
   }
   is_connect_failed_ = true;
@@ -194,7 +201,7 @@ void TcpRelay::on_side_events(Side& side, std::uint32_t events) {
   }
   if (is_connect_failed_) {
     if (is_refused()) {
-      finish(Flag::Refused, "destination_not_allowed");
+      finish_refused();
     } else {
       finish(Flag::UpstreamConnectFailure, "upstream_connect_failure");
     }
@@ -328,7 +335,7 @@ void TcpRelay::settle() {
 
 void TcpRelay::on_deadline(Milliseconds) {
   if (is_connect_failed_ && is_refused()) {
-    finish(Flag::Refused, "destination_not_allowed");
+    finish_refused();
   } else if (!upstream_.is_connected) {
     facts_.stats->connect_failures.add();
     if (is_awaiting_socket_)

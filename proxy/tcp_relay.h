@@ -88,6 +88,7 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   void stop_waiting();
   bool is_refused() const;
   void refuse();
+  void finish_refused();
   void on_app_socket(Fd socket) override;
   bool advance_connect();
   void on_connect_failed(int error);

@@ -35,6 +35,16 @@ std::vector<std::string> watched_files(const std::string& path) {
   return files;
 }
 
+// Id and question as this client wrote them, whoever asked first: some clients mix the case of the
+// letters at random, and believe no answer that has another.
+void take_question(std::string& answer, std::string_view packet, const Query& query) {
+  set_id(answer, id_of(packet));
+  const std::size_t bytes = query.question_end - kHeaderBytes;
+  if (answer.size() >= query.question_end) {
+    answer.replace(kHeaderBytes, bytes, packet.substr(kHeaderBytes, bytes));
+  }
+}
+
 // What the client can take; `answer` has the client's id.
 std::string fit(std::string answer, const Query& query, bool is_datagram) {
   const bool is_cut = is_truncated(answer) || (is_datagram && answer.size() > query.udp_bytes);
@@ -81,13 +91,18 @@ void Forwarder::read_servers() {
   log::info("DNS queries go to{}", names);
 }
 
-void Forwarder::set_names(const config::ProxyConfig& config) {
+void Forwarder::set_names(const config::ProxyConfig& config,
+                          const std::vector<Neighbour>& neighbours) {
   names_.clear();
   for (std::size_t i = 0; i < config.upstreams.size(); ++i) {
     const config::Upstream& upstream = config.upstreams[i];
     const auto address = kVirtualBase + static_cast<std::uint32_t>(i) + 1;
     if (upstream.hosts.empty()) names_.emplace(lower_case(upstream.name), address);
     for (const std::string& host : upstream.hosts) names_.emplace(lower_case(host), address);
+  }
+  for (const Neighbour& neighbour : neighbours) {
+    names_.emplace(neighbour.name, neighbour.address);
+    names_.emplace(neighbour.name + std::string(kNeighbourSuffix), neighbour.address);
   }
 }
 
@@ -160,8 +175,8 @@ void Forwarder::handle(const std::string& packet, bool is_datagram, const Reply&
   const Query& query = parsed.query;
   if (parsed.kind == QueryKind::Bad) return reply(make_error(packet, query, parsed.rcode));
   if (answer_by_name(packet, query, reply)) return;
-  const Reply fitting = [reply, query, is_datagram, id = id_of(packet)](std::string answer) {
-    set_id(answer, id);
+  const Reply fitting = [reply, query, is_datagram, packet](std::string answer) {
+    take_question(answer, packet, query);
     reply(fit(std::move(answer), query, is_datagram));
   };
   if (!query.cache_key.empty()) {
@@ -170,7 +185,7 @@ void Forwarder::handle(const std::string& packet, bool is_datagram, const Reply&
       return fitting(std::move(*cached));
     }
   }
-  look_up(packet, query, fitting);
+  look_up({packet, query, fitting});
 }
 
 bool Forwarder::answer_by_name(const std::string& packet, const Query& query, const Reply& reply) {
@@ -183,28 +198,43 @@ bool Forwarder::answer_by_name(const std::string& packet, const Query& query, co
   return true;
 }
 
-void Forwarder::look_up(const std::string& packet, const Query& query, const Reply& reply) {
+// A look-up for the same is under way perhaps: a herd that starts at once asks the servers once.
+void Forwarder::look_up(Waiter waiter) {
+  const std::string key = waiter.query.cache_key;
+  const auto same = key.empty() ? lookups_by_key_.end() : lookups_by_key_.find(key);
+  if (same != lookups_by_key_.end() && lookups_[same->second].waiters.size() < kWaitersMax) {
+    stats_.coalesced.add();
+    lookups_[same->second].waiters.push_back(std::move(waiter));
+    return;
+  }
   if (lookups_.size() >= kLookupsMax) {
     stats_.overload.add();
-    return reply(make_error(packet, query, Rcode::ServerFailure));
+    return waiter.reply(make_error(waiter.packet, waiter.query, Rcode::ServerFailure));
   }
   const std::uint64_t number = ++last_number_;
-  auto on_done = [this, number, packet, query, reply](std::string answer) {
-    const auto self = lookups_.find(number);
-    loop_.defer_delete(std::move(self->second));
-    lookups_.erase(self);
-    if (answer.empty()) {
-      stats_.failed.add();
-      return reply(make_error(packet, query, Rcode::ServerFailure));
-    }
-    stats_.from_servers.add();
-    cache_.put(query.cache_key, answer, now_seconds());
-    reply(std::move(answer));
-  };
-  auto& lookup = lookups_[number];
-  lookup = std::make_unique<Lookup>(loop_, random_, servers_, options_.try_timeout, packet, query,
-                                    std::move(on_done));
-  lookup->start();
+  if (!key.empty()) lookups_by_key_[key] = number;
+  Pending& pending = lookups_[number];
+  pending.key = key;
+  pending.lookup = std::make_unique<Lookup>(
+      loop_, random_, servers_, options_.try_timeout, waiter.packet, waiter.query,
+      [this, number](const std::string& answer) { on_answer(number, answer); });
+  pending.waiters.push_back(std::move(waiter));
+  pending.lookup->start();
+}
+
+void Forwarder::on_answer(std::uint64_t number, const std::string& answer) {
+  const auto found = lookups_.find(number);
+  Pending pending = std::move(found->second);
+  lookups_.erase(found);
+  loop_.defer_delete(std::move(pending.lookup));
+  const auto by_key = lookups_by_key_.find(pending.key);
+  if (by_key != lookups_by_key_.end() && by_key->second == number) lookups_by_key_.erase(by_key);
+  (answer.empty() ? stats_.failed : stats_.from_servers).add();
+  if (!answer.empty()) cache_.put(pending.key, answer, now_seconds());
+  for (const Waiter& waiter : pending.waiters) {
+    waiter.reply(answer.empty() ? make_error(waiter.packet, waiter.query, Rcode::ServerFailure)
+                                : answer);
+  }
 }
 
 }  // namespace pillion::proxy::dns

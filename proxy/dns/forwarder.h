@@ -21,6 +21,7 @@
 #include "proxy/stats.h"
 #include "runtime/fd.h"
 #include "runtime/loop.h"
+#include "runtime/neighbours.h"
 #include "runtime/result.h"
 
 namespace pillion::proxy::dns {
@@ -36,8 +37,9 @@ struct ForwarderStats {
   Count from_names;
   Count from_cache;
   Count from_servers;
-  Count failed;    // no server answered
-  Count overload;  // refused: too many at once
+  Count coalesced;  // waited for the answer to the same query of somebody else
+  Count failed;     // no server answered
+  Count overload;   // refused: too many at once
 };
 
 // The numeric addresses of `nameserver` lines; 127.0.0.1 without any, as resolv.conf(5) says.
@@ -47,6 +49,7 @@ class Forwarder {
  public:
   static constexpr std::size_t kLookupsMax = 512;
   static constexpr std::size_t kStreamClientsMax = 128;
+  static constexpr std::size_t kWaitersMax = 256;  // for the answer to one query
 
   explicit Forwarder(Loop& loop, ForwarderOptions options = {});
   ~Forwarder();
@@ -54,14 +57,25 @@ class Forwarder {
   // Bound sockets; kept for the life of this object.
   Result<void> serve_udp(Fd fd);
   void serve_tcp(Fd fd);
-  // Upstreams' names get their virtual addresses, as in the hosts file.
-  void set_names(const config::ProxyConfig& config);
+  // Names of upstreams and neighbours get their virtual addresses, as in the hosts file.
+  void set_names(const config::ProxyConfig& config, const std::vector<Neighbour>& neighbours = {});
 
   const ForwarderStats& stats() const { return stats_; }
 
  private:
   // Gives the answer to whoever asked.
   using Reply = std::function<void(std::string answer)>;
+  // Who waits for the answer to one query.
+  struct Waiter {
+    std::string packet;
+    Query query;
+    Reply reply;
+  };
+  struct Pending {
+    std::unique_ptr<Lookup> lookup;
+    std::string key;  // "" = the answer is for one client alone
+    std::vector<Waiter> waiters;
+  };
   struct Listener {
     Fd fd;
     std::unique_ptr<Poll> poll;
@@ -74,7 +88,8 @@ class Forwarder {
   void end_stream(std::uint64_t client);
   void handle(const std::string& packet, bool is_datagram, const Reply& reply);
   bool answer_by_name(const std::string& packet, const Query& query, const Reply& reply);
-  void look_up(const std::string& packet, const Query& query, const Reply& reply);
+  void look_up(Waiter waiter);
+  void on_answer(std::uint64_t number, const std::string& answer);
   std::int64_t now_seconds() const;
 
   Loop& loop_;
@@ -85,7 +100,8 @@ class Forwarder {
   std::vector<Address> servers_;
   std::unordered_map<std::string, std::uint32_t> names_;  // virtual addresses, host order
   std::vector<Listener> listeners_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<Lookup>> lookups_;
+  std::unordered_map<std::uint64_t, Pending> lookups_;
+  std::unordered_map<std::string, std::uint64_t> lookups_by_key_;
   std::unordered_map<std::uint64_t, std::unique_ptr<StreamClient>> streams_;
   std::uint64_t last_number_ = 0;
   std::unique_ptr<FileWatch> watch_;

@@ -10,6 +10,7 @@ constexpr std::uint16_t kTypeSoa = 6;
 constexpr std::uint16_t kTypeOpt = 41;
 constexpr std::uint16_t kTypeIxfr = 251;
 constexpr std::uint16_t kTypeAxfr = 252;
+constexpr std::uint16_t kTypeAny = 255;
 constexpr std::uint16_t kClassInternet = 1;
 constexpr std::uint16_t kEdnsUdpBytes = 1232;  // fits any path unfragmented (DNS flag day 2020)
 constexpr std::size_t kNameBytesMax = 255;
@@ -145,6 +146,17 @@ void finish_answer(std::string& out, const Query& query) {
   put_u16(out, 0);
 }
 
+// Whether there is what was asked for; an alias that leads to nothing is "no data" (RFC 2308 §2.2).
+bool has_answer(std::string_view answer, const Query& query) {
+  bool has = false;
+  unsigned index = 0;
+  const unsigned count = u16_at(answer, 6);
+  for_each_record(answer, query.question_end, [&](const Record& record) {
+    has |= index++ < count && (record.type == query.type || query.type == kTypeAny);
+  });
+  return has;
+}
+
 }  // namespace
 
 ParsedQuery parse_query(std::string_view packet) {
@@ -237,7 +249,7 @@ std::optional<std::uint32_t> lifetime_of(std::string_view answer) {
   }
   const Rcode rcode = rcode_of(answer);
   if (rcode != Rcode::NoError && rcode != Rcode::NameError) return std::nullopt;
-  const bool is_negative = rcode == Rcode::NameError || u16_at(answer, 6) == 0;
+  const bool is_negative = rcode == Rcode::NameError || !has_answer(answer, query);
   std::uint32_t least = is_negative ? kNegativeLifetimeMax : kLifetimeMax;
   bool has_soa = false;
   const bool is_whole = for_each_record(answer, query.question_end, [&](const Record& record) {

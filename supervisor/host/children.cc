@@ -160,6 +160,9 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   if (!entered) return entered;
   generation.has_own_pids = plan->pid_namespace >= 0;
   plan->listeners = setup_.listeners_of(config.name);
+  if (config.use == config::Component::Proxy && !setup_.neighbours_file().empty()) {
+    plan->env["PILLION_NEIGHBOURS"] = setup_.neighbours_file();
+  }
   plan->standard_output = outputs_[child]->standard_output();
   plan->standard_error = outputs_[child]->standard_error();
   generation.gate =

@@ -31,6 +31,7 @@ std::string real_path(const std::string& path) {
 NameFileFollower::NameFileFollower(Loop& loop, netns::Wanted wanted, netns::Facts facts,
                                    std::string directory, std::string root)
     : wanted_(std::move(wanted)),
+      own_aliases_(wanted_.aliases),
       facts_(std::move(facts)),
       directory_(std::move(directory)),
       root_(std::move(root)),
@@ -70,6 +71,12 @@ void NameFileFollower::on_event() {
     const std::string names = update();
     if (!names.empty() && on_change_) on_change_(names);
   });
+}
+
+void NameFileFollower::set_neighbours(const std::vector<netns::HostAlias>& neighbours) {
+  wanted_.aliases = own_aliases_;
+  wanted_.aliases.insert(wanted_.aliases.end(), neighbours.begin(), neighbours.end());
+  update();
 }
 
 std::string NameFileFollower::update() {

@@ -24,6 +24,8 @@ class NameFileFollower {
 
   // `on_change` gets the names of the files that were rewritten, from the loop.
   Result<void> start(std::function<void(const std::string& names)> on_change);
+  // Further names, instead of those of an earlier call; rewrites what changes by them.
+  void set_neighbours(const std::vector<netns::HostAlias>& neighbours);
   // Looks now. Returns the names of the files that were rewritten, "" for none.
   std::string update();
 
@@ -33,6 +35,7 @@ class NameFileFollower {
   bool rewrite(const std::string& name, const std::string& text);
 
   netns::Wanted wanted_;
+  const std::vector<netns::HostAlias> own_aliases_;
   netns::Facts facts_;
   std::string directory_;
   std::string root_;

@@ -57,6 +57,7 @@ ServiceSetup::ServiceSetup(Loop& loop, KeeperClient& keeper, ProcessHost& proces
       listener_plans_(plan_listeners(service, paths_)),
       record_(paths_),
       broker_(loop, processes, cgroups),
+      registry_(paths_.runtime.substr(0, paths_.runtime.rfind('/')) + "/.services"),
       reply_(loop) {}
 
 bool ServiceSetup::has_network() const {
@@ -175,7 +176,7 @@ Result<void> ServiceSetup::open_network(const std::string& facts_json) {
 
 // The service works without; its programs then keep the servers that they started with.
 void ServiceSetup::follow_name_files() {
-  if (!record_.facts() || !network_namespace_ || is_sealed()) return;
+  if (!record_.facts() || !network_namespace_) return;
   follower_ = std::make_unique<NameFileFollower>(loop_, netns::wanted_from_service(service_),
                                                  *record_.facts(), paths_.runtime + "/etc");
   auto started = follower_->start([](const std::string& names) {
@@ -183,6 +184,41 @@ void ServiceSetup::follow_name_files() {
   });
   if (!started) log::warn("{}", started.error().message());
 }
+
+// In another service's namespace (mode join) its names are not ours to give.
+std::string ServiceSetup::neighbours_file() const {
+  const bool has_proxy = service_.using_component(config::Component::Proxy) != nullptr;
+  const bool has_own_names = service_.network.mode == config::NetworkMode::Bridged || is_sealed();
+  const bool is_on_host = service_.network.mode == config::NetworkMode::Host && has_proxy;
+  return has_own_names || is_on_host ? paths_.runtime + "/etc/neighbours" : "";
+}
+
+void ServiceSetup::follow_neighbours() {
+  if (neighbours_file().empty()) return;
+  Result<void> started = make_directories(paths_.runtime + "/etc", 0755);
+  if (started) {
+    neighbours_ = std::make_unique<NeighbourWatch>(
+        loop_, registry_, neighbour_facts_of(service_, record_.facts()), neighbours_file());
+    started = neighbours_->start([this](const std::vector<netns::HostAlias>& aliases) {
+      if (follower_) follower_->set_neighbours(aliases);
+    });
+  }
+  if (!started) log::warn("no other service can be called by name: {}", started.error().message());
+}
+
+void ServiceSetup::announce() {
+  RegisteredService ours;
+  ours.name = service_.name();
+  ours.ports = registered_ports_of(service_);
+  if (ours.ports.empty()) return;
+  ours.keeper_pid = keeper_.keeper_pid();
+  ours.keeper_start_time = read_start_time(ours.keeper_pid);
+  if (auto announced = registry_.announce(std::move(ours)); !announced) {
+    log::warn("other services cannot call this one by name: {}", announced.error().message());
+  }
+}
+
+void ServiceSetup::withdraw() { registry_.withdraw(service_.name()); }
 
 // resolv.conf and nsswitch.conf are the same for all children and bound once; the hosts files
 // differ between captured children and exempt helpers, so each child's own view binds one.
@@ -277,7 +313,10 @@ void ServiceSetup::start_broker() {
 }
 
 void ServiceSetup::finish_create(Result<void> result) {
-  if (result) follow_name_files();
+  if (result) {
+    follow_name_files();
+    follow_neighbours();
+  }
   const auto on_created = std::move(on_created_);
   on_created(std::move(result));
 }
@@ -296,6 +335,7 @@ void ServiceSetup::adopt() {
   }
   follow_name_files();
   if (follower_) follower_->update();  // what changed while no supervisor was there
+  follow_neighbours();
 }
 
 void ServiceSetup::enable_capture(OnDone on_done) {
@@ -344,6 +384,8 @@ void ServiceSetup::release_descriptors() {
 }
 
 void ServiceSetup::remove_files() {
+  withdraw();
+  neighbours_.reset();
   follower_.reset();
   record_.remove();
   volumes_.remove();
@@ -351,8 +393,8 @@ void ServiceSetup::remove_files() {
     ::unlink(paths_.child_table(child.name).c_str());
     ::unlink(paths_.admin_socket(child.name).c_str());
   }
-  for (const char* name :
-       {"hosts", "helper_hosts", "resolv.conf", "helper_resolv.conf", "nsswitch.conf"}) {
+  for (const char* name : {"hosts", "helper_hosts", "resolv.conf", "helper_resolv.conf",
+                           "nsswitch.conf", "neighbours"}) {
     ::unlink((paths_.runtime + "/etc/" + name).c_str());
   }
   ::rmdir((paths_.runtime + "/etc").c_str());

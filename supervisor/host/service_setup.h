@@ -20,6 +20,7 @@
 #include "supervisor/host/keeper_client.h"
 #include "supervisor/host/listeners.h"
 #include "supervisor/host/name_file_follower.h"
+#include "supervisor/host/neighbour_watch.h"
 #include "supervisor/host/network_record.h"
 #include "supervisor/host/process_host.h"
 #include "supervisor/host/service_paths.h"
@@ -49,6 +50,9 @@ class ServiceSetup {
   void enable_capture(OnDone on_done);
   // Connections go past the proxy until enable_capture() is called again.
   void lift_capture(OnDone on_done);
+  // From now on other services of the host reach this one by its name, or no longer.
+  void announce();
+  void withdraw();
   // Gives everything back; always ends, problems are logged.
   void remove(std::function<void()> on_done);
 
@@ -62,6 +66,8 @@ class ServiceSetup {
   std::vector<std::pair<std::string, int>> listeners_of(const std::string& child) const;
   const Privileges& privileges() const { return privileges_; }
   const NetworkRecord& network_record() const { return record_; }
+  // What the proxy follows; "" = this service has no neighbours.
+  std::string neighbours_file() const;
   // What people should know about this machine and service.
   std::vector<std::string> remarks() const;
 
@@ -84,6 +90,7 @@ class ServiceSetup {
   Result<void> create_listeners();
   Result<void> write_name_files(const netns::Facts& facts);
   void follow_name_files();
+  void follow_neighbours();
   Result<void> write_helper_resolv_conf();
   void finish_create(Result<void> result);
   void run_netns(const std::string& command, CommandRun::OnDone on_done);
@@ -108,6 +115,8 @@ class ServiceSetup {
   Fd mount_namespace_;
   std::vector<FileBind> name_files_;
   std::unique_ptr<NameFileFollower> follower_;
+  ServiceRegistry registry_;
+  std::unique_ptr<NeighbourWatch> neighbours_;
   std::vector<std::string> warnings_;
   std::unique_ptr<CommandRun> command_;
   Timer reply_;

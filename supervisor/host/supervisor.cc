@@ -454,6 +454,13 @@ void Supervisor::publish(bool is_ready) {
     parent_.ready();
     has_told_ready_ = true;
   }
+  // An app that is not ready for a moment is still there to be called; one that ends is not.
+  const core::ServiceState state = core_->status(now()).state;
+  if (is_ready) {
+    setup_.announce();
+  } else if (state != core::ServiceState::Starting && state != core::ServiceState::Running) {
+    setup_.withdraw();
+  }
 }
 
 // Our own parent may be systemd: it learns what `pillion status` would say in one line.

@@ -90,6 +90,9 @@ def _command_line(pid):
 
 def _runtime_files(directory):
     """Files left in the runtime directory; the lock file may stay (removing it would be a race)."""
+    registered = directory.parent / ".services" / directory.name
+    if registered.exists():
+        return [f"entry of the services that can be called {registered}"]
     if not directory.exists():
         return []
     return [f"runtime file {path}" for path in sorted(directory.rglob("*")) if path.name != "lock"]

@@ -43,6 +43,35 @@ def test_the_minimal_example_serves_through_its_proxy(services):
 
 
 @requires_root
+def test_the_sealed_example_lets_in_what_is_published_and_out_what_is_declared(services):
+    text = (REPOSITORY / "examples" / "sealed.toml").read_text()
+    text = text.replace('publish = ["8080"]', 'publish = ["@port:web@:8080"]').replace("127.0.0.1:8080", "127.0.0.1:@port:web@")
+    service = services(text).start()
+
+    def in_app(*words):
+        return service.command("exec", "--no-tty", service.name, "app", "--", *words)
+
+    assert http_get(f"http://127.0.0.1:{service.port('web')}/").status == 200
+    assert [line.split()[0] for line in in_app("ip", "-brief", "address").stdout.splitlines()] == ["lo"]
+    assert "Directory listing" in in_app("curl", "-s", "http://docs/").stdout
+    assert "no upstream is configured for this host" in in_app("curl", "-s", "http://192.0.2.1/").stdout
+
+
+@requires_root
+def test_the_second_service_of_the_examples_calls_the_first_by_its_name(services, workspace):
+    examples = REPOSITORY / "examples"
+    minimal = services((examples / "minimal.toml").read_text().replace('["8080"]', '["@port:minimal@:8080"]'))
+    front = services((examples / "two-services.toml").read_text().replace('"8090:8090"', '"@port:front@:8090"')
+                     .replace("http://minimal:", f"http://{minimal.name}:"))
+    for service in (front, minimal):  # as on a machine: one directory for all
+        service.runtime_parent = service.env["PILLION_RUNTIME_DIR"] = workspace / "run"
+        service.start()
+    url = f"http://127.0.0.1:{front.port('front')}/fetch"
+    reply = front.wait_for(lambda: (reply := http_get(url)).status == 200 and reply, 20, "the first service's answer")
+    assert b"Directory listing" in reply.body
+
+
+@requires_root
 def test_status_and_stop_work_by_name(services):
     text = (REPOSITORY / "examples" / "minimal.toml").read_text()
     service = services(text.replace('publish = ["8080"]', 'publish = ["@port:web@:8080"]')).start()

@@ -2,6 +2,7 @@
 
 `pillion run` works on the test's machine; the remote host is another namespace (support/remote_host.py).
 """
+import http.client
 import json
 import os
 import signal
@@ -167,6 +168,62 @@ def test_a_killed_proxy_refuses_nobody(services):
     assert http_get(url, timeout=30).status == 200
     service.wait_for(lambda: (service.child("proxy") or {}).get("restarts") == 1, 20, "the proxy's second generation")
     assert http_get(url, timeout=30).status == 200
+
+
+class Load:
+    """Clients that ask all the time, each on a connection of its own; `answers` and `failures` say what they got."""
+
+    def __init__(self, url, clients=4):
+        self.url, self.answers, self.failures, self.done = url, [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
+
+    def ask(self):
+        while not self.done.is_set():
+            try:
+                self.answers.append(http_get(self.url, headers={"Connection": "close"}).status)
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("mode", ["sealed", "bridged"])
+def test_a_proxy_that_is_replaced_under_load_fails_no_request(services, mode):
+    service = services(SERVICE.replace('mode = "sealed"', f'mode = "{mode}"') + '''
+        [sidecar.proxy.config.drain]
+        minimum = "300ms"
+    ''').start()
+    with Load(f"http://127.0.0.1:{service.port('web')}/identity") as load:
+        for generation in (2, 3):
+            service.wait_for(lambda: len(load.answers) > 20 * generation, 30, "answers before")
+            restarted = service.command("restart", "--wait", service.name, "proxy")
+            assert restarted.returncode == 0, restarted.stdout + restarted.stderr
+        before = len(load.answers)
+        service.wait_for(lambda: len(load.answers) > before + 20, 30, "answers of the last proxy")
+    # The host's socket stays with the keeper: connections wait for the successor, none is refused or cut.
+    assert not load.failures and set(load.answers) == {200}, (load.failures[:3], set(load.answers))
+
+
+def test_a_proxy_that_is_killed_under_load_refuses_nobody(services):
+    service = services(SERVICE).start()
+    with Load(f"http://127.0.0.1:{service.port('web')}/identity") as load:
+        for restarts in (1, 2):
+            service.wait_for(lambda: len(load.answers) > 20 * restarts, 30, "answers before")
+            os.kill(service.child("proxy")["pid"], signal.SIGKILL)
+            service.wait_for(lambda: (service.child("proxy") or {}).get("restarts") == restarts, 20, "the successor")
+        before = len(load.answers)
+        service.wait_for(lambda: len(load.answers) > before + 20, 30, "answers of the last proxy")
+    # Only what was under way in the killed process is lost.
+    assert not [failure for failure in load.failures if "Refused" in failure], load.failures[:3]
+    assert len(load.failures) <= 2 * len(load.threads) and set(load.answers) == {200}
 
 
 def test_the_broker_and_the_app_survive_a_killed_supervisor(services):

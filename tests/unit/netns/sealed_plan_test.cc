@@ -33,6 +33,7 @@ TEST_CASE("a sealed namespace has lo, on which every address is its own") {
   REQUIRE(plan);
   CHECK(text_of(*plan) == R"(create network namespace /run/netns/pillion-orders
 set lo up (service)
+add address 127.0.0.6/32 to lo (service)
 add local route 0.0.0.0/0 dev lo src 127.0.0.1 table 255 (service)
 add address ::6/128 to lo (service)
 add local route ::/0 dev lo src ::1 table 255 (service)

@@ -131,6 +131,33 @@ TEST_CASE("without any answer there is a failure, in bounded time") {
   CHECK(rcode_of(answer) == Rcode::ServerFailure);
 }
 
+TEST_CASE("the same query of several clients is asked of the servers once") {
+  Lab lab;
+  lab.write("nameserver 127.0.0.2\n");
+  lab.options.try_timeout = std::chrono::seconds(5);
+  lab.start();
+  for (const char* name : {"herd", "HERD", "hErD"}) lab.ask(name);
+  int asked = 0;
+  std::vector<std::string> answers;
+  for (int i = 0; i < 3; ++i) {
+    answers.push_back(lab.wait([&] {
+      if (lab.forwarder->stats().coalesced.value() < 2) return;  // all three are known
+      while (auto datagram = receive_datagram(lab.first.get())) {
+        ++asked;
+        const Query query = parse_query(datagram->bytes).query;
+        const std::string answer = make_address_answer(datagram->bytes, query, 7, 60);
+        ::sendto(lab.first.get(), answer.data(), answer.size(), 0, datagram->from.data(),
+                 datagram->from.size());
+      }
+    }));
+  }
+  CHECK(asked == 1);
+  CHECK(lab.forwarder->stats().from_servers.value() == 1);
+  // Each has the question as it was put.
+  const std::string all = answers[0] + answers[1] + answers[2];
+  for (const char* name : {"herd", "HERD", "hErD"}) CHECK(all.find(name) != std::string::npos);
+}
+
 TEST_CASE("an answer under another id is not taken") {
   Lab lab;
   lab.write("nameserver 127.0.0.2\n");

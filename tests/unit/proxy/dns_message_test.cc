@@ -107,6 +107,11 @@ TEST_CASE("the lifetime is the least of the records, by the SOA for what is not 
   CHECK(lifetime_of(answer_of(3, 0, 1, soa_record(60, 20))) == 20);
   CHECK(lifetime_of(answer_of(0, 0, 1, soa_record(10, 20))) == 10);
   CHECK_FALSE(lifetime_of(answer_of(3, 0, 0, "")));
+  // An alias to a name without such an address: "no data", so the SOA's last number counts.
+  const std::string alias = "\xc0\x0c\x00\x05\x00\x01\x00\x00\x00\x3c\x00\x02\xc0\x0c"s;
+  CHECK(lifetime_of(answer_of(0, 1, 1, alias + soa_record(60, 20))) == 20);
+  CHECK_FALSE(lifetime_of(answer_of(0, 1, 0, alias)));
+  CHECK(lifetime_of(answer_of(0, 2, 0, alias + address_record(30))) == 30);
   CHECK_FALSE(lifetime_of(answer_of(2, 0, 0, "")));
   CHECK_FALSE(lifetime_of(answer_of(0, 1, 0, address_record(0))));
 }
