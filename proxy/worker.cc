@@ -340,10 +340,9 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
         return;
       }
       if (is_virtual_address(context.destination)) {
-        const Snapshot& snapshot = *routes_->snapshot;
-        context.upstream = snapshot.upstream_of_address(context.destination);
+        context.upstream = routes_->snapshot->upstream_of_address(context.destination);
         // A neighbour that cannot be reached is said so to an HTTP client.
-        if (!context.upstream && !snapshot.is_neighbour_address(context.destination)) {
+        if (!context.upstream && !routes_->snapshot->is_neighbour_address(context.destination)) {
           refuse(peer, "no upstream has the address " + context.destination.to_string());
           return;
         }
