@@ -250,11 +250,13 @@ Result<void> delete_host_end(RouteNetlink& netlink, const HostEnd& end, const Na
                         deleted.error().message(), remedy_of(deleted.error().errno_value()))));
 }
 
-// In a child process, as it looks through the host's whole table; its pid, or 0.
-pid_t forget_connections(const std::vector<Address>& addresses) {
+// In a child process, as it looks through the host's whole table; its pid, or 0. It begins once the
+// rules have no effect any more, or a packet would be tracked by them again.
+pid_t forget_connections(const std::vector<Address>& addresses, const TableDeletion& deletion) {
   if (addresses.empty()) return 0;
   const pid_t child = ::fork();
   if (child == 0) {
+    deletion.wait_for_effect();
     (void)flush_conntrack({Side::Host, addresses, {}});  // best effort: they end by themselves
     ::_exit(0);
   }
@@ -271,8 +273,7 @@ Result<std::vector<std::string>> remove_named(const Names& names) {
   Result<void> interface = end ? Result<void>() : fail(end.error());
   pid_t forgetting = 0;
   if (end && end->index != 0) {
-    deletion.wait_for_effect();  // or a packet would be tracked by the old rules again
-    forgetting = forget_connections(end->inner_addresses);
+    forgetting = forget_connections(end->inner_addresses, deletion);
     interface = delete_host_end(*netlink, *end, names);
     if (interface) removed.push_back("interface " + names.host_interface);
   }

@@ -47,22 +47,25 @@ int errno_of(const std::string& complaint) {
 }
 
 // What the child process reports: 'o' and nft's output, or 'e' and its complaint.
-std::string run_in_this_process(const std::string& commands) {
-  const Context context(nft_ctx_new(NFT_CTX_DEFAULT));
+std::string run_in_this_process(nft_ctx* context, const std::string& commands) {
   if (!context) return "ecannot initialise libnftables";
-  nft_ctx_buffer_output(context.get());
-  nft_ctx_buffer_error(context.get());
-  if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) != 0) {
-    return "e" + first_complaint(nft_ctx_get_error_buffer(context.get()));
+  nft_ctx_buffer_output(context);
+  nft_ctx_buffer_error(context);
+  if (nft_run_cmd_from_buffer(context, commands.c_str()) != 0) {
+    return "e" + first_complaint(nft_ctx_get_error_buffer(context));
   }
-  const char* output = nft_ctx_get_output_buffer(context.get());
+  const char* output = nft_ctx_get_output_buffer(context);
   return std::string("o") + (output ? output : "");
 }
 
+// The report goes out before the context is freed: closing its socket after a deletion takes until
+// every CPU has let go of the rules.
 [[noreturn]] void report_from_child(const std::string& commands, int result_fd, int complaint_fd) {
   ::dup2(complaint_fd, STDERR_FILENO);
-  const std::string report = run_in_this_process(commands);
-  ::_exit(write_all(result_fd, report) ? 0 : 1);
+  const Context context(nft_ctx_new(NFT_CTX_DEFAULT));
+  const bool is_told =
+      static_cast<bool>(write_all(result_fd, run_in_this_process(context.get(), commands)));
+  ::_exit(is_told ? 0 : 1);
 }
 
 std::string read_to_end(int fd) {
