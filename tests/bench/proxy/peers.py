@@ -108,7 +108,7 @@ class Bench:
 
 
 def write_nginx(place, http, stream=""):
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     module = "/usr/lib/nginx/modules/ngx_stream_module.so"
     text = f"load_module {module};\n" if stream and os.path.exists(module) else ""
     text += f"""
