@@ -220,7 +220,8 @@ const TableSchema& schema_of<Child>() {
           .field("working_directory", &Child::working_directory, "Where the program starts.",
                  {.form = Form::AbsolutePath})
           .field("env", &Child::env, "Environment variables.")
-          .field("env_file", &Child::env_file, "Files of KEY=VALUE lines; `env` wins.",
+          .field("env_file", &Child::env_file,
+                 "Files of KEY=VALUE lines, with # comments and quoted values; `env` wins.",
                  {.form = Form::AbsolutePath})
           .field("inherit_env", &Child::inherit_env,
                  "Variables of the supervisor that are passed on; nothing else is.",

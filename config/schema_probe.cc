@@ -27,7 +27,7 @@ const TableSchema& schema_of<HttpAction>() {
                                "child; 200–399 is success, redirects to the same host included.")
           .field("path", &HttpAction::path, "Path and query.")
           .field("port", &HttpAction::port, kPort, kDefaultPort)
-          .field("scheme", &HttpAction::scheme, "Certificates are not verified.", {.planned = true})
+          .field("scheme", &HttpAction::scheme, "Certificates are not verified.")
           .field("address", &HttpAction::address, "Numeric address to connect to.",
                  {.computed_default = "127.0.0.1"})
           .field("headers", &HttpAction::headers, "Further headers, `Host` included.")
@@ -96,7 +96,7 @@ const TableSchema& schema_of<Probe>() {
           .field("http", &Probe::http, "Ask over HTTP.")
           .field("tcp", &Probe::tcp, "Open a connection.")
           .field("exec", &Probe::exec, "Run a program.")
-          .field("grpc", &Probe::grpc, "Ask the gRPC health service.", {.planned = true})
+          .field("grpc", &Probe::grpc, "Ask the gRPC health service, in plain text.")
           .field("initial_delay", &Probe::initial_delay, "From the start to the first probe.")
           .field("period", &Probe::period, "Between probes.", {.min = 100})
           .field("timeout", &Probe::timeout, "After it a probe has failed.", {.min = 1})

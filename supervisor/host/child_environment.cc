@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "supervisor/host/block_device.h"
+#include "supervisor/host/env_file.h"
 #include "supervisor/host/volumes.h"
 
 namespace pillion::supervisor::host {
@@ -41,12 +42,6 @@ void inherit(std::map<std::string, std::string>& env, const std::string& name) {
   if (const char* value = std::getenv(name.c_str())) env[name] = value;
 }
 
-std::string_view trim(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
-
 }  // namespace
 
 std::string program_directory() {
@@ -63,24 +58,6 @@ std::vector<std::string> command_of(const ChildContext& context) {
           context.paths.child_table(context.child.name)};
 }
 
-std::map<std::string, std::string> parse_env_file(std::string_view text) {
-  std::map<std::string, std::string> env;
-  while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    const std::string_view line = trim(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const auto equals = line.find('=');
-    if (line.empty() || line.front() == '#' || equals == std::string_view::npos || equals == 0)
-      continue;
-    std::string_view value = trim(line.substr(equals + 1));
-    const bool is_quoted = value.size() >= 2 && (value.front() == '"' || value.front() == '\'') &&
-                           value.front() == value.back();
-    if (is_quoted) value = value.substr(1, value.size() - 2);
-    env[std::string(trim(line.substr(0, equals)))] = std::string(value);
-  }
-  return env;
-}
-
 Result<std::map<std::string, std::string>> environment_of(const ChildContext& context) {
   const config::Child& child = context.child;
   std::map<std::string, std::string> env;
@@ -94,8 +71,10 @@ Result<std::map<std::string, std::string>> environment_of(const ChildContext& co
   for (const std::string& name : child.inherit_env) inherit(env, name);
   for (const std::string& path : child.env_file) {
     auto text = read_file(path);
-    if (!text) return fail(text.error());
-    for (auto& [key, value] : parse_env_file(*text)) env[key] = value;
+    if (!text) return fail(text.error().wrap("env_file of " + child.name));
+    auto variables = parse_env_file(*text, path);
+    if (!variables) return fail(variables.error().wrap("env_file of " + child.name));
+    for (auto& [key, value] : *variables) env[key] = value;
   }
   for (const auto& [key, value] : child.env) env[key] = value;
   const auto grace = std::chrono::ceil<std::chrono::seconds>(context.service.settings.stop_grace);

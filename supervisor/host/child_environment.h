@@ -27,11 +27,8 @@ struct ChildContext {
 // argv: the child's command, or our component beside this program with `--config`.
 std::vector<std::string> command_of(const ChildContext& context);
 
-// All of the environment but LISTEN_*. An unreadable env_file is an error.
+// All of the environment but LISTEN_*. An env_file that cannot be read or parsed is an error.
 Result<std::map<std::string, std::string>> environment_of(const ChildContext& context);
-
-// KEY=VALUE lines; blank lines and # comments are skipped, one pair of quotes is taken off.
-std::map<std::string, std::string> parse_env_file(std::string_view text);
 
 // Empty without privilege: the child keeps our ids.
 std::optional<Credentials> credentials_of(const ChildContext& context);

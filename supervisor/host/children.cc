@@ -290,6 +290,12 @@ void Children::on_exit(Key key, int wait_status) {
   post_(event);
 }
 
+void Children::remove_later(const std::string& leaf) {
+  if (cgroups_.remove(leaf)) return;
+  leaves_to_remove_.push_back(leaf);
+  leftovers_.start(kLeftoversPeriod, kLeftoversPeriod, [this] { look_for_leftovers(); });
+}
+
 bool Children::has_leftovers(const Generation& generation) const {
   if (cgroups_.can_track()) return !cgroups_.is_empty(generation.leaf);
   return ProcessHost::group_exists(generation.pid);

@@ -66,6 +66,8 @@ class Children {
                                 std::vector<std::string> command);
   // Hardening that this machine does not give, one sentence; empty when all is in effect.
   std::string hardening_remark() const { return confinement_.remark(); }
+  // A group whose processes were killed goes when they are gone.
+  void remove_later(const std::string& leaf);
   // The service is over: the pipes go.
   void close();
 

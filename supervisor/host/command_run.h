@@ -37,6 +37,10 @@ class CommandRun {
   CommandRun(const CommandRun&) = delete;
   CommandRun& operator=(const CommandRun&) = delete;
 
+  // The group's name. Destroyed before its end, the run leaves the group to whoever removes it once
+  // the killed are gone.
+  const std::string& leaf() const { return leaf_; }
+
   void start(SpawnPlan plan, const std::string& input, Duration timeout, OnDone on_done);
 
  private:

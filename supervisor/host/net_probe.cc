@@ -82,6 +82,20 @@ int parse_status_line(std::string_view line) {
   return parsed.ptr == line.data() + 12 ? status : 0;
 }
 
+namespace {
+
+// Those that have a Location to go to (RFC 9110 §15.4).
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+NetProbeOutcome outcome_of(int status) {
+  if (is_redirect(status)) return NetProbeOutcome::Redirected;
+  return status >= 200 && status < 400 ? NetProbeOutcome::Success : NetProbeOutcome::Failure;
+}
+
+}  // namespace
+
 NetProbe::NetProbe(Loop& loop) : loop_(loop), timer_(loop) {}
 
 void NetProbe::start(const NetProbeTarget& target, int network_namespace, Duration timeout,
@@ -138,9 +152,7 @@ void NetProbe::read_answer() {
   if (status == 0) {
     return finish(NetProbeOutcome::Failure, count == 0 ? "closed without an answer" : "not HTTP");
   }
-  const bool is_good = status >= 200 && status < 400;
-  finish(is_good ? NetProbeOutcome::Success : NetProbeOutcome::Failure,
-         fmt::format("HTTP {}", status));
+  finish(outcome_of(status), fmt::format("HTTP {}", status));
 }
 
 void NetProbe::finish(NetProbeOutcome outcome, std::string detail) {

@@ -1,6 +1,5 @@
 // One HTTP or TCP probe (or HTTP hook): connects inside the service's network namespace to a
-// numeric address, straight to the child. 200–399 succeed; a redirect is not followed, it succeeds
-// as it is.
+// numeric address, straight to the child. 200–399 succeed; a redirect is not followed but told.
 #pragma once
 
 #include <functional>
@@ -23,7 +22,8 @@ struct NetProbeTarget {
   std::map<std::string, std::string> headers;
 };
 
-enum class NetProbeOutcome { Success, Failure, Timeout, Error };
+// Redirected: a success, unless one wants to know what is there.
+enum class NetProbeOutcome { Success, Redirected, Failure, Timeout, Error };
 
 class NetProbe {
  public:

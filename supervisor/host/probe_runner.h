@@ -47,7 +47,11 @@ class ProbeRunner {
   static Purpose purpose_of(core::HookKind kind);
   Run& begin(Key key);
   void finish(Key key);
+  void end(Key key);
   void run_net(Key key, const NetProbeTarget& target, Duration timeout, OnOutcome on_outcome);
+  void run_http(Key key, const config::HttpAction& http, Duration timeout, OnOutcome on_outcome);
+  void run_program(Key key, std::vector<std::string> arguments, Duration timeout,
+                   OnOutcome on_outcome);
   void run_command(Key key, core::Generation generation, const config::ExecAction& exec,
                    Duration timeout, OnOutcome on_outcome);
   void answer_later(Key key, Duration delay, NetProbeOutcome outcome, std::string detail,

@@ -48,6 +48,9 @@ Result<ProcessId> ProcessHost::start(SpawnPlan& plan, const std::string& name,
   process.plan_text.argv = plan.argv;
   process.plan_text.working_directory = plan.working_directory;
   process.plan_text.credentials = plan.credentials;
+  process.plan_text.resource_limits = plan.resource_limits;
+  process.plan_text.nice = plan.nice;
+  process.plan_text.oom_score_adjust = plan.oom_score_adjust;
   process.plan_text.mounts = plan.mounts;
   process.plan_text.sandbox.view = plan.sandbox.view;
   process.events = std::move(events);

@@ -6,6 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 #include <fmt/format.h>
 
 #include "netns/facts.h"
@@ -19,6 +22,8 @@
 namespace pillion::supervisor::host {
 namespace {
 
+constexpr int kRemoveTriesMax = 100;
+constexpr auto kRemovePause = std::chrono::milliseconds(5);
 constexpr auto kNetnsTimeout = std::chrono::seconds(30);
 constexpr char kNoPrivilege[] =
     "creating a network namespace needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN); start it as root "
@@ -105,7 +110,10 @@ void ServiceSetup::remove_leaves(const char* whose) {
   for (const std::string& leaf : cgroups_.leaves()) {
     log::warn("removing cgroup {} {}", leaf, whose);
     cgroups_.kill(leaf);
-    cgroups_.remove(leaf);
+    // Who was killed takes a moment to be gone.
+    for (int tries = 0; !cgroups_.remove(leaf) && tries < kRemoveTriesMax; ++tries) {
+      std::this_thread::sleep_for(kRemovePause);
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include <fmt/format.h>
 
@@ -19,6 +21,8 @@
 
 namespace pillion::supervisor::host {
 namespace {
+
+constexpr int kCloneRetryMsMax = 20;  // 5 + 10 + 20 in all
 
 // The memory behind a ChildStage: everything the child's pointers point into.
 struct PreparedStage {
@@ -195,6 +199,23 @@ Result<SpawnedChild> clone_child(const SpawnPlan& plan, PreparedStage& prepared)
   return SpawnedChild{static_cast<pid_t>(pid), Fd(pidfd), Fd()};
 }
 
+// A limit on processes may be met for a moment only, by a burst of others. Longer waits are the
+// restart policy's.
+Result<SpawnedChild> clone_child_patiently(const SpawnPlan& plan, PreparedStage& prepared) {
+  auto child = clone_child(plan, prepared);
+  for (int milliseconds = 5; milliseconds <= kCloneRetryMsMax; milliseconds *= 2) {
+    if (child || child.error().errno_value() != EAGAIN) return child;
+    const timespec pause{0, milliseconds * 1'000'000};
+    ::nanosleep(&pause, nullptr);
+    child = clone_child(plan, prepared);
+  }
+  if (child || child.error().errno_value() != EAGAIN) return child;
+  return fail(Error(
+      "cannot create a process: a limit on processes is reached: pids.max of a cgroup above the "
+      "child's, RLIMIT_NPROC of the user, kernel.pid_max or kernel.threads-max",
+      EAGAIN));
+}
+
 }  // namespace
 
 Result<SpawnedChild> spawn(const SpawnPlan& plan) {
@@ -208,7 +229,7 @@ Result<SpawnedChild> spawn(const SpawnPlan& plan) {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  auto child = clone_child(plan, prepared);
+  auto child = clone_child_patiently(plan, prepared);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (!child) return child;
   child->error_pipe = std::move(pipe->read_end);
@@ -239,6 +260,17 @@ std::string describe_step(const SpawnPlan& plan, const SpawnFailure& failure) {
   return sandbox::describe(plan.sandbox.view[index]);
 }
 
+// "setrlimit(RLIMIT_NOFILE, 1024)"
+std::string describe_limit(const SpawnPlan& plan, int resource) {
+  std::string name = std::to_string(resource);
+  if (resource == RLIMIT_NOFILE) name = "RLIMIT_NOFILE";
+  if (resource == RLIMIT_CORE) name = "RLIMIT_CORE";
+  for (const ResourceLimit& limit : plan.resource_limits) {
+    if (limit.resource == resource) return fmt::format("setrlimit({}, {})", name, limit.value);
+  }
+  return fmt::format("setrlimit({})", name);
+}
+
 // "private_tmp": the key that switches off what failed; empty for what is no feature.
 std::string_view key_of_failure(const SpawnPlan& plan, const SpawnFailure& failure) {
   const auto index = static_cast<std::size_t>(failure.index);
@@ -264,7 +296,7 @@ std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure)
     case SpawnStage::EnterMountNamespace: what = "entering the mount namespace"; break;
     case SpawnStage::BindVolume: what = fmt::format("mount(\"{}\")", mount_target()); break;
     case SpawnStage::PrepareFds: what = "arranging its file descriptors"; break;
-    case SpawnStage::SetResourceLimit: what = fmt::format("setrlimit({})", failure.index); break;
+    case SpawnStage::SetResourceLimit: what = describe_limit(plan, failure.index); break;
     case SpawnStage::SetNice: what = fmt::format("nice({})", plan.nice); break;
     case SpawnStage::SetOomScore:
       what = fmt::format("oom_score_adj {}", plan.oom_score_adjust);
