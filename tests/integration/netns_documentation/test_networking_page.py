@@ -8,6 +8,7 @@ from support.network_lab import Machine
 from support.pillion_testing import REPOSITORY, program_directory, requires_root, run
 
 PAGE = (REPOSITORY / "docs" / "networking.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 READER = (REPOSITORY / "netns" / "wanted_json.cc").read_text()
 DOCUMENT = PAGE[PAGE.index("### The document"):PAGE.index("## When it does not work")]
 KEYS = re.findall(r"^\| `([a-z0-9_.\[\]]+)` \|", DOCUMENT, re.MULTILINE)
@@ -35,10 +36,18 @@ def test_every_key_of_the_document_is_on_the_page():
 
 
 @requires_root
-def test_the_commands_to_try_work_and_leave_nothing():
-    commands = re.search(r"```sh\n(.*?)```", PAGE, re.DOTALL).group(1)
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_the_commands_to_try_work_and_leave_nothing(number):
     with Machine() as machine:
+        machine.run(["mkdir", "-p", "/run/netns"])
         before = machine.traces()
-        result = machine.run(["sh", "-exc", f"cd /run; PATH={program_directory()}:$PATH\n{commands}"])
-        assert '"is_pinned": true' in result.stdout
+        result = machine.run(["sh", "-exc", f"cd /run; PATH={program_directory()}:$PATH\n{BLOCKS[number]}"])
+        assert result.stdout
         machine.wait_for_traces(before)
+
+
+def test_the_page_has_commands_for_every_mode():
+    text = "".join(BLOCKS)
+    assert len(BLOCKS) == 3
+    for word in ("create", "capture", "apply", "verify", "show", "doctor", "remove", "sealed", "netns exec pod"):
+        assert word in text, word
