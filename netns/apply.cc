@@ -263,29 +263,18 @@ pid_t forget_connections(const std::vector<Address>& addresses, const TableDelet
   return child;
 }
 
-// The same for connections that nobody can come upon any more: nobody waits for it either.
-void forget_connections_later(const std::vector<Address>& addresses) {
-  if (addresses.empty() || ::fork() != 0) return;
-  ::setsid();
-  ::close_range(0, ~0u, 0);  // whoever reads our output waits for its end
-  (void)flush_conntrack({Side::Host, addresses, {}});
-  ::_exit(0);
-}
-
-// Everything is tried; the first thing that could not be removed is reported. The table and the
-// interface each wait for every CPU, so they wait together.
+// Everything is tried; the first thing that could not be removed is reported. The table, the
+// interface and the tracked connections take their time, so they take it together; but all of it is
+// over at the end: the caller removes the cgroup that we are in.
 Result<std::vector<std::string>> remove_named(const Names& names) {
   std::vector<std::string> removed;
-  const auto chains = nft_chains();
-  // A peer that goes on sending to a published UDP port must not be led to the old address.
-  const bool is_translated = chains && has_chain(*chains, names.host_table, "publish_prerouting");
   TableDeletion deletion(names.host_table);
   auto netlink = RouteNetlink::open();
   auto end = netlink ? find_host_end(*netlink, names) : fail(netlink.error());
   Result<void> interface = end ? Result<void>() : fail(end.error());
   pid_t forgetting = 0;
   if (end && end->index != 0) {
-    if (is_translated) forgetting = forget_connections(end->inner_addresses, deletion);
+    forgetting = forget_connections(end->inner_addresses, deletion);
     interface = delete_host_end(*netlink, *end, names);
     if (interface) removed.push_back("interface " + names.host_interface);
   }
@@ -294,7 +283,6 @@ Result<std::vector<std::string>> remove_named(const Names& names) {
   if (table && *table) removed.push_back("table inet " + names.host_table);
   if (pin && *pin) removed.push_back("namespace " + names.netns_path);
   if (forgetting > 0) ::waitpid(forgetting, nullptr, 0);
-  if (end && !is_translated) forget_connections_later(end->inner_addresses);
   if (!interface) return fail(interface.error());
   if (!table) return fail(table.error());
   if (!pin) return fail(pin.error());
