@@ -64,7 +64,12 @@ def machine():
 
 
 def snapshot(machine, name):
-    return sorted(machine.output(["sh", "-c", SNAPSHOT.replace("NAME", name)]).splitlines())
+    seen = sorted(machine.output(["sh", "-c", SNAPSHOT.replace("NAME", name)]).splitlines())
+    # What the first round has left already would be in every later look, too.
+    left = [line for line in seen if line.startswith(("cgroup ", "link pil", "nft table inet pillion", "process "))
+            or f"/run/netns/pillion-{name}" in line]
+    assert not left
+    return seen
 
 
 def assert_is_as_before(machine, name, before, seconds=20):
