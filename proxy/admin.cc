@@ -181,6 +181,7 @@ void Admin::run(std::optional<Fd> health, std::optional<Fd> prometheus, std::opt
     add_readiness(servers.admin, "/ready");
     add_views(servers.admin);
     add_changes(servers.admin);
+    add_app_ports(servers.admin);
     if (health) servers.health.serve(std::move(*health));
     if (prometheus) servers.prometheus.serve(std::move(*prometheus));
     if (admin) servers.admin.serve(std::move(*admin));

@@ -27,6 +27,7 @@ class Admin {
   void add_readiness(HttpServer& http, const char* path);
   void add_views(HttpServer& http);
   void add_changes(HttpServer& http);
+  void add_app_ports(HttpServer& http);
 
   Server& server_;
   Loop loop_;

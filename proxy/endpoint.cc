@@ -163,7 +163,7 @@ void Endpoint::on_connected(UpstreamConnection& connection) {
 
 void Endpoint::put_idle(std::unique_ptr<UpstreamConnection> connection) {
   --active_;
-  if (options_.pool_idle <= 0 || connection->socket().is_hung_up()) {
+  if (options_.pool_idle <= 0 || is_retired_ || connection->socket().is_hung_up()) {
     connection->socket().close();
     reactor_.bury(std::move(connection));
     return;
@@ -202,6 +202,11 @@ void Endpoint::drop_idle(UpstreamConnection& connection) {
   stats_.upstream_idle.subtract();
   dropped->socket().close();
   reactor_.bury(std::move(dropped));
+}
+
+void Endpoint::set_retired(bool is_retired) {
+  is_retired_ = is_retired;
+  if (is_retired) close_idle();
 }
 
 void Endpoint::close_idle() {
@@ -280,6 +285,26 @@ void EndpointTable::sweep() {
 
 void EndpointTable::close_idle() {
   for (auto& [key, endpoint] : endpoints_) endpoint->close_idle();
+}
+
+void EndpointTable::follow_app(const AppPorts& before, const AppPorts& now) {
+  for (auto& [key, endpoint] : endpoints_) {
+    if (!endpoint->options().is_app) continue;
+    const std::uint16_t port = endpoint->address().port();
+    if (now.is_served_on(port)) {
+      endpoint->set_retired(false);
+    } else if (before.is_served_on(port)) {
+      endpoint->set_retired(true);
+    }
+  }
+}
+
+std::map<std::uint16_t, std::size_t> EndpointTable::count_busy_app_ports() const {
+  std::map<std::uint16_t, std::size_t> busy;
+  for (const auto& [key, endpoint] : endpoints_) {
+    if (endpoint->options().is_app) busy[endpoint->address().port()] += endpoint->active();
+  }
+  return busy;
 }
 
 }  // namespace pillion::proxy

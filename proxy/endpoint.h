@@ -2,6 +2,7 @@
 // the clusters and connections that lead to it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "proxy/address.h"
+#include "proxy/app_ports.h"
 #include "proxy/http2_upstream.h"
 #include "proxy/idle_pool.h"
 #include "proxy/reactor.h"
@@ -26,6 +28,7 @@ struct EndpointOptions {
   Milliseconds pool_idle = 60'000;
   SocketOptions socket;
   std::size_t pool_size_max = 512;
+  bool is_app = false;                   // leads to the service's own app
   AppSockets* sockets = nullptr;         // where sockets come from; null = we make them
   std::shared_ptr<const ClientTls> tls;  // shared with its upstream's other endpoints; null: none
   AlpnChoice alpn = AlpnChoice::None;
@@ -45,6 +48,9 @@ class Endpoint final : public Deadline {
   std::size_t active() const;
   std::size_t http2_connections() const { return http2_.size(); }
   std::size_t idle() const { return pool_.size(); }
+  // The app has moved away: nothing new goes here, and what ends is not kept.
+  bool is_retired() const { return is_retired_; }
+  void set_retired(bool is_retired);
 
   // For a connection of ours, with the session of an earlier one.
   std::unique_ptr<TlsStream> make_tls() {
@@ -82,6 +88,7 @@ class Endpoint final : public Deadline {
   TlsSessionSlot session_;
   std::vector<std::unique_ptr<Http2Upstream>> http2_;
   std::size_t active_ = 0;
+  bool is_retired_ = false;
   IdlePool<UpstreamConnection> pool_;
 };
 
@@ -96,6 +103,10 @@ class EndpointTable {
   // Forgets the endpoints that only this table holds and that have no idle connections.
   void sweep();
   void close_idle();
+  // Retires the endpoints of the app on ports where it is served no more, and takes others back.
+  void follow_app(const AppPorts& before, const AppPorts& now);
+  // Of the endpoints of the app: connections in use by port.
+  std::map<std::uint16_t, std::size_t> count_busy_app_ports() const;
 
  private:
   struct Key {

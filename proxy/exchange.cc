@@ -149,6 +149,7 @@ void Exchange::apply_route(const RouteAnswer& answer) {
       context_->endpoint = worker_.endpoint_of(*context_->routes, context_->destination, false,
                                                context_->is_destination_http2);
     }
+    worker_.follow_app(*context_);
     endpoint_ = context_->endpoint;
     if (context_->destination_stats == nullptr) {
       context_->destination_stats = &worker_.stats().route(

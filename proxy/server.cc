@@ -110,6 +110,11 @@ SnapshotPointer Server::snapshot() const {
   return snapshot_;
 }
 
+AppPorts Server::app_ports() const {
+  const std::lock_guard lock(snapshot_mutex_);
+  return app_ports_;
+}
+
 TlsPointer Server::tls() const {
   const std::lock_guard lock(snapshot_mutex_);
   return tls_;
@@ -275,6 +280,42 @@ void Server::watch_memory() {
   if (status_.overload != OverloadLevel::Normal) malloc_trim(0);
 }
 
+// Where the app is when we start; a proxy that runs is told by POST /app_ports.
+void Server::find_app() {
+  AppPorts ports(snapshot_->config().inbound.ports);
+  const char* text = std::getenv("PILLION_APP_PORTS");
+  if (text != nullptr && *text != '\0') {
+    const auto moves = parse_app_ports(text, ports);
+    if (moves) ports = ports.moved(*moves);
+    if (!moves) log::error("PILLION_APP_PORTS: {}", moves.error().message());
+  }
+  set_app_ports(std::move(ports), nullptr);
+}
+
+// Ahead of whatever the workers are posted later.
+void Server::set_app_ports(AppPorts ports, std::function<void()> on_done) {
+  {
+    const std::lock_guard lock(snapshot_mutex_);
+    app_ports_ = ports;
+  }
+  auto left = std::make_shared<std::atomic<std::size_t>>(workers_.size());  // shared by the tasks
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get(), ports, left, on_done] {
+      one->set_app_ports(ports);
+      if (--*left == 0 && on_done) on_done();
+    });
+  }
+}
+
+void Server::move_app(std::vector<AppPort> moves, std::function<void()> on_done) {
+  post([this, moves = std::move(moves), on_done = std::move(on_done)] {
+    for (const AppPort& one : moves) {
+      log::info("the app's port {} is served on {} from now on", one.port, one.app_port);
+    }
+    set_app_ports(app_ports_.moved(moves), on_done);
+  });
+}
+
 void Server::start_resolver() {
   resolver_ = std::make_unique<Resolver>(
       loop_, snapshot_,
@@ -312,6 +353,7 @@ void Server::on_first_resolution() {
 
 int Server::run() {
   notifier_.status("resolving the names of the upstreams");
+  find_app();
   start_resolver();
   // Tried is enough: a resolver that does not answer must not keep the whole service from starting.
   first_resolution_ = std::make_unique<Timer>(loop_);
@@ -375,6 +417,7 @@ void Server::reload() {
   }
   accepted_ = std::move(*config);
   neighbours_ = read_neighbours(neighbours_file_);
+  set_app_ports(AppPorts(accepted_.inbound.ports, app_ports_.all()), nullptr);
   apply(std::move(*tls));
   follow_neighbours();
   watch_certificates();

@@ -12,6 +12,7 @@
 
 #include "config/proxy.h"
 #include "proxy/access_log.h"
+#include "proxy/app_ports.h"
 #include "proxy/dns/forwarder.h"
 #include "proxy/file_watch.h"
 #include "proxy/listener.h"
@@ -60,11 +61,15 @@ class Server {
   ServerStatus& status() { return status_; }
   SnapshotPointer snapshot() const;
   TlsPointer tls() const;
+  AppPorts app_ports() const;
   const std::vector<std::unique_ptr<Worker>>& workers() const { return workers_; }
   const AccessLog* access_log() const { return access_log_.get(); }
   const dns::Forwarder* dns_forwarder() const { return dns_.get(); }  // null: DNS is not captured
   std::vector<std::string> listener_names() const;
   MonotonicTime started_at() const { return started_at_; }
+  // New requests and connections go to the app's new ports; `on_done` runs on a worker's thread
+  // when every worker has taken them over.
+  void move_app(std::vector<AppPort> moves, std::function<void()> on_done);
   void request_drain();     // inbound only; the process goes on
   void request_shutdown();  // as SIGTERM
   void request_quit();      // at once
@@ -82,6 +87,8 @@ class Server {
   void add_listener(Fd fd, ListenerInfo info);
   void start_workers();
   void start_resolver();
+  void find_app();
+  void set_app_ports(AppPorts ports, std::function<void()> on_done);
   void on_first_resolution();
   void reload();
   void apply(TlsPointer tls);
@@ -111,7 +118,8 @@ class Server {
   const std::string neighbours_file_;
   std::vector<Neighbour> neighbours_;  // of the file that the supervisor keeps
   SnapshotPointer snapshot_;
-  TlsPointer tls_;  // of the files as last good; under snapshot_mutex_ too
+  AppPorts app_ports_;  // under snapshot_mutex_ too
+  TlsPointer tls_;      // of the files as last good; under snapshot_mutex_ too
   std::string via_token_;
   std::vector<OpenListener> listeners_;
   std::optional<Fd> health_listener_;

@@ -58,6 +58,7 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   void begin();
   void abort(Flag flag, std::string_view details);
   Direction direction() const { return facts_.direction; }
+  const Endpoint* endpoint() const { return facts_.endpoint.get(); }
   // Nothing has been said yet, so ending it hurts nobody.
   bool is_silent() const { return mode_ == Mode::Detecting && upstream_.out.is_empty(); }
 

@@ -230,7 +230,30 @@ std::shared_ptr<Endpoint> Worker::endpoint_of(const RouteTable& routes, const Ad
   }
   options.socket = socket_options(config.timeouts);
   options.is_http2 = is_http2;
-  return endpoints_.get(address, options);
+  if (!is_app) return endpoints_.get(address, options);
+  options.is_app = true;
+  return endpoints_.get(address.with_port(app_ports_.app_port_of(address.port())), options);
+}
+
+void Worker::follow_app(DownstreamContext& context) {
+  if (!context.endpoint || !context.endpoint->is_retired()) return;
+  const std::uint16_t port = app_ports_.app_port_of(context.destination.port());
+  context.endpoint =
+      endpoints_.get(context.destination.with_port(port), context.endpoint->options());
+}
+
+void Worker::set_app_ports(AppPorts ports) {
+  endpoints_.follow_app(app_ports_, ports);
+  app_ports_ = std::move(ports);
+}
+
+std::map<std::uint16_t, std::size_t> Worker::count_busy_app_ports() const {
+  auto busy = endpoints_.count_busy_app_ports();
+  for (const auto& [key, relay] : relays_) {
+    const Endpoint* endpoint = relay->endpoint();
+    if (endpoint != nullptr && endpoint->options().is_app) ++busy[endpoint->address().port()];
+  }
+  return busy;
 }
 
 // ---- Accepting ----------------------------------------------------------------------------------
@@ -391,6 +414,7 @@ void Worker::begin(DownstreamContext context, config::ProxyProtocol protocol,
 
 void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol protocol,
                               Socket socket) {
+  follow_app(context);
   context.is_http2_declared = is_http2(protocol);
   if (is_http(protocol)) {  // which version, the client's first bytes say
     auto connection = std::make_unique<HttpConnection>(*this, std::move(context), std::move(socket),

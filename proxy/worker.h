@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "proxy/access_log.h"
+#include "proxy/app_ports.h"
 #include "proxy/app_sockets.h"
 #include "proxy/buffers.h"
 #include "proxy/cluster.h"
@@ -60,6 +62,10 @@ class Worker final {
                     TlsPointer tls = nullptr);
   // New certificates: connections made from now on use them.
   void set_tls(TlsPointer tls);
+  // From now on, new requests and connections to the app go there.
+  void set_app_ports(AppPorts ports);
+  // Requests and connections under way, by the port on which the app serves them.
+  std::map<std::uint16_t, std::size_t> count_busy_app_ports() const;
   void set_resolved(std::size_t upstream, const std::vector<Address>& addresses);
   // Responses on inbound connections say `Connection: close` from now on.
   void begin_drain();
@@ -116,6 +122,8 @@ class Worker final {
   void remove(TcpRelay& relay);
   std::shared_ptr<Endpoint> endpoint_of(const RouteTable& routes, const Address& address,
                                         bool is_app, bool is_http2 = false);
+  // Before each use of an endpoint that the context has: a deploy may have moved the app meanwhile.
+  void follow_app(DownstreamContext& context);
   std::shared_ptr<const RouteTable> routes() const { return routes_; }
 
  private:
@@ -156,6 +164,7 @@ class Worker final {
   WorkerStats stats_;
   RandomSource random_;
   std::unique_ptr<AppSockets> app_sockets_;  // null: the app is in our own namespace
+  AppPorts app_ports_;
   EndpointTable endpoints_;
   std::unique_ptr<char[]> read_buffer_;
   http1::RequestHead request_head_;
