@@ -62,11 +62,12 @@ struct Http2Callbacks {
   static Http2Session& self(void* data) { return *static_cast<Http2Session*>(data); }
 
   // RFC 9113 §5.1.1: a stream that was skipped is closed. nghttp2 ignores what is sent on it.
-  static int on_begin_frame(nghttp2_session* raw, const nghttp2_frame_hd* header, void* data) {
+  static int on_begin_frame(nghttp2_session*, const nghttp2_frame_hd* header, void* data) {
     Http2Session& session = self(data);
     if (header->type == NGHTTP2_HEADERS && session.role_ == Http2Session::Role::Server &&
         !session.guard_.on_headers_id(header->stream_id)) {
-      nghttp2_session_terminate_session(raw, NGHTTP2_PROTOCOL_ERROR);
+      session.condemn(NGHTTP2_PROTOCOL_ERROR, "HEADERS on a stream that was skipped");
+      return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     return 0;
   }
@@ -125,8 +126,8 @@ struct Http2Callbacks {
         break;
       default: break;
     }
-    if (!is_fine) session.calm_down(guard.reason());
-    return 0;
+    if (!is_fine) session.condemn(NGHTTP2_ENHANCE_YOUR_CALM, guard.reason());
+    return session.is_terminating_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
   }
 
   static bool on_headers(Http2Session& session, nghttp2_session* raw, const nghttp2_frame* frame,
@@ -170,7 +171,7 @@ struct Http2Callbacks {
     Http2Session& session = self(data);
     if (frame->hd.type == NGHTTP2_RST_STREAM && is_peers_fault(frame->rst_stream.error_code) &&
         !session.guard_.on_reset_sent(session.reactor_.now())) {
-      session.calm_down(session.guard_.reason());
+      session.condemn(NGHTTP2_ENHANCE_YOUR_CALM, session.guard_.reason());
     }
     const bool can_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (frame->hd.type == NGHTTP2_DATA) session.guard_.on_data_sent();
@@ -306,12 +307,20 @@ void Http2Session::fail(std::string_view reason) {
   events_.on_session_failed(failure_);
 }
 
-void Http2Session::calm_down(std::string_view reason) {
+void Http2Session::condemn(std::uint32_t error, std::string_view reason) {
   if (is_terminating_) return;
   is_terminating_ = true;
+  error_ = error;
   failure_ = reason;
-  nghttp2_session_terminate_session(session_, NGHTTP2_ENHANCE_YOUR_CALM);
   schedule();
+}
+
+// nghttp2_session_terminate_session() inside a callback would let the parser go on, and an
+// assertion of its own fail at the next fault that it finds.
+void Http2Session::terminate() {
+  if (is_terminated_) return;
+  is_terminated_ = true;
+  nghttp2_session_terminate_session(session_, error_);
 }
 
 bool Http2Session::is_wanted() const {
@@ -330,19 +339,21 @@ std::uint32_t Http2Session::peer_streams_max() const {
 // ---- Receiving ----------------------------------------------------------------------------------
 
 void Http2Session::receive(std::string_view bytes) {
-  if (is_failed_) return;
-  if (!guard_.on_bytes(bytes.size())) calm_down(guard_.reason());
+  if (is_failed_ || is_terminating_) return;
+  if (!guard_.on_bytes(bytes.size())) {
+    condemn(NGHTTP2_ENHANCE_YOUR_CALM, guard_.reason());
+    return;
+  }
   const ssize_t used = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   schedule();
-  if (used < 0) {
-    const bool is_flood = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
-    nghttp2_session_terminate_session(
-        session_, is_flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-    flush();  // tells the peer
-    is_ended_ = true;
-    fail(nghttp2_strerror(static_cast<int>(used)));
-  }
+  if (used >= 0 || is_failed_) return;
+  const bool is_flood = used == NGHTTP2_ERR_FLOODED || used == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+  condemn(is_flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
+          nghttp2_strerror(static_cast<int>(used)));
+  flush();  // tells the peer
+  is_ended_ = true;
+  fail(failure_);
 }
 
 void Http2Session::read(std::span<char> buffer, Watcher& watcher) {
@@ -485,8 +496,8 @@ void Http2Session::fill() {
     const std::uint8_t* bytes = nullptr;
     const ssize_t size = nghttp2_session_mem_send(session_, &bytes);
     if (size < 0) {
-      failure_ = nghttp2_strerror(static_cast<int>(size));
-      is_terminating_ = true;
+      condemn(NGHTTP2_INTERNAL_ERROR, nghttp2_strerror(static_cast<int>(size)));
+      is_terminated_ = true;  // it makes no more frames
       return;
     }
     if (size == 0) return;
@@ -499,6 +510,10 @@ void Http2Session::flush() {
   is_flushing_ = true;
   while (true) {
     fill();
+    if (is_terminating_ && !is_terminated_) {
+      terminate();
+      fill();
+    }
     if (!late_resets_.empty()) {
       submit_late_resets();
       fill();
@@ -516,7 +531,7 @@ void Http2Session::flush() {
   }
   is_flushing_ = false;
   notify_rooms();
-  if (!is_failed_ && out_.is_empty() && !is_wanted()) {
+  if (!is_failed_ && out_.is_empty() && (is_terminated_ || !is_wanted())) {
     is_ended_ = true;
     fail(failure_.empty() ? "the session has ended" : std::string_view(failure_));
   }

@@ -120,7 +120,9 @@ class Http2Session final : private BatchEnd {
   void on_batch_end() override;
   void fail(std::string_view reason);
   void fill();
-  void calm_down(std::string_view reason);  // the guard's verdict
+  // The session ends with this error. Safe in callbacks: nghttp2 must not be told of it there.
+  void condemn(std::uint32_t error, std::string_view reason);
+  void terminate();  // tells nghttp2, outside of its calls
   void start_trailers(Http2Stream& stream);
   void notify_rooms();
   void submit_late_resets();
@@ -146,7 +148,9 @@ class Http2Session final : private BatchEnd {
   bool is_failed_ = false;
   bool is_ended_ = false;
   bool is_flushing_ = false;
-  bool is_terminating_ = false;
+  std::uint32_t error_ = 0;      // for the GOAWAY
+  bool is_terminating_ = false;  // nothing more is parsed
+  bool is_terminated_ = false;   // the GOAWAY is on its way
 };
 
 }  // namespace pillion::proxy

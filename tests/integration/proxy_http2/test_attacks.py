@@ -1,13 +1,15 @@
 """What a hostile HTTP/2 peer may try, and that it ends its own connection only."""
+import socket
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from hyperframe.frame import (ContinuationFrame, DataFrame, HeadersFrame, PingFrame, PriorityFrame, RstStreamFrame,
                               SettingsFrame, WindowUpdateFrame)
 
-from support.http2_lab import ENHANCE_YOUR_CALM, Http2Backend, Http2Client, Reply
+from support.http2_lab import ENHANCE_YOUR_CALM, PREFACE, Http2Backend, Http2Client, Reply
 from support.pillion_testing import wait_until
 from support.proxy_lab import ProxyLab, RawBackend, answer, upstream
 
@@ -201,3 +203,18 @@ def test_h2spec_finds_nothing(workspace):
         done = subprocess.run(["h2spec", "-h", "127.0.0.1", "-p", str(proxy.ports["explicit"]), "-o", "5", "--strict"],
                               capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0 and " 0 failed" in done.stdout, done.stdout[-5000:]
+
+
+def test_faults_behind_the_one_that_ended_the_connection_do_no_harm(workspace):
+    """nghttp2 asserts that it stopped at the first fault; one that only we found must stop it too. Found by mutation."""
+    recorded = Path(__file__).parents[2] / "fuzz" / "corpus" / "http2_session" / "faults_after_the_verdict"
+    with Http2Backend(lambda request: None) as backend, ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy:
+        with proxy.client() as client:
+            client.send(PREFACE + recorded.read_bytes()[1:])
+            client.socket.shutdown(socket.SHUT_WR)
+            client.read_to_end()
+        with Http2Client(proxy.ports["explicit"]) as other:
+            other.send(PingFrame(0, b"still up"))
+            while not other.pings:
+                other.read_one(time.monotonic() + 30)
+        assert proxy.program.is_running()
