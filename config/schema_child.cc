@@ -170,8 +170,7 @@ const TableSchema& schema_of<Hardening>() {
                  "that "
                  "reaps.")
           .field("user_namespace", &Hardening::user_namespace,
-                 "The child is root in a user namespace, and its `user` outside.",
-                 {.planned = true})
+                 "The child is root in a user namespace, and its `user` outside.")
           .field("required", &Hardening::required,
                  "What this machine cannot do is an error, not a warning.")
           .done();

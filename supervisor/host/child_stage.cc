@@ -83,6 +83,27 @@ void bind_volumes(const ChildStage& stage, const int* sources) {
   }
 }
 
+// Without root a user namespace comes first: it gives the right to mount.
+bool enters_user_namespace_first(const ChildStage& stage) {
+  return stage.sandbox->has_user_namespace && stage.mount_namespace < 0 && !stage.has_credentials;
+}
+
+// Like the service's mount namespace: what the host mounts later appears, nothing of ours does
+// there.
+bool build_view_as_user(const ChildStage& stage) {
+  const int error = sandbox::enter_user_namespace(::geteuid(), ::getegid());
+  if (error != 0) {
+    leave_out(stage, SpawnStage::EnterUserNamespace, error);
+    return false;
+  }
+  if (::unshare(CLONE_NEWNS) < 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0) {
+    give_up(stage, SpawnStage::EnterMountNamespace);
+  }
+  build_view(stage);
+  return true;
+}
+
 void enter_namespaces(const ChildStage& stage) {
   if (stage.network_namespace >= 0 && ::setns(stage.network_namespace, CLONE_NEWNET) < 0) {
     give_up(stage, SpawnStage::EnterNetworkNamespace);
@@ -168,6 +189,25 @@ void set_user(const ChildStage& stage) {
   }
 }
 
+void drop_bounding_set(const ChildStage& stage);
+
+// Inside it is root, and its user outside; a new namespace comes with every capability.
+void enter_user_namespace(const ChildStage& stage) {
+  const uid_t uid = stage.has_credentials ? stage.uid : ::geteuid();
+  const gid_t gid = stage.has_credentials ? stage.gid : ::getegid();
+  if (stage.has_credentials && ::syscall(SYS_setgroups, stage.group_count, stage.groups) < 0) {
+    give_up(stage, SpawnStage::SetGroups);
+  }
+  const int error = sandbox::enter_user_namespace(uid, gid);
+  if (error != 0) {
+    leave_out(stage, SpawnStage::EnterUserNamespace, error);
+    return set_user(stage);
+  }
+  if (::syscall(SYS_setresgid, 0, 0, 0) < 0) give_up(stage, SpawnStage::SetGroups);
+  if (::syscall(SYS_setresuid, 0, 0, 0) < 0) give_up(stage, SpawnStage::SetUser);
+  drop_bounding_set(stage);
+}
+
 void drop_bounding_set(const ChildStage& stage) {
   for (int capability = 0; capability < 64; ++capability) {
     if ((stage.capabilities >> capability & 1) != 0) continue;
@@ -232,14 +272,21 @@ void wait_to_go(const ChildStage& stage) {
 void run_child_stage(ChildStage& stage) {
   ::setsid();
   join_cgroups(stage);
-  enter_namespaces(stage);
+  const bool is_user_first = enters_user_namespace_first(stage);
+  const bool is_inside = is_user_first && build_view_as_user(stage);
+  if (!is_user_first) enter_namespaces(stage);
   prepare_fds(stage);
   set_resources(stage);
-  if (stage.drops_privileges) drop_bounding_set(stage);
+  const bool drops_privileges = stage.drops_privileges || is_inside;
+  if (drops_privileges) drop_bounding_set(stage);
   // Without no_new_privileges only who is still privileged may restrict itself.
   if (!stage.no_new_privileges) restrict(stage);
-  set_user(stage);
-  if (stage.drops_privileges) set_capabilities(stage);
+  if (stage.sandbox->has_user_namespace && !is_user_first) {
+    enter_user_namespace(stage);
+  } else {
+    set_user(stage);
+  }
+  if (drops_privileges) set_capabilities(stage);
   if (stage.no_new_privileges) ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   // A session keyring of its own, not the one of who started us; no harm where there is none.
   ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);

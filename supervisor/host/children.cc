@@ -44,6 +44,7 @@ std::string stage_name(SpawnStage stage) {
     case SpawnStage::Execute: return "exec";
     case SpawnStage::BuildView:
     case SpawnStage::ApplyLandlock:
+    case SpawnStage::EnterUserNamespace:
     case SpawnStage::LoadSeccomp: return "hardening";
     default: return "resources";
   }

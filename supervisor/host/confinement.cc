@@ -1,6 +1,7 @@
 #include "supervisor/host/confinement.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -24,7 +25,11 @@ std::vector<std::string> used_paths_of(const SpawnPlan& plan) {
 
 Result<void> Confinement::plan(const config::Child& child, SpawnPlan& plan) {
   sandbox::SandboxFacts facts;
-  facts.can_mount = plan.mount_namespace >= 0;
+  const uid_t uid = plan.credentials ? plan.credentials->uid : ::geteuid();
+  facts.runs_as_root = uid == 0;
+  facts.can_make_namespaces = plan.mount_namespace >= 0;
+  facts.can_mount =
+      facts.can_make_namespaces || (child.hardening.user_namespace && ::geteuid() != 0);
   facts.is_privileged = setup_.privileges().is_root && setup_.privileges().can_mount;
   facts.has_own_network = plan.network_namespace >= 0;
   facts.used_paths = used_paths_of(plan);

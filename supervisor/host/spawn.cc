@@ -275,6 +275,9 @@ std::string describe_limit(const SpawnPlan& plan, int resource) {
 std::string_view key_of_failure(const SpawnPlan& plan, const SpawnFailure& failure) {
   const auto index = static_cast<std::size_t>(failure.index);
   if (failure.stage == SpawnStage::LoadSeccomp) return key_of(sandbox::Feature::Seccomp);
+  if (failure.stage == SpawnStage::EnterUserNamespace) {
+    return key_of(sandbox::Feature::UserNamespace);
+  }
   if (failure.stage == SpawnStage::ApplyLandlock) return key_of(sandbox::Feature::Landlock);
   if (failure.stage != SpawnStage::BuildView || index >= plan.sandbox.view.size()) return {};
   return key_of(plan.sandbox.view[index].feature);
@@ -311,6 +314,7 @@ std::string describe_failure(const SpawnPlan& plan, const SpawnFailure& failure)
     case SpawnStage::Execute: what = fmt::format("exec(\"{}\")", plan.argv.front()); break;
     case SpawnStage::BuildView: what = describe_step(plan, failure); break;
     case SpawnStage::ApplyLandlock: what = "the Landlock ruleset"; break;
+    case SpawnStage::EnterUserNamespace: what = "a user namespace"; break;
     case SpawnStage::LoadSeccomp: what = "the filter of system calls"; break;
   }
   const std::string text = Error::from_errno(what, failure.error).message();

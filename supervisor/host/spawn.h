@@ -99,6 +99,7 @@ enum class SpawnStage : int {
   BuildView,
   ApplyLandlock,
   LoadSeccomp,
+  EnterUserNamespace,
 };
 
 struct SpawnFailure {

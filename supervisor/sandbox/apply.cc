@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -93,6 +96,52 @@ int write_map(const char* path, unsigned long outside) {
   return write_file(path, text, static_cast<std::size_t>(end + 3 - text));
 }
 
+// `process` is a directory of /proc with its slash.
+int map_root_of(const char* process, uid_t uid, gid_t gid) {
+  char path[64];
+  const std::size_t length = std::strlen(process);
+  std::memcpy(path, process, length);
+  const auto file = [&](const char* name) {
+    std::memcpy(path + length, name, std::strlen(name) + 1);
+    return path;
+  };
+  if (const int error = write_file(file("setgroups"), "deny", 4); error != 0) return error;
+  if (const int error = write_map(file("gid_map"), gid); error != 0) return error;
+  return write_map(file("uid_map"), uid);
+}
+
+// The process that still has root's rights: maps the one that began it, once that says that it has
+// entered. Its exit code is an errno.
+[[noreturn]] void map_parent(int entered, pid_t parent, uid_t uid, gid_t gid) {
+  char byte = 0;
+  if (::read(entered, &byte, 1) != 1) ::_exit(EPIPE);
+  char process[32] = "/proc/";
+  char* end = write_number(process + std::strlen(process), static_cast<unsigned long>(parent));
+  std::memcpy(end, "/", 2);
+  ::_exit(map_root_of(process, uid, gid));
+}
+
+int enter_mapped_by_root(uid_t uid, gid_t gid) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) return errno;
+  const auto own = static_cast<pid_t>(::syscall(SYS_getpid));
+  const long mapper = ::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, 0);
+  if (mapper == 0) {
+    ::close(ends[1]);
+    map_parent(ends[0], own, uid, gid);
+  }
+  int error = mapper < 0 ? errno : 0;
+  if (error == 0 && ::unshare(CLONE_NEWUSER) < 0) error = errno;
+  if (error == 0 && ::write(ends[1], "1", 1) != 1) error = errno;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  int status = 0;
+  while (mapper > 0 && ::waitpid(static_cast<pid_t>(mapper), &status, 0) < 0 && errno == EINTR) {
+  }
+  if (error != 0) return error;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : EPERM;
+}
+
 }  // namespace
 
 int bind_opened(int fd, const char* target) {
@@ -151,10 +200,10 @@ int apply_seccomp(const SeccompProgram& program) {
   return result_of(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &code));
 }
 
-int map_root_to(uid_t uid, gid_t gid) {
-  if (const int error = write_file("/proc/self/setgroups", "deny", 4); error != 0) return error;
-  if (const int error = write_map("/proc/self/gid_map", gid); error != 0) return error;
-  return write_map("/proc/self/uid_map", uid);
+int enter_user_namespace(uid_t uid, gid_t gid) {
+  if (uid != ::geteuid() || gid != ::getegid()) return enter_mapped_by_root(uid, gid);
+  if (::unshare(CLONE_NEWUSER) < 0) return errno;
+  return map_root_of("/proc/self/", uid, gid);
 }
 
 }  // namespace pillion::supervisor::sandbox

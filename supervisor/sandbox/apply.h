@@ -28,9 +28,10 @@ int bind_opened(int fd, const char* target);
 // 0, or an errno. Needs no_new_privileges, or CAP_SYS_ADMIN.
 int apply_seccomp(const SeccompProgram& program);
 
-// Maps root inside to the given ids outside; in a user namespace that was just entered. 0, or
-// errno.
-int map_root_to(uid_t uid, gid_t gid);
+// Enters a user namespace in which root is the given ids outside. 0, or an errno. By one's own
+// right when the ids are one's own; else by that of root, in a process of its own that ends before
+// this returns.
+int enter_user_namespace(uid_t uid, gid_t gid);
 
 // The mount at `target` itself becomes read-only, without setuid programs and devices. What it was
 // forbidden before it stays: in a user namespace the kernel refuses to lift that. 0, or an errno.

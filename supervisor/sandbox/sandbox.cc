@@ -33,15 +33,20 @@ std::vector<std::string_view> view_features(const config::Hardening& hardening) 
 
 void plan_namespaces(const config::Hardening& hardening, const SandboxFacts& facts,
                      Sandbox& sandbox) {
-  sandbox.has_user_namespace = hardening.user_namespace;
+  sandbox.has_user_namespace = hardening.user_namespace && !facts.runs_as_root;
+  if (hardening.user_namespace && facts.runs_as_root) {
+    sandbox.missing.push_back(
+        fmt::format("{} (needs a `user` other than root: root inside would "
+                    "be root outside)",
+                    key_of(Feature::UserNamespace)));
+  }
   sandbox.pid_namespace = hardening.pid_namespace;
   const bool is_service = hardening.pid_namespace == config::PidNamespace::Service;
   if (hardening.pid_namespace == config::PidNamespace::Host) return;
-  const bool can_create = is_service ? facts.is_privileged : facts.can_mount;
+  const bool can_create = is_service ? facts.is_privileged : facts.can_make_namespaces;
   if (can_create) return;
   sandbox.pid_namespace = config::PidNamespace::Host;
-  sandbox.missing.push_back(fmt::format("{} (needs root{})", key_of(Feature::PidNamespace),
-                                        is_service ? "" : ", or user_namespace = true"));
+  sandbox.missing.push_back(fmt::format("{} (needs root)", key_of(Feature::PidNamespace)));
 }
 
 void plan_view_or_tell(const config::Hardening& hardening, const SandboxFacts& facts,

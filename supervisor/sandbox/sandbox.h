@@ -77,8 +77,10 @@ struct Sandbox {
 };
 
 struct SandboxFacts {
-  bool can_mount = false;  // CAP_SYS_ADMIN, or a user namespace of its own will give it
+  bool can_mount = false;            // CAP_SYS_ADMIN, or a user namespace of its own will give it
+  bool can_make_namespaces = false;  // CAP_SYS_ADMIN here
   bool is_privileged = false;
+  bool runs_as_root = false;  // its user is root, outside of any namespace of its own
   bool has_own_network = false;
   std::vector<std::string> used_paths;     // what the child needs to see even below /tmp
   std::vector<std::string> mount_targets;  // volumes, bound after the view is made
