@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from support.http2_lab import Http2Client
-from support.pillion_testing import free_port, http_get, wait_until
+from support.pillion_testing import free_port, http_get
 from support.proxy_lab import ProxyLab, upstream
 
 grpc = pytest.importorskip("grpc", reason="python3-grpcio is not installed")
@@ -17,7 +17,7 @@ class Service(grpc.GenericRpcHandler):
     """/t/Unary, /t/ServerStream, /t/ClientStream, /t/Bidirectional, /t/Fail, /t/Wait: messages are bytes."""
 
     def __init__(self):
-        self.metadata, self.cancelled = [], threading.Event()
+        self.metadata, self.waiting, self.cancelled = [], threading.Event(), threading.Event()
 
     def service(self, details):
         name = details.method.rpartition("/")[2]
@@ -48,6 +48,7 @@ class Service(grpc.GenericRpcHandler):
 
     def wait(self, _request, context):
         context.add_callback(self.cancelled.set)
+        self.waiting.set()
         self.cancelled.wait(20)
         return b""
 
@@ -139,10 +140,11 @@ def test_an_unknown_method_is_unimplemented(lab):
 
 def test_a_deadline_and_a_cancellation_reach_the_server(lab, service):
     for end in ("deadline", "cancel"):
+        service.waiting.clear()
         service.cancelled.clear()
-        call = lab.channel.unary_unary("/t/Wait").future(b"", timeout=0.3 if end == "deadline" else 30)
+        call = lab.channel.unary_unary("/t/Wait").future(b"", timeout=3 if end == "deadline" else 30)
+        assert service.waiting.wait(20), "the call never reached the server"
         if end == "cancel":
-            wait_until(lambda: lab.metric("pillion_proxy_requests_active"), what="the call")
             call.cancel()
         else:
             assert call.code() == grpc.StatusCode.DEADLINE_EXCEEDED
