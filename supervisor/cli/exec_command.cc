@@ -67,8 +67,13 @@ void join_cgroups(const ChildProcess& child) {
 }
 
 void enter_namespaces(const ChildProcess& child) {
-  for (const auto& [kind, fd] : child.namespaces) {
-    if (::setns(fd.get(), kind) != 0) give_up("enter the child's namespaces");
+  // Root's rights hold for all of them, those of the child's user namespace only for what it owns.
+  const bool is_user_last = ::geteuid() == 0;
+  for (const bool is_second : {false, true}) {
+    for (const auto& [kind, fd] : child.namespaces) {
+      if ((kind == CLONE_NEWUSER) != (is_second == is_user_last)) continue;
+      if (::setns(fd.get(), kind) != 0) give_up("enter the child's namespaces");
+    }
   }
   if (child.namespaces.empty()) return;
   if (::fchdir(child.root.get()) != 0 || ::chroot(".") != 0) give_up("enter the child's root");

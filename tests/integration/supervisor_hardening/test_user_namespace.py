@@ -83,6 +83,8 @@ def test_root_inside_is_the_childs_user_outside_and_has_no_power(services, pids)
     assert found["system"] != "ok" and found["setuid"] != "ok"
     assert os.stat(service.directory / "own" / "made").st_uid == 65534
     assert outer_uids(service.child("app")["pid"]) == {65534}
+    inside = service.command("exec", service.name, "app", "--", "id", "-u")
+    assert (inside.stdout.strip(), inside.stderr) == ("0", "")
     assert service.child("app")["restarts"] == 0
 
 
