@@ -40,6 +40,9 @@ void add_run(CLI::App& app, int& exit_code) {
   run->add_option("FILE", options->config_file, "The service's TOML file")->required();
   run->add_flag("--echo", options->echoes_output,
                 "Also print the children's output here, each line after its child's name");
+  run->add_flag(
+      "-t,--tty", options->lends_terminal,
+      "Lend this terminal to the app; as PID 1 with a terminal on stdin that is the default");
   run->callback([options, &exit_code] { exit_code = run_service(*options); });
 
   auto supervised = std::make_shared<host::RunOptions>();
@@ -47,6 +50,7 @@ void add_run(CLI::App& app, int& exit_code) {
   supervise->group("");
   supervise->add_option("FILE", supervised->config_file)->required();
   supervise->add_flag("--echo", supervised->echoes_output);
+  supervise->add_flag("--tty", supervised->lends_terminal);
   supervise->add_flag("--abandon", supervised->is_abandoning);
   auto state = std::make_shared<std::string>();  // shared with the callback
   supervise->add_option("--check-takeover", *state);

@@ -18,6 +18,7 @@ int permanent_spawn_exit_code(const SpawnFailed& event) {
     case EINTR:
     case ENOMEM:
     case ENOSPC:
+    case EDQUOT:
     case EMFILE:
     case ENFILE:
     case EBUSY:

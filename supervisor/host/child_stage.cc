@@ -6,6 +6,7 @@
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -150,6 +151,7 @@ void prepare_fds(ChildStage& stage) {
   for (std::size_t i = 0; is_done && i < stage.fd_count; ++i) {
     is_done = ::dup2(stage.fds[i].source, stage.fds[i].target) >= 0;
   }
+  is_done = is_done && (!stage.takes_terminal || ::ioctl(0, TIOCSCTTY, 0) == 0);
   if (!is_done) give_up(stage, SpawnStage::PrepareFds);
 }
 

@@ -52,6 +52,7 @@ struct ChildStage {
   int standard_input = -1;
   int standard_output = -1;
   int standard_error = -1;
+  bool takes_terminal = false;
   StageFd* fds = nullptr;  // beside stdio; sources are rewritten
   std::size_t fd_count = 0;
   int error_pipe = -1;

@@ -166,6 +166,9 @@ Result<void> Children::start(core::ChildId child, core::Generation number, Gener
   }
   plan->standard_output = outputs_[child]->standard_output();
   plan->standard_error = outputs_[child]->standard_error();
+  if (terminal_ && config.role == config::Role::App) {
+    if (auto lent = terminal_->attach(*plan, plan->standard_output); !lent) return lent;
+  }
   generation.gate =
       std::make_unique<GateWatch>(loop_, config.gate, [this, key] { on_gate_seen(key); });
   if (config.gate.notification_fd) {
@@ -455,6 +458,9 @@ std::optional<core::Survivor> Children::adopt(const ChildRecord& record,
       loop_, config.gate, [this, key] { on_gate_seen(key); },
       gate_end ? std::move(*gate_end) : Fd());
   outputs_[child]->set_generation(record.generation);
+  if (terminal_ && config.role == config::Role::App) {
+    terminal_->copy_to(outputs_[child]->standard_output());
+  }
   if (record.state == keeper::ChildState::Running) generation.gate->on_executed(record.pid);
   if (config.gate.log_line) rescan_log(config.name, record.generation, *generation.gate);
   core::Survivor survivor{record.name, record.generation, record.pid, std::nullopt, false};

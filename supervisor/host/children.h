@@ -17,6 +17,7 @@
 #include "supervisor/core/actions.h"
 #include "supervisor/core/events.h"
 #include "supervisor/core/snapshot.h"
+#include "supervisor/host/app_terminal.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/child_notify.h"
@@ -68,6 +69,8 @@ class Children {
   std::string hardening_remark() const { return confinement_.remark(); }
   // A group whose processes were killed goes when they are gone.
   void remove_later(const std::string& leaf);
+  // The app gets this terminal, from its next generation on; null for none.
+  void lend_terminal(AppTerminal* terminal) { terminal_ = terminal; }
   // The service is over: the pipes go.
   void close();
 
@@ -116,6 +119,7 @@ class Children {
   const ChildSlots& slots_;
   const ServicePaths& paths_;
   bool echoes_output_;
+  AppTerminal* terminal_ = nullptr;
   PostEvent post_;
   std::function<void()> settle_;
   std::map<Key, Generation> generations_;

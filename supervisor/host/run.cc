@@ -45,13 +45,11 @@ Result<config::Service> load(const std::string& file, int& exit_code) {
   return fail("cannot load " + file);
 }
 
-Result<config::Service> load_accepted(KeeperClient& keeper, const RunOptions& options,
-                                      int& exit_code) {
+// Null in the first life of a service.
+const char* accepted_file(const KeeperClient& keeper) {
   const char* accepted = ::getenv("PILLION_ACCEPTED");
-  if (keeper.restarts() > 0 && accepted != nullptr && ::access(accepted, R_OK) == 0) {
-    return load(accepted, exit_code);
-  }
-  return load(options.config_file, exit_code);
+  const bool is_there = accepted != nullptr && ::access(accepted, R_OK) == 0;
+  return keeper.restarts() > 0 && is_there ? accepted : nullptr;
 }
 
 Result<void> keep_accepted(const config::Service& service, const ServicePaths& paths) {
@@ -102,8 +100,15 @@ Error exec_keeper(const config::Service& config, const RunOptions& options) {
   std::vector<std::string> words = {
       keeper, "--name", service,     "--runtime-dir",    paths.runtime,
       "--",   self,     "supervise", options.config_file};
-  // Who starts it on a terminal wants to see what happens.
-  if (options.echoes_output || ::isatty(STDOUT_FILENO) == 1) words.emplace_back("--echo");
+  const bool is_container = ::getpid() == 1;
+  const bool has_terminal = ::isatty(STDIN_FILENO) == 1;
+  if (options.lends_terminal && !has_terminal) return Error("--tty needs a terminal on stdin");
+  if (options.lends_terminal || (has_terminal && is_container)) {
+    words.emplace_back("--tty");
+  } else if (options.echoes_output || ::isatty(STDOUT_FILENO) == 1 || is_container) {
+    // Who starts it on a terminal wants to see what happens; so does who reads a container's logs.
+    words.emplace_back("--echo");
+  }
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -121,17 +126,19 @@ int run_supervisor(const RunOptions& options) {
     return kExitSetUp;
   }
   int exit_code = kExitSetUp;
-  auto service = load_accepted(**keeper, options, exit_code);
+  const char* accepted = accepted_file(**keeper);
+  auto service = load(accepted != nullptr ? accepted : options.config_file, exit_code);
   if (!service) return fail_set_up(**keeper, service.error(), exit_code);
   auto metrics_listener = open_metrics_listener(**keeper, service->settings);
   if (!metrics_listener) return fail_set_up(**keeper, metrics_listener.error(), kExitSetUp);
   const ServicePaths paths = service_paths(service->name());
-  if (auto kept = keep_accepted(*service, paths); !kept) {
-    return fail_set_up(**keeper, kept.error(), kExitSetUp);
+  if (accepted == nullptr) {  // a restart needs nothing of the disk
+    auto kept = keep_accepted(*service, paths);
+    if (!kept) return fail_set_up(**keeper, kept.error(), kExitSetUp);
   }
   config::complete_components(*service);
   if (options.is_abandoning) return abandon_service(loop, **keeper, *service, paths);
-  Supervisor supervisor(loop, **keeper, std::move(*service), paths, options.echoes_output);
+  Supervisor supervisor(loop, **keeper, std::move(*service), paths, options);
   if (auto started = supervisor.start(); !started) {
     return fail_set_up(**keeper, started.error(), kExitSetUp);
   }

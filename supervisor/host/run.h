@@ -11,9 +11,10 @@
 namespace pillion::supervisor::host {
 
 struct RunOptions {
-  std::string config_file;     // the service's TOML file
-  bool echoes_output = false;  // children's lines also on our stderr, prefixed with their name
-  bool is_abandoning = false;  // the keeper gave up: take everything down, supervise nothing
+  std::string config_file;      // the service's TOML file
+  bool echoes_output = false;   // children's lines also on our stderr, prefixed with their name
+  bool lends_terminal = false;  // to the app: the one on stdin; always as PID 1
+  bool is_abandoning = false;   // the keeper gave up: take everything down, supervise nothing
 };
 
 // Replaces this process with pillion-keeper, which starts `pillion supervise`. `service` is what

@@ -94,8 +94,12 @@ void ServiceSetup::create(OnDone on_done) {
 
 Result<void> ServiceSetup::prepare_directories() {
   // Children pass through the state directory to their own places below it.
-  if (auto made = make_directories(paths_.state, 0711); !made) return made;
-  if (auto made = make_directories(paths_.log, 0750); !made) return made;
+  if (auto made = make_directories(paths_.state, 0711); !made) {
+    warnings_.push_back(fmt::format(
+        "nothing is remembered from run to run: {}; PILLION_STATE_DIR may name a directory that "
+        "can be written",
+        made.error().message()));
+  }
   if (privileges_.is_root) {
     static_cast<void>(!::chown(paths_.log.c_str(), 0, service_group(service_.name())));
   }

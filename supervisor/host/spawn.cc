@@ -68,6 +68,7 @@ void prepare_fds(const SpawnPlan& plan, PreparedStage& prepared) {
   prepared.stage.standard_input = plan.standard_input;
   prepared.stage.standard_output = plan.standard_output;
   prepared.stage.standard_error = plan.standard_error;
+  prepared.stage.takes_terminal = plan.takes_terminal;
   prepared.stage.null_fd = prepared.null_fd.get();
   prepared.stage.go_pipe = plan.go_pipe;
 }

@@ -69,6 +69,7 @@ struct SpawnPlan {
   int standard_input = -1;  // -1 = /dev/null
   int standard_output = -1;
   int standard_error = -1;
+  bool takes_terminal = false;  // that on standard_input becomes the controlling one
   std::vector<std::pair<std::string, int>> listeners;  // handed over as LISTEN_FDS from 3 on
   std::optional<std::pair<int, int>> notification_fd;  // {number in the child, ours}
   int go_pipe = -1;  // the child waits for a byte on it before its exec; end of file ends it

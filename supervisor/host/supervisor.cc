@@ -28,6 +28,25 @@ std::string read_boot_id() {
 
 constexpr auto kAlivePeriod = std::chrono::seconds(10);
 constexpr auto kAlivePatience = std::chrono::seconds(30);
+
+// The keeper is less patient where its own parent's watchdog is.
+Duration alive_period() {
+  const char* watchdog = ::getenv("WATCHDOG_USEC");
+  const auto period = std::chrono::microseconds(watchdog ? std::strtoll(watchdog, nullptr, 10) : 0);
+  return period.count() <= 0 ? Duration(kAlivePeriod)
+                             : std::min<Duration>(kAlivePeriod, period / 3);
+}
+
+// A process that was killed a moment ago, or failed before its exec, may still be in its group.
+bool remove_cgroups(Cgroups& cgroups) {
+  for (int round = 0; round < 50; ++round) {
+    if (cgroups.remove_base()) return true;
+    for (const std::string& leaf : cgroups.leaves()) cgroups.remove(leaf);
+    ::usleep(5000);
+  }
+  return cgroups.remove_base();
+}
+
 // For the answer to whoever asked for the upgrade.
 constexpr auto kMakeWayDelay = std::chrono::milliseconds(50);
 
@@ -146,7 +165,7 @@ struct Supervisor::Carrier {
 };
 
 Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service,
-                       ServicePaths paths, bool echoes_output)
+                       ServicePaths paths, const RunOptions& options)
     : loop_(loop),
       keeper_(keeper),
       service_(std::move(service)),
@@ -160,7 +179,7 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
                  [this](const core::Report& report) { keep(report); }),
       setup_(loop, keeper, processes_, *cgroups_, service_, paths_),
       children_(loop, keeper, processes_, *cgroups_, resources_, setup_, service_, slots_, paths_,
-                echoes_output, [this](core::Event event) { post(std::move(event)); }),
+                options.echoes_output, [this](core::Event event) { post(std::move(event)); }),
       probes_(loop, processes_, *cgroups_, setup_, children_, slots_,
               [this](core::Event event) { post(std::move(event)); }),
       capture_guard_(
@@ -169,6 +188,8 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service
       wakeup_(loop),
       run_later_(loop),
       parent_(Notifier::from_environment()),
+      state_file_(loop, keeper, paths_.state_file()),
+      lends_terminal_(options.lends_terminal),
       boot_id_(read_boot_id()),
       alive_(loop),
       upgrade_check_(loop, keeper, processes_, *cgroups_),
@@ -215,10 +236,17 @@ void Supervisor::note(std::string kind, std::string text) {
 }
 
 Result<void> Supervisor::start() {
-  if (auto made = make_directories(paths_.log, 0750); !made) return made;
+  if (auto made = make_directories(paths_.log, 0750); !made) {
+    remarks_.push_back(fmt::format(
+        "the children's output is not kept: {}; PILLION_LOG_DIR may name a directory that can be "
+        "written",
+        made.error().message()));
+    log::warn("{}", remarks_.back());
+  }
   for (core::ChildId slot = 0; slot < slots_.size(); ++slot) {
     if (auto opened = children_.open_channels(slot); !opened) return opened;
   }
+  if (auto lent = lend_terminal(); !lent) return lent;
   log::info("{}", cgroups_->describe());
   children_.on_facts([this] { run_queue(); });
   read_past();
@@ -228,7 +256,7 @@ Result<void> Supervisor::start() {
   keeper_.start(
       loop_, [this](const ChildRecord& record) { processes_.on_exit(record); },
       [this](int signal_number, std::uint64_t serial) { on_signal(signal_number, serial); });
-  alive_.start(Duration::zero(), kAlivePeriod, [this] { keeper_.say_alive(kAlivePatience); });
+  alive_.start(Duration::zero(), alive_period(), [this] { keeper_.say_alive(kAlivePatience); });
   run_queue();
   return {};
 }
@@ -241,10 +269,22 @@ void Supervisor::read_past() {
   if (auto receipt = control::parse_receipt(*text)) metrics_.set_last_stop(std::move(*receipt));
 }
 
+Result<void> Supervisor::lend_terminal() {
+  if (!lends_terminal_) return {};
+  auto terminal = AppTerminal::create(loop_, keeper_, [this] { stop({}, "the terminal hung up"); });
+  if (!terminal) return fail(terminal.error());
+  terminal_ = std::move(*terminal);
+  children_.lend_terminal(terminal_.get());
+  return {};
+}
+
 void Supervisor::restore_or_create() {
   std::random_device random;
   const std::uint64_t seed = random();
-  const auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
+  const auto children = keeper_.list_children();
+  auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
+  // What runs and is not known is ended before anything is started.
+  if (!snapshot && !children.empty()) snapshot.emplace();
   if (!snapshot) {
     note("service_preparing", "starting " + service_.name());
     core_ = std::make_unique<core::Core>(plan_of(service_), seed);
@@ -254,7 +294,7 @@ void Supervisor::restore_or_create() {
   setup_.adopt();
   capture_guard_.assume_lifted();  // at worst the same rules are loaded once more
   std::vector<core::Survivor> survivors;
-  for (const ChildRecord& record : keeper_.list_children()) {
+  for (const ChildRecord& record : children) {
     if (auto survivor = children_.adopt(record, *snapshot))
       survivors.push_back(std::move(*survivor));
   }
@@ -264,8 +304,8 @@ void Supervisor::restore_or_create() {
                                                            survivors, now(), clock_.boot_time()));
 }
 
-std::optional<core::Snapshot> Supervisor::read_snapshot() const {
-  auto text = read_file(paths_.state_file());
+std::optional<core::Snapshot> Supervisor::read_snapshot() {
+  const auto text = state_file_.read();
   if (!text) return std::nullopt;
   auto snapshot = core::parse_snapshot(*text);
   if (!snapshot) {
@@ -280,10 +320,7 @@ void Supervisor::write_state() {
   core::Snapshot snapshot = core_->snapshot(now(), clock_.boot_time());
   snapshot.boot_id = boot_id_;
   snapshot.last_signal = last_signal_;
-  auto written =
-      replace_file(paths_.state_file(), core::to_json(snapshot), 0600, Survives::ProcessCrash);
-  if (!written)
-    log::error("a restart of the supervisor would lose state: {}", written.error().message());
+  state_file_.write(core::to_json(snapshot));
 }
 
 void Supervisor::post(core::Event event) {
@@ -354,6 +391,7 @@ void Supervisor::handle_signal(int signal_number) {
     if (const int target = number_of_signal(mapped->second)) children_.signal_app(target);
     return;  // "ignore" is no signal
   }
+  if (signal_number == SIGWINCH && terminal_) return terminal_->resize();
   if (signal_number != SIGTERM && signal_number != SIGINT &&
       (signal_number != SIGHUP || keeper_.keeper_pid() == 1)) {
     children_.signal_app(signal_number);
@@ -413,7 +451,8 @@ control::StatusReport Supervisor::report() {
   for (const core::ChildStatus& child : report.service.children) {
     report.usage.push_back(resources_.usage_of(slots_.at(child.id), child.generation));
   }
-  report.warnings = setup_.remarks();
+  report.warnings = remarks_;
+  for (std::string& remark : setup_.remarks()) report.warnings.push_back(std::move(remark));
   for (std::string& remark : resources_.remarks()) report.warnings.push_back(std::move(remark));
   report.network =
       describe_network(service_.network, setup_.network_record(), capture_guard_.is_lifted());
@@ -484,14 +523,16 @@ void Supervisor::tell_parent() {
 
 void Supervisor::finish(const core::Finish& action) {
   note("service_stopped", fmt::format("the service has ended with exit code {}", action.exit_code));
+  if (terminal_) terminal_->remove();
   children_.close();
   resources_.finish();
-  if (!cgroups_->remove_base())
+  if (!remove_cgroups(*cgroups_)) {
     log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());
+  }
   const std::string receipt = control::to_json(action.receipt) + "\n";
   auto written = write_file_atomically(paths_.state + "/last-stop.json", receipt, 0640);
   if (!written) log::warn("cannot keep the receipt: {}", written.error().message());
-  ::unlink(paths_.state_file().c_str());
+  state_file_.remove();
   ::unlink((paths_.accepted_directory() + "/" + service_.name() + ".toml").c_str());
   ::rmdir(paths_.accepted_directory().c_str());
   if (on_finish_) on_finish_(action);

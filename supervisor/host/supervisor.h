@@ -22,9 +22,11 @@
 #include "supervisor/host/probe_runner.h"
 #include "supervisor/host/process_host.h"
 #include "supervisor/host/resources.h"
+#include "supervisor/host/run.h"
 #include "supervisor/host/service_metrics.h"
 #include "supervisor/host/service_paths.h"
 #include "supervisor/host/service_setup.h"
+#include "supervisor/host/state_file.h"
 #include "supervisor/host/upgrade.h"
 
 namespace pillion::supervisor::host {
@@ -32,7 +34,7 @@ namespace pillion::supervisor::host {
 class Supervisor {
  public:
   Supervisor(Loop& loop, KeeperClient& keeper, config::Service service, ServicePaths paths,
-             bool echoes_output);
+             const RunOptions& options);
   ~Supervisor();
 
   // Starts the service, or continues where an earlier supervisor ended.
@@ -73,8 +75,9 @@ class Supervisor {
   // Of what the host does by itself, beside the core's reports.
   void note(std::string kind, std::string text);
   void read_past();
+  Result<void> lend_terminal();
   void restore_or_create();
-  std::optional<core::Snapshot> read_snapshot() const;
+  std::optional<core::Snapshot> read_snapshot();
   void write_state();
   void run_queue();
   void post_queue();
@@ -109,6 +112,9 @@ class Supervisor {
   Timer run_later_;
   Notifier parent_;
   std::string parent_status_;
+  StateFile state_file_;
+  bool lends_terminal_;
+  std::unique_ptr<AppTerminal> terminal_;
   bool has_told_ready_ = false;
   bool has_told_stopping_ = false;
   std::string boot_id_;
@@ -116,6 +122,7 @@ class Supervisor {
   Timer alive_;
   UpgradeCheck upgrade_check_;
   Timer make_way_;
+  std::vector<std::string> remarks_;  // what this machine does not let us do
   std::function<void(const core::Finish&)> on_finish_;
   std::function<void()> on_change_;
 };

@@ -26,7 +26,7 @@ constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kTearDownNs = 5 * kSecond;
 
 // TERM, INT and HUP are for the supervisor; the others are what an app may want to hear. Not
-// blocked: what the kernel sends for a fault of our own, and job control, which must stop us.
+// blocked: what the kernel sends for a fault of our own, and Ctrl-Z, which must stop us.
 void watched_signals(sigset_t* set) {
   ::sigemptyset(set);
   for (const int signo :
@@ -78,9 +78,11 @@ bool Keeper::set_up() {
 }
 
 bool Keeper::open_signals() {
+  has_terminal_ = ::tcgetattr(STDIN_FILENO, &terminal_) == 0;
   if (::getpid() != 1) ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   ::signal(SIGCHLD, SIG_DFL);  // an inherited SIG_IGN would throw exit statuses away
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGTTOU, SIG_IGN);  // in the background, too, nothing we say or restore may stop us
   sigset_t set;
   watched_signals(&set);
   ::sigprocmask(SIG_SETMASK, &set, nullptr);
@@ -169,9 +171,14 @@ void Keeper::reap() {
   }
 }
 
+void Keeper::restore_terminal() const {
+  if (has_terminal_) ::tcsetattr(STDIN_FILENO, TCSANOW, &terminal_);
+}
+
 // The service is over: whatever the supervisor left (it crashed too often) ends with it.
 void Keeper::tear_down() {
   watchdog_.close();
+  restore_terminal();
   ledger_.kill_all();
   const std::uint64_t deadline = now_ns(CLOCK_MONOTONIC) + kTearDownNs;
   while (ledger_.has_running() && now_ns(CLOCK_MONOTONIC) < deadline) {

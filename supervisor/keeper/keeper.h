@@ -10,6 +10,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <termios.h>
 
 #include <cstdint>
 
@@ -61,6 +62,7 @@ class Keeper {
   void on_signals();
   void reap();
   void tear_down();
+  void restore_terminal() const;
 
   bool spawn_supervisor();
   [[noreturn]] void become_supervisor(int socket) const;
@@ -113,6 +115,9 @@ class Keeper {
   bool is_trial_ = false;         // the new supervisor has not yet
   Message upgrade_verdict_;       // to be sent unasked
   bool has_upgrade_verdict_ = false;
+
+  termios terminal_{};  // on stdin, as it was; the supervisor may make it raw
+  bool has_terminal_ = false;
 };
 
 std::uint64_t now_ns(clockid_t clock);

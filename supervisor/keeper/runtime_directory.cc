@@ -18,7 +18,9 @@ namespace pillion::keeper {
 namespace {
 
 bool complain(const char* what, const char* path) {
-  std::fprintf(stderr, "pillion: cannot %s %s: %s\n", what, path, std::strerror(errno));
+  const bool is_refused = errno == EROFS || errno == EACCES || errno == EPERM;
+  std::fprintf(stderr, "pillion: cannot %s %s: %s%s\n", what, path, std::strerror(errno),
+               is_refused ? "; PILLION_RUNTIME_DIR may name a directory that can be written" : "");
   return false;
 }
 

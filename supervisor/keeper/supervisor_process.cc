@@ -28,7 +28,7 @@ constexpr std::uint64_t kStableNs = 60 * kSecond;
 constexpr std::uint64_t kTrialNs = 10 * kSecond;
 constexpr std::uint64_t kAbandonNs = 30 * kSecond;
 constexpr std::uint64_t kBackoffMinMs = 50;
-constexpr std::uint64_t kBackoffMaxMs = 5000;
+constexpr std::uint64_t kBackoffMaxMs = 2000;
 
 }  // namespace
 

@@ -252,6 +252,7 @@ void Keeper::execute_anew() {
   }
   if (state >= 0) {
     set_inherited(true, state);
+    restore_terminal();
     ::execv(options_.program, const_cast<char**>(arguments));
   }
   const int error = errno;

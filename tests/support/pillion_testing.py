@@ -369,6 +369,7 @@ class Service:
         self.file = self.directory / f"{self.name}.toml"
         self.write(toml)
         self.process = None
+        self.run_prefix = []  # words before `pillion run`, such as unshare's, that exec it or wait for it
         self.host_links = set()
 
     @property
@@ -413,7 +414,7 @@ class Service:
     def start(self, wait=True, timeout=READY_SECONDS, args=()):
         """Starts `pillion run FILE`; with `wait`, returns when `status` says that it is ready."""
         assert self.process is None or not self.process.is_running(), "already started"
-        words = [*self.identity, program("pillion"), "run", *args, self.file]
+        words = [*self.run_prefix, *self.identity, program("pillion"), "run", *args, self.file]
         self.process = Program(words, self.directory, env=self.env)
         if wait:
             self.wait_ready(timeout)
