@@ -51,24 +51,36 @@ Result<std::string> body_of(control::ControlReply reply) {
     if (!reply.body.empty() && reply.body.back() == '\n') reply.body.pop_back();
     return std::move(reply.body);
   }
-  const auto refusal = control::parse_error(reply.body);
-  return fail(Error(
-      refusal ? *refusal : fmt::format("the supervisor answered with status {}", reply.status),
-      EPROTO));
+  return fail(refusal_of(reply));
 }
 
 }  // namespace
 
-Result<std::string> call_api(const std::string& service, std::string_view method,
-                             std::string_view target, std::string_view body, Duration timeout) {
+Error refusal_of(const control::ControlReply& reply) {
+  const auto refusal = control::parse_error(reply.body);
+  return Error(
+      refusal ? *refusal : fmt::format("the supervisor answered with status {}", reply.status),
+      EPROTO);
+}
+
+Result<control::ControlReply> ask_api(const std::string& service, std::string_view method,
+                                      std::string_view target, std::string_view body,
+                                      Duration timeout) {
   for (int attempt = 1;; ++attempt) {
     auto client = connect_to(service);
     if (!client) return fail(client.error());
     auto reply = client->ask(method, target, body, timeout);
-    if (reply) return body_of(std::move(*reply));
+    if (reply) return reply;
     const bool may_ask_again = method == "GET" && reply.error().errno_value() == ECONNRESET;
     if (!may_ask_again || attempt == kAttemptsMax) return fail(reply.error());
   }
+}
+
+Result<std::string> call_api(const std::string& service, std::string_view method,
+                             std::string_view target, std::string_view body, Duration timeout) {
+  auto reply = ask_api(service, method, target, body, timeout);
+  if (!reply) return fail(reply.error());
+  return body_of(std::move(*reply));
 }
 
 Result<void> follow_api(const std::string& service, std::string_view target,

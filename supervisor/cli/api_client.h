@@ -7,6 +7,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/result.h"
+#include "supervisor/control/control_client.h"
 
 namespace pillion::supervisor::cli {
 
@@ -20,6 +21,13 @@ inline constexpr Duration kAnswerTimeout = std::chrono::seconds(10);
 Result<std::string> call_api(const std::string& service, std::string_view method,
                              std::string_view target, std::string_view body = {},
                              Duration timeout = kAnswerTimeout);
+
+// As call_api(), but an answer that refuses is no error: for one that says more than a sentence.
+Result<control::ControlReply> ask_api(const std::string& service, std::string_view method,
+                                      std::string_view target, std::string_view body,
+                                      Duration timeout = kAnswerTimeout);
+// What an answer that is not 2xx says.
+Error refusal_of(const control::ControlReply& reply);
 
 // GET of a stream of lines; `on_line` returns false to end it. Empty lines are left out.
 Result<void> follow_api(const std::string& service, std::string_view target,

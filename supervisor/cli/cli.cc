@@ -45,6 +45,8 @@ int run(int argc, char** argv) {
   add_why(app, exit_code);
   add_start(app, exit_code);
   add_stop(app, exit_code);
+  add_plan(app, exit_code);
+  add_reload(app, exit_code);
   add_restart(app, exit_code);
   add_retry(app, exit_code);
   add_logs(app, exit_code);

@@ -19,7 +19,7 @@ namespace pillion::supervisor::cli {
 namespace {
 
 // Everything wrong with the file is said before anything is opened.
-int run_service(const host::RunOptions& options) {
+int run_service(host::RunOptions options) {
   const auto load = config::system_load_options();
   const auto loaded = config::load_service(options.config_file, load);
   if (!loaded.diagnostics.empty()) {
@@ -27,6 +27,9 @@ int run_service(const host::RunOptions& options) {
     std::fwrite(text.data(), 1, text.size(), stderr);
   }
   if (!loaded.value) return kExitConfig;
+  // A reload finds it again, wherever the supervisor is then.
+  char path[PATH_MAX];
+  if (::realpath(options.config_file.c_str(), path) != nullptr) options.config_file = path;
   const Error error = host::exec_keeper(*loaded.value, options);
   fmt::print(stderr, "pillion: {}\n", error.message());
   return kExitSetUp;

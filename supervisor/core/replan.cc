@@ -4,6 +4,7 @@
 #include <set>
 
 #include "config/service.h"
+#include "supervisor/core/child.h"
 
 namespace pillion::supervisor::core {
 
@@ -98,6 +99,10 @@ std::vector<std::string> slot_names(const ServicePlan& plan, const Snapshot* sna
     }
   }
   return names;
+}
+
+bool goes_by_old_plan(const ChildSnapshot& child) {
+  return child.is_outdated || child.membership == static_cast<int>(Membership::Leaving);
 }
 
 std::string find_plan_fault(const ServicePlan& plan) {

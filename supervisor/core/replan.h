@@ -33,6 +33,9 @@ std::vector<std::string> find_restart_tables(const config::Service& before,
 // Core::restore().
 std::vector<std::string> slot_names(const ServicePlan& plan, const Snapshot* snapshot);
 
+// In this slot runs, or is about to end, what an earlier configuration said.
+bool goes_by_old_plan(const ChildSnapshot& child);
+
 // Empty when the plan can be run: one app, names unique, dependencies exist and have no circle.
 std::string find_plan_fault(const ServicePlan& plan);
 

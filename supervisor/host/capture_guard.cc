@@ -13,16 +13,21 @@ bool is_down(const core::ChildStatus& proxy) {
          proxy.state == State::Stopped || proxy.state == State::Stuck;
 }
 
-std::optional<core::ChildId> find_proxy(const config::Service& service) {
+// Null when there is none whose absence would be made up for.
+const config::Child* find_proxy(const config::Service& service) {
   const config::Intercept& intercept = service.network.intercept;
   const bool is_captured = intercept.inbound || intercept.outbound;
-  if (!is_captured || intercept.when_proxy_down != config::ProxyDown::Open) return std::nullopt;
+  if (!is_captured || intercept.when_proxy_down != config::ProxyDown::Open) return nullptr;
   // A sealed app has no other way to go.
-  if (service.network.mode == config::NetworkMode::Sealed) return std::nullopt;
-  for (core::ChildId id = 0; id < service.children.size(); ++id) {
-    if (service.children[id].use == config::Component::Proxy) return id;
+  if (service.network.mode == config::NetworkMode::Sealed) return nullptr;
+  return service.using_component(config::Component::Proxy);
+}
+
+core::ChildId find_slot(const core::ServiceStatus& status, const std::string& name) {
+  for (const core::ChildStatus& child : status.children) {
+    if (child.name == name && !child.is_leaving) return child.id;
   }
-  return std::nullopt;
+  return status.children.size();
 }
 
 }  // namespace
@@ -39,11 +44,14 @@ CaptureWish choose_capture_wish(const core::ServiceStatus& status, core::ChildId
 }
 
 CaptureGuard::CaptureGuard(const config::Service& service, Command lift, Command restore)
-    : proxy_(find_proxy(service)), lift_(std::move(lift)), restore_(std::move(restore)) {}
+    : service_(service), lift_(std::move(lift)), restore_(std::move(restore)) {}
+
+bool CaptureGuard::is_wanted() const { return find_proxy(service_) != nullptr; }
 
 void CaptureGuard::observe(const core::ServiceStatus& status) {
-  if (!proxy_ || is_busy_) return;
-  const CaptureWish wish = choose_capture_wish(status, *proxy_, is_lifted_);
+  const config::Child* proxy = find_proxy(service_);
+  if (!proxy || is_busy_) return;
+  const CaptureWish wish = choose_capture_wish(status, find_slot(status, proxy->name), is_lifted_);
   if (wish == CaptureWish::Keep) return;
   is_busy_ = true;
   const bool lifts = wish == CaptureWish::Lift;

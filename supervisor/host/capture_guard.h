@@ -28,8 +28,9 @@ class CaptureGuard {
   // Call whenever the status may have changed and capture is live; starts at most one command at a
   // time.
   void observe(const core::ServiceStatus& status);
-  // False: observe() has no use, and its argument need not be computed.
-  bool is_wanted() const { return proxy_.has_value(); }
+  // By the configuration of now. False: observe() has no use, and its argument need not be
+  // computed.
+  bool is_wanted() const;
   bool is_lifted() const { return is_lifted_; }
   // Of a supervisor that takes over and cannot know what the one before had done.
   void assume_lifted() { is_lifted_ = is_wanted(); }
@@ -37,7 +38,7 @@ class CaptureGuard {
  private:
   void finish(bool is_lifted, const Result<void>& result);
 
-  std::optional<core::ChildId> proxy_;
+  const config::Service& service_;
   Command lift_;
   Command restore_;
   bool is_lifted_ = false;

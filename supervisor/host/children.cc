@@ -122,6 +122,34 @@ Result<void> Children::open_channels(core::ChildId slot) {
   return {};
 }
 
+void Children::use_configuration(core::ChildId slot, const config::Child& before) {
+  const config::Child& config = config_of(slot);
+  log_of(config).set_limits({config.output_log.max_size.value, config.output_log.max_files});
+  const bool has_other_gate =
+      config.gate.log_line != before.gate.log_line || config.gate.file != before.gate.file;
+  for (auto& [key, generation] : generations_) {
+    if (key.first != slot) continue;
+    if (has_other_gate && !config.gate.notification_fd && !generation.is_gate_seen) {
+      if (generation.gate) loop_.defer_delete(std::move(generation.gate));  // the caller, maybe
+      generation.gate =
+          std::make_unique<GateWatch>(loop_, config.gate, [this, key = key] { on_gate_seen(key); });
+      generation.gate->on_executed(generation.pid);
+    }
+  }
+  return {};
+}
+
+void Children::reload(const core::ReloadChild& action) {
+  const config::Child& config = config_of(action.child);
+  const auto found = generations_.find({action.child, action.generation});
+  if (found == generations_.end() || !found->second.process) return;
+  if (auto written = write_child_files(config); !written) {
+    log::error("{} goes on with its old configuration: {}", config.name, written.error().message());
+    return;
+  }
+  processes_.send_signal(*found->second.process, SIGHUP);
+}
+
 // Never waits for a terminal: who does not read misses lines, the log has them.
 void Children::echo(const std::string& child, std::string_view line) {
   pollfd output{STDOUT_FILENO, POLLOUT, 0};

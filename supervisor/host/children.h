@@ -43,6 +43,10 @@ class Children {
   // each slot, before anything else about it.
   Result<void> open_channels(core::ChildId slot);
   bool has_channels(core::ChildId slot) const { return outputs_.count(slot) > 0; }
+  // The table in the slot is another one now: changes what can change under a running generation.
+  void use_configuration(core::ChildId slot, const config::Child& before);
+  // Writes the component's table anew and sends SIGHUP.
+  void reload(const core::ReloadChild& action);
   // Takes over a record of the keeper's ledger; what the core must know of it, if anything. The
   // snapshot tells two slots of one name apart.
   std::optional<core::Survivor> adopt(const ChildRecord& record, const core::Snapshot& snapshot);

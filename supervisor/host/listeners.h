@@ -28,6 +28,7 @@ struct ListenerPlan {
   std::optional<unsigned> owner;     // uid of a Unix socket
 
   std::string stored_name() const { return "listen:" + child + ":" + name; }
+  bool operator==(const ListenerPlan&) const = default;
 };
 
 std::vector<ListenerPlan> plan_listeners(const config::Service& service, const ServicePaths& paths);

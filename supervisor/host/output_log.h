@@ -48,6 +48,8 @@ class OutputLog {
   // Whether that append was made in full; a part of it is taken back.
   bool has_written(const LogWrite& write);
 
+  // Count from the next record on.
+  void set_limits(OutputLogLimits limits) { limits_ = limits; }
   std::uint64_t dropped_records() const { return dropped_total_; }
   // Since the last marker.
   std::uint64_t unmarked_drops() const { return dropped_; }

@@ -34,4 +34,20 @@ inline Result<std::optional<Duration>> read_duration(const nlohmann::json& body,
   return std::optional<Duration>(*duration);
 }
 
+// False when the key is missing.
+inline Result<bool> read_flag(const nlohmann::json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end()) return false;
+  if (!found->is_boolean()) return fail("`" + std::string(key) + "` is true or false");
+  return found->get<bool>();
+}
+
+// Empty when the key is missing or null.
+inline Result<std::optional<std::string>> read_text(const nlohmann::json& body, const char* key) {
+  const auto found = body.find(key);
+  if (found == body.end() || found->is_null()) return std::optional<std::string>();
+  if (!found->is_string()) return fail("`" + std::string(key) + "` is a text");
+  return std::optional(found->get<std::string>());
+}
+
 }  // namespace pillion::supervisor::host

@@ -10,7 +10,6 @@
 
 #include "config/diagnostic.h"
 #include "config/load.h"
-#include "config/render.h"
 #include "config/system_lookup.h"
 #include "runtime/file_replacement.h"
 #include "runtime/log.h"
@@ -20,6 +19,7 @@
 #include "supervisor/host/children_api.h"
 #include "supervisor/host/events_api.h"
 #include "supervisor/host/metrics_api.h"
+#include "supervisor/host/reload_api.h"
 #include "supervisor/host/resize_api.h"
 #include "supervisor/host/service_api.h"
 #include "supervisor/host/supervisor.h"
@@ -52,12 +52,6 @@ const char* accepted_file(const KeeperClient& keeper) {
   return keeper.restarts() > 0 && is_there ? accepted : nullptr;
 }
 
-Result<void> keep_accepted(const config::Service& service, const ServicePaths& paths) {
-  if (auto made = make_directories(paths.accepted_directory(), 0700); !made) return made;
-  return replace_file(paths.accepted_directory() + "/" + service.name() + ".toml",
-                      config::render_service(service), 0600, Survives::ProcessCrash);
-}
-
 int fail_set_up(KeeperClient& keeper, const Error& error, int exit_code) {
   log::error("{}", error.message());
   static_cast<void>(keeper.finish(exit_code));
@@ -70,7 +64,12 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
   control::Api api;
   ServiceApi service_api(api, supervisor, options.config_file);
   ChildrenApi children_api(loop, api, supervisor);
-  supervisor.on_change([&] { children_api.on_change(); });
+  ReloadApi reload_api(loop, api, supervisor, options.config_file);
+  supervisor.on_change([&] {
+    children_api.on_change();
+    reload_api.on_change();
+  });
+  supervisor.on_hangup([&] { reload_api.reload_file(); });
   EventsApi events_api(loop, api, supervisor.history());
   MetricsApi metrics_api(loop, api, supervisor, std::move(metrics_listener));
   ResizeApi resize_api(api, supervisor.resources());
@@ -84,6 +83,7 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
   });
   loop.run();
   supervisor.on_change(nullptr);
+  supervisor.on_hangup(nullptr);
 }
 
 }  // namespace
@@ -132,13 +132,16 @@ int run_supervisor(const RunOptions& options) {
   auto metrics_listener = open_metrics_listener(**keeper, service->settings);
   if (!metrics_listener) return fail_set_up(**keeper, metrics_listener.error(), kExitSetUp);
   const ServicePaths paths = service_paths(service->name());
+  AcceptedFile file(std::move(*service), paths);
   if (accepted == nullptr) {  // a restart needs nothing of the disk
-    auto kept = keep_accepted(*service, paths);
-    if (!kept) return fail_set_up(**keeper, kept.error(), kExitSetUp);
+    if (auto kept = file.write(); !kept) {
+      return fail_set_up(**keeper, kept.error(), kExitSetUp);
+    }
   }
-  config::complete_components(*service);
-  if (options.is_abandoning) return abandon_service(loop, **keeper, *service, paths);
-  Supervisor supervisor(loop, **keeper, std::move(*service), paths, options);
+  if (options.is_abandoning) {
+    return abandon_service(loop, **keeper, completed(file.service()), paths);
+  }
+  Supervisor supervisor(loop, **keeper, std::move(file), paths, options);
   if (auto started = supervisor.start(); !started) {
     return fail_set_up(**keeper, started.error(), kExitSetUp);
   }

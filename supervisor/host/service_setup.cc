@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -25,6 +26,7 @@ namespace {
 constexpr int kRemoveTriesMax = 100;
 constexpr auto kRemovePause = std::chrono::milliseconds(5);
 constexpr auto kNetnsTimeout = std::chrono::seconds(30);
+constexpr auto kCommandRetry = std::chrono::milliseconds(50);
 constexpr char kNoPrivilege[] =
     "creating a network namespace needs root (CAP_SYS_ADMIN and CAP_NET_ADMIN); start it as root "
     "or "
@@ -294,6 +296,87 @@ Result<void> ServiceSetup::create_listeners() {
   return {};
 }
 
+// One that listens on the same address already, under whatever name.
+const ListenerPlan* ServiceSetup::find_same_place(const ListenerPlan& plan) const {
+  for (const ListenerPlan& other : listener_plans_) {
+    ListenerPlan renamed = other;
+    renamed.child = plan.child;
+    renamed.name = plan.name;
+    if (renamed == plan && listeners_.count(other.stored_name()) > 0) return &other;
+  }
+  return nullptr;
+}
+
+Result<void> ServiceSetup::prepare_change(const config::Service& after) {
+  next_listeners_.clear();
+  if (listeners_.empty()) return {};  // not made yet: create() goes by what is accepted then
+  for (const ListenerPlan& plan : plan_listeners(after, paths_)) {
+    const ListenerPlan* same = find_same_place(plan);
+    if (same && same->stored_name() == plan.stored_name()) continue;
+    auto socket = same ? listeners_.at(same->stored_name()).duplicate()
+                       : open_listener(plan, network_namespace_.get());
+    if (!socket && plan.is_optional) continue;
+    if (!socket) {
+      next_listeners_.clear();
+      return fail(socket.error());
+    }
+    next_listeners_[plan.stored_name()] = std::move(*socket);
+  }
+  return {};
+}
+
+void ServiceSetup::hand_over_listeners() {
+  const bool has_any = !listeners_.empty();
+  listener_plans_ = plan_listeners(service_, paths_);
+  if (!has_any) return;
+  for (auto& [name, socket] : next_listeners_) {
+    if (auto put = keeper_.put_fd(name, socket.get()); !put)
+      log::error("{}", put.error().message());
+    listeners_[name] = std::move(socket);
+  }
+  next_listeners_.clear();
+  std::erase_if(listeners_, [&](const auto& listener) {
+    const bool is_wanted =
+        std::any_of(listener_plans_.begin(), listener_plans_.end(),
+                    [&](const auto& plan) { return plan.stored_name() == listener.first; });
+    if (!is_wanted) keeper_.remove_fd(listener.first);
+    return !is_wanted;
+  });
+}
+
+void ServiceSetup::apply_change(OnDone on_captured) {
+  hand_over_listeners();
+  if (follower_) {
+    follow_name_files();
+    follower_->update();
+  }
+  recapture(std::move(on_captured));
+}
+
+// Rules that are not live yet are made from the new configuration anyway.
+void ServiceSetup::recapture(OnDone on_captured) {
+  if (!record_.capture() ||
+      wanted_ == netns::wanted_to_json(netns::wanted_from_service(service_))) {
+    return;
+  }
+  if (command_) {  // one at a time
+    reply_.start(kCommandRetry, [this, on_captured = std::move(on_captured)] {
+      const OnDone answer = on_captured;  // the timer lets go of this closure
+      recapture(answer);
+    });
+    return;
+  }
+  enable_capture(std::move(on_captured));
+}
+
+void ServiceSetup::forget_children(const std::vector<std::string>& before) {
+  for (const std::string& name : before) {
+    if (service_.find(name)) continue;
+    ::unlink(paths_.child_table(name).c_str());
+    ::unlink(paths_.admin_socket(name).c_str());
+  }
+}
+
 // Only our own proxy takes sockets from a broker.
 Result<void> ServiceSetup::open_broker() {
   if (service_.using_component(config::Component::Proxy) == nullptr) return {};
@@ -351,6 +434,7 @@ void ServiceSetup::adopt() {
 }
 
 void ServiceSetup::enable_capture(OnDone on_done) {
+  wanted_ = netns::wanted_to_json(netns::wanted_from_service(service_));
   run_netns("capture", [this, on_done = std::move(on_done)](const CommandResult& result) {
     if (!result.is_success()) return on_done(fail(problem_of(result)));
     on_done(record_.keep_capture(result.standard_output));

@@ -53,6 +53,17 @@ class ServiceSetup {
   // From now on other services of the host reach this one by its name, or no longer.
   void announce();
   void withdraw();
+  // A reload to `after` is asked for: opens the listening sockets that it needs beside the ones
+  // that are there. An error, with nothing changed, when one cannot be opened.
+  Result<void> prepare_change(const config::Service& after);
+  // It was refused.
+  void drop_change() { next_listeners_.clear(); }
+  // The service's configuration is the new one now: hands over the listeners, rewrites name files,
+  // and loads capture rules anew where they differ; `on_captured` then runs from the loop.
+  void apply_change(OnDone on_captured);
+  // Nothing runs by the configuration before any more; `before` names its children.
+  void forget_children(const std::vector<std::string>& before);
+
   // Gives everything back; always ends, problems are logged.
   void remove(std::function<void()> on_done);
 
@@ -88,6 +99,9 @@ class ServiceSetup {
   Result<void> open_network(const std::string& facts_json);
   Result<void> create_mounts();
   Result<void> create_listeners();
+  const ListenerPlan* find_same_place(const ListenerPlan& plan) const;
+  void hand_over_listeners();
+  void recapture(OnDone on_captured);
   Result<void> write_name_files(const netns::Facts& facts);
   void follow_name_files();
   void follow_neighbours();
@@ -108,6 +122,8 @@ class ServiceSetup {
   std::vector<ListenerPlan> listener_plans_;
   NetworkRecord record_;
   std::map<std::string, Fd> listeners_;  // by ListenerPlan::stored_name()
+  std::map<std::string, Fd> next_listeners_;
+  std::string wanted_;  // of the network, as the rules in force were made from
   Fd network_namespace_;
   Fd broker_client_;  // the proxy's end of the socket broker's channel; sealed only
   Fd broker_server_;

@@ -153,10 +153,12 @@ struct Supervisor::Carrier {
   void operator()(const core::PublishReadiness& action) { self.publish(action.is_ready); }
   void operator()(const core::Report& action) { self.keep(action); }
   void operator()(const core::Finish& action) { self.finish(action); }
-  // A reload and a deploy: nobody asks the core for one yet.
-  void operator()(const core::PlanChanged&) {}
-  void operator()(const core::UsePlan&) {}
-  void operator()(const core::ReloadChild&) {}
+  void operator()(const core::PlanChanged&) { self.change_plan(); }
+  void operator()(const core::UsePlan& action) {
+    if (!action.is_candidate) self.use_plan(action.child);
+  }
+  void operator()(const core::ReloadChild& action) { self.children_.reload(action); }
+  // A deploy: nobody asks the core for one yet.
   void operator()(const core::ShiftTraffic& action) {
     self.post(core::ShiftFailed{action.to, "the proxy cannot be told yet"});
   }
@@ -164,11 +166,12 @@ struct Supervisor::Carrier {
   void operator()(const core::EndDeploy&) {}
 };
 
-Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, config::Service service,
-                       ServicePaths paths, const RunOptions& options)
+Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, AcceptedFile accepted, ServicePaths paths,
+                       const RunOptions& options)
     : loop_(loop),
       keeper_(keeper),
-      service_(std::move(service)),
+      accepted_(std::move(accepted)),
+      service_(completed(accepted_.service())),
       slots_(service_),
       paths_(std::move(paths)),
       history_(paths_.log + "/events.ndjson"),
@@ -212,6 +215,8 @@ void Supervisor::keep(const core::Report& report) {
   event.text = report.text;
   event.fields = report.fields;
   record(std::move(event));
+  if (report.kind == core::EventKind::ReloadRefused) reload_refusal_ = report.text;
+  if (report.kind == core::EventKind::ReloadFinished) finish_reload();
   if (report.level == Level::Debug) log::debug("{}", report.text);
   if (report.level == Level::Info) log::info("{}", report.text);
   if (report.level == Level::Warning) log::warn("{}", report.text);
@@ -243,6 +248,10 @@ Result<void> Supervisor::start() {
         made.error().message()));
     log::warn("{}", remarks_.back());
   }
+  auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
+  // What runs and is not known is ended before anything is started.
+  if (keeper_.restarts() > 0 && !snapshot && !keeper_.list_children().empty()) snapshot.emplace();
+  if (snapshot) restore_slots(*snapshot);
   for (core::ChildId slot = 0; slot < slots_.size(); ++slot) {
     if (auto opened = children_.open_channels(slot); !opened) return opened;
   }
@@ -251,7 +260,7 @@ Result<void> Supervisor::start() {
   children_.on_facts([this] { run_queue(); });
   read_past();
   resources_.start(keeper_.restarts() > 0);
-  restore_or_create();
+  restore_or_create(snapshot);
   carry_out(core_->start(now()));
   keeper_.start(
       loop_, [this](const ChildRecord& record) { processes_.on_exit(record); },
@@ -278,13 +287,28 @@ Result<void> Supervisor::lend_terminal() {
   return {};
 }
 
-void Supervisor::restore_or_create() {
+// As Core::restore() will number them. What is about to be replaced or to leave goes by the file
+// before the accepted one.
+void Supervisor::restore_slots(const core::Snapshot& snapshot) {
+  const auto previous = accepted_.load_previous();
+  is_reloading_ = snapshot.is_reload_under_way;
+  core::ChildId slot = 0;
+  for (const std::string& name : core::slot_names(core::make_plan(service_), &snapshot)) {
+    const bool is_old =
+        slot < snapshot.children.size() && core::goes_by_old_plan(snapshot.children[slot]);
+    const config::Child* found = is_old && previous ? previous->find(name) : nullptr;
+    if (!found) found = service_.find(name);
+    if (!found && previous) found = previous->find(name);
+    config::Child child;
+    child.name = name;
+    slots_.set(slot++, found ? *found : child);
+  }
+}
+
+void Supervisor::restore_or_create(const std::optional<core::Snapshot>& snapshot) {
   std::random_device random;
   const std::uint64_t seed = random();
   const auto children = keeper_.list_children();
-  auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
-  // What runs and is not known is ended before anything is started.
-  if (!snapshot && !children.empty()) snapshot.emplace();
   if (!snapshot) {
     note("service_preparing", "starting " + service_.name());
     core_ = std::make_unique<core::Core>(plan_of(service_), seed);
@@ -292,6 +316,12 @@ void Supervisor::restore_or_create() {
   }
   log::warn("the supervisor was started again; taking over the running children");
   setup_.adopt();
+  if (is_reloading_) {  // it may have been cut short
+    if (auto opened = setup_.prepare_change(service_); !opened) {
+      log::error("{}", opened.error().message());
+    }
+    recapture();
+  }
   capture_guard_.assume_lifted();  // at worst the same rules are loaded once more
   std::vector<core::Survivor> survivors;
   for (const ChildRecord& record : children) {
@@ -398,7 +428,7 @@ void Supervisor::handle_signal(int signal_number) {
     return;
   }
   if (signal_number == SIGHUP) {
-    log::warn("SIGHUP: reloading a running service is not available; restart it instead");
+    if (on_hangup_) on_hangup_();
     return;
   }
   core::StopRequested stop;
@@ -533,8 +563,7 @@ void Supervisor::finish(const core::Finish& action) {
   auto written = write_file_atomically(paths_.state + "/last-stop.json", receipt, 0640);
   if (!written) log::warn("cannot keep the receipt: {}", written.error().message());
   state_file_.remove();
-  ::unlink((paths_.accepted_directory() + "/" + service_.name() + ".toml").c_str());
-  ::rmdir(paths_.accepted_directory().c_str());
+  accepted_.remove();
   if (on_finish_) on_finish_(action);
   if (auto told = keeper_.finish(action.exit_code); !told) log::error("{}", told.error().message());
   loop_.stop();

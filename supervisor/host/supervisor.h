@@ -12,6 +12,7 @@
 #include "runtime/notify.h"
 #include "supervisor/control/status_report.h"
 #include "supervisor/core/core.h"
+#include "supervisor/host/accepted_file.h"
 #include "supervisor/host/capture_guard.h"
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/child_slots.h"
@@ -21,6 +22,7 @@
 #include "supervisor/host/metrics_endpoints.h"
 #include "supervisor/host/probe_runner.h"
 #include "supervisor/host/process_host.h"
+#include "supervisor/host/reload_plan.h"
 #include "supervisor/host/resources.h"
 #include "supervisor/host/run.h"
 #include "supervisor/host/service_metrics.h"
@@ -33,7 +35,7 @@ namespace pillion::supervisor::host {
 
 class Supervisor {
  public:
-  Supervisor(Loop& loop, KeeperClient& keeper, config::Service service, ServicePaths paths,
+  Supervisor(Loop& loop, KeeperClient& keeper, AcceptedFile accepted, ServicePaths paths,
              const RunOptions& options);
   ~Supervisor();
 
@@ -45,6 +47,15 @@ class Supervisor {
   core::ServiceStatus status() const { return core_->status(now()); }
   // From an operator; what it caused is on disk when this returns.
   void request(core::Event event);
+  // What a reload to `next`, as loaded, would do.
+  ReloadPlan plan_reload(const config::Service& next) const;
+  // Goes over to `next`, as loaded. An error, with nothing changed, when that cannot be: the
+  // message says why. What it comes to is told by events of the kinds reload_*.
+  Result<void> reload(config::Service next);
+  // A reload is not finished yet.
+  bool is_reloading() const { return is_reloading_; }
+  // SIGHUP came: somebody who knows the file is to reload it.
+  void on_hangup(std::function<void()> callback) { on_hangup_ = std::move(callback); }
   // Called after each change, from the loop or from request().
   void on_change(std::function<void()> callback) { on_change_ = std::move(callback); }
   Resources& resources() { return resources_; }
@@ -76,7 +87,12 @@ class Supervisor {
   void note(std::string kind, std::string text);
   void read_past();
   Result<void> lend_terminal();
-  void restore_or_create();
+  void restore_or_create(const std::optional<core::Snapshot>& snapshot);
+  void restore_slots(const core::Snapshot& snapshot);
+  void change_plan();
+  void use_plan(core::ChildId slot);
+  void recapture();
+  void finish_reload();
   std::optional<core::Snapshot> read_snapshot();
   void write_state();
   void run_queue();
@@ -92,7 +108,8 @@ class Supervisor {
 
   Loop& loop_;
   KeeperClient& keeper_;
-  config::Service service_;
+  AcceptedFile accepted_;
+  config::Service service_;  // the accepted one, component tables filled in
   ChildSlots slots_;
   ServicePaths paths_;
   SystemClock clock_;
@@ -125,6 +142,10 @@ class Supervisor {
   std::vector<std::string> remarks_;  // what this machine does not let us do
   std::function<void(const core::Finish&)> on_finish_;
   std::function<void()> on_change_;
+  std::function<void()> on_hangup_;
+  bool is_reloading_ = false;
+  bool is_plan_changed_ = false;
+  std::string reload_refusal_;
 };
 
 }  // namespace pillion::supervisor::host
