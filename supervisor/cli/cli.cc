@@ -54,11 +54,13 @@ int run(int argc, char** argv) {
   add_timeline(app, exit_code);
   add_doctor(app, exit_code);
   add_exec(app, exit_code);
+  add_clean(app, exit_code);
   add_metrics(app, exit_code);
   add_resize(app, exit_code);
   add_recommend(app, exit_code);
   add_top(app, exit_code);
   add_upgrade(app, exit_code);
+  add_completion(app, exit_code);  // last: it describes the others
   // The library reports by exception, also for --help and --version; this is the boundary.
   try {
     app.parse(argc, argv);

@@ -11,6 +11,8 @@ class App;
 namespace pillion::supervisor::cli {
 
 void add_check(CLI::App& app, int& exit_code);
+void add_clean(CLI::App& app, int& exit_code);
+void add_completion(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);

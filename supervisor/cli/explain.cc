@@ -37,17 +37,32 @@ const ChildStatus* find_culprit(const core::ServiceStatus& service) {
   return nullptr;
 }
 
-void add_child_facts(const ChildStatus& child, std::vector<std::string>& evidence) {
+// What an operator can do about it.
+std::string remedy(const std::string& service, const ChildStatus& child) {
+  switch (child.state) {
+    case ChildState::Backoff:
+      return fmt::format("{} starts again in {}; `pillion retry {} {}` does it now", child.name,
+                         format_duration(child.restart_in.value_or(Duration::zero())), service,
+                         child.name);
+    case ChildState::Failed:
+      return fmt::format("it stays down; `pillion retry {} {}` starts it again", service,
+                         child.name);
+    case ChildState::Stopped:
+      return fmt::format("it stays down; `pillion start {} {}` starts it again", service,
+                         child.name);
+    default: return {};
+  }
+}
+
+void add_child_facts(const std::string& service, const ChildStatus& child,
+                     std::vector<std::string>& evidence) {
   std::string fact = fmt::format("{} ({}): {} for {}", child.name, role_word(child.role),
                                  core::to_string(child.state), format_duration(child.in_state_for));
   if (child.generation > 0) fact += fmt::format(", generation {}", child.generation);
   if (child.restarts == 1) fact += ", restarted once";
   if (child.restarts > 1) fact += fmt::format(", restarted {} times", child.restarts);
   evidence.push_back(std::move(fact));
-  if (child.restart_in) {
-    evidence.push_back(fmt::format("{} starts again in {}; `pillion retry` does it now", child.name,
-                                   format_duration(*child.restart_in)));
-  }
+  if (const std::string text = remedy(service, child); !text.empty()) evidence.push_back(text);
   if (child.last_exit) {
     evidence.push_back(fmt::format("last time, {} {}", child.name, child.last_exit->describe()));
   }
@@ -63,14 +78,17 @@ void add_events(const std::vector<control::EventRecord>& events, const std::stri
   for (auto event = events.rbegin(); event != events.rend() && found.size() < kEventsShown;
        ++event) {
     if (event->kind == "service_preparing") break;  // an earlier run explains nothing
-    if (control::level_rank(event->level) < control::level_rank("warning")) continue;
+    // Who stopped or replaced a child, or was refused, is no warning, but explains its state.
+    const bool is_wish = !child.empty() && event->kind == "child_replacing";
+    const bool is_grave = control::level_rank(event->level) >= control::level_rank("warning");
+    if (!is_grave && !is_wish) continue;
     if (!child.empty() && event->child != child) continue;
     found.push_back(render_event(*event, false));
   }
   evidence.insert(evidence.end(), found.rbegin(), found.rend());
 }
 
-Explanation explain_child(const ChildStatus& child,
+Explanation explain_child(const std::string& service, const ChildStatus& child,
                           const std::vector<control::EventRecord>& events) {
   Explanation explanation;
   const bool is_done = child.state == ChildState::Completed;
@@ -85,7 +103,7 @@ Explanation explain_child(const ChildStatus& child,
     explanation.sentence = fmt::format("{} is {}{}{}", child.name, core::to_string(child.state),
                                        child.why.empty() ? "" : ": ", child.why);
   }
-  add_child_facts(child, explanation.evidence);
+  add_child_facts(service, child, explanation.evidence);
   add_events(events, child.name, explanation.evidence);
   return explanation;
 }
@@ -97,7 +115,7 @@ Explanation explain(const control::StatusReport& report,
   const core::ServiceStatus& service = report.service;
   if (!child.empty()) {
     for (const ChildStatus& one : service.children) {
-      if (one.name == child) return explain_child(one, events);
+      if (one.name == child) return explain_child(service.name, one, events);
     }
     return {fmt::format("{} has no child {}", service.name, child), false, "", {}};
   }
@@ -107,7 +125,7 @@ Explanation explain(const control::StatusReport& report,
     explanation.sentence =
         fmt::format("{} is ready, up {}", service.name, format_duration(service.up_for));
     for (const ChildStatus& one : service.children) {
-      if (one.restarts > 0) add_child_facts(one, explanation.evidence);
+      if (one.restarts > 0) add_child_facts(service.name, one, explanation.evidence);
     }
     add_events(events, "", explanation.evidence);
     return explanation;
@@ -122,7 +140,7 @@ Explanation explain(const control::StatusReport& report,
   const ChildStatus* culprit = find_culprit(service);
   if (culprit) {
     explanation.culprit = culprit->name;
-    add_child_facts(*culprit, explanation.evidence);
+    add_child_facts(service.name, *culprit, explanation.evidence);
   }
   add_events(events, culprit ? culprit->name : "", explanation.evidence);
   return explanation;

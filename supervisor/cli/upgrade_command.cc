@@ -41,7 +41,13 @@ Result<Programs> ask_for_programs(const std::string& name) {
   return Programs{json.value("version", "?"), json.value("supervisor_pid", 0)};
 }
 
-Result<void> upgrade(const std::string& name) {
+struct Upgraded {
+  std::string service;
+  Programs before;
+  Programs after;
+};
+
+Result<Upgraded> upgrade(const std::string& name) {
   const auto before = ask_for_programs(name);
   if (!before) return fail(before.error());
   auto asked = call_api(name, "POST", "/v1/upgrade", "{}", kCheckTimeout);
@@ -50,8 +56,7 @@ Result<void> upgrade(const std::string& name) {
   while (std::chrono::steady_clock::now() < deadline) {
     const auto now = ask_for_programs(name);
     if (now && now->supervisor_pid != before->supervisor_pid) {
-      fmt::print("{}: {} -> {}, no child restarted\n", name, before->version, now->version);
-      return {};
+      return Upgraded{name, *before, *now};
     }
     std::this_thread::sleep_for(kPollPeriod);
   }
@@ -61,7 +66,21 @@ Result<void> upgrade(const std::string& name) {
 struct UpgradeOptions {
   std::vector<std::string> names;
   bool is_all = false;
+  bool is_json = false;
 };
+
+void print(const Upgraded& done, bool is_json) {
+  if (!is_json) {
+    fmt::print("{}: {} -> {}, no child restarted\n", done.service, done.before.version,
+               done.after.version);
+    return;
+  }
+  const Json json = {{"service", done.service},
+                     {"version_before", done.before.version},
+                     {"version", done.after.version},
+                     {"supervisor_pid", done.after.supervisor_pid}};
+  fmt::print("{}\n", json.dump());
+}
 
 int upgrade_services(const UpgradeOptions& options) {
   if (options.is_all == !options.names.empty()) {
@@ -71,6 +90,7 @@ int upgrade_services(const UpgradeOptions& options) {
   int exit_code = kExitOk;
   for (const std::string& name : options.is_all ? list_services() : options.names) {
     const auto done = upgrade(service_name_of(name));
+    if (done) print(*done, options.is_json);
     if (done) continue;
     // A socket that a crashed service left behind says nothing against an upgrade of all.
     if (options.is_all && done.error().errno_value() == ENOENT) continue;
@@ -87,6 +107,7 @@ void add_upgrade(CLI::App& app, int& exit_code) {
       "upgrade", "Replace supervisor and keeper by the installed ones, under running children");
   upgrade->add_option("NAME", options->names, "Services");
   upgrade->add_flag("--all", options->is_all, "All that run here");
+  upgrade->add_flag("--json", options->is_json, "One object per line");
   upgrade->callback([options, &exit_code] { exit_code = upgrade_services(*options); });
 }
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "supervisor/cli/api_client.h"
+#include "supervisor/cli/child_name.h"
 #include "supervisor/cli/cli.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/event_source.h"
@@ -96,10 +97,13 @@ int explain_service(const WhyOptions& options) {
 void add_why(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<WhyOptions>();  // shared with the callback
   CLI::App* why = app.add_subcommand("why", "Say in one sentence why a service is as it is");
-  why->add_option("NAME", options->name, "The service")->required();
+  why->add_option("NAME", options->name, "The service, or SERVICE/CHILD")->required();
   why->add_option("CHILD", options->child, "One child of it");
   why->add_flag("--json", options->is_json, "An object with sentence and evidence");
-  why->callback([options, &exit_code] { exit_code = explain_service(*options); });
+  why->callback([options, &exit_code] {
+    split_child(options->name, options->child);
+    exit_code = explain_service(*options);
+  });
 }
 
 }  // namespace pillion::supervisor::cli

@@ -136,7 +136,6 @@ void Children::use_configuration(core::ChildId slot, const config::Child& before
       generation.gate->on_executed(generation.pid);
     }
   }
-  return {};
 }
 
 void Children::reload(const core::ReloadChild& action) {

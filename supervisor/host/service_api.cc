@@ -15,6 +15,9 @@ using Json = nlohmann::json;
 
 ServiceApi::ServiceApi(control::Api& api, Supervisor& supervisor, std::string config_file)
     : supervisor_(supervisor), config_file_(std::move(config_file)) {
+  api.add("GET", "/v1", [&api](const control::ApiRequest&, control::Responder reply) {
+    reply.json(200, Json{{"routes", api.routes()}}.dump());
+  });
   api.add("GET", "/v1/status", [this](const control::ApiRequest&, control::Responder reply) {
     control::StatusReport report = supervisor_.report();
     report.config_file = config_file_;
