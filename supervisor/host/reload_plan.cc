@@ -77,6 +77,9 @@ ReloadPlan make_reload_plan(const config::Service& before, const config::Service
   plan.replan = core::make_replan(before, after);
   plan.differences = config::find_differences(before, after);
   plan.restart_tables = core::find_restart_tables(before, after);
+  if (before.settings.metrics != after.settings.metrics) {
+    plan.restart_tables.emplace_back("service.metrics");
+  }
   for (const config::Child& child : before.children) {
     if (!after.find(child.name)) plan.removed.push_back(child.name);
   }

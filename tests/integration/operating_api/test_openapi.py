@@ -134,6 +134,10 @@ def test_answers_are_as_documented(services):
     assert api.ask("GET", "/v1/events?limit=1000")[0]["kind"] == "service_preparing"
     api.ask("GET", "/v1/events?level=loud", status=400)
     assert api.ask("GET", "/v1/timeline")["start"]["complete"]
+    assert {child["name"] for child in api.ask("GET", "/v1/usage")["children"]} == {"prepare", "helper", "app"}
+    api.ask("GET", "/v1/recommend")
+    api.ask("GET", "/v1/recommend?child=nobody", status=404)
+    assert "pillion_" in api.ask("GET", "/v1/metrics?own=1")
     api.ask("POST", "/v1/children/helper/resize", {"limits": {"memory": "96MiB"}})
     api.ask("POST", "/v1/children/helper/resize", {"limits": {"memory": "many"}}, status=400)
     assert api.ask("POST", "/v1/children/helper/stop?wait=1")["state"] == "stopped"
