@@ -1,3 +1,5 @@
+// Longer than 600 lines because a worker owns the accept loop, the limits and the numbers of all
+// its connections.
 #include "proxy/worker.h"
 
 #include <sys/socket.h>

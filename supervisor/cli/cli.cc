@@ -49,6 +49,7 @@ int run(int argc, char** argv) {
   add_reload(app, exit_code);
   add_restart(app, exit_code);
   add_retry(app, exit_code);
+  add_deploy(app, exit_code);
   add_logs(app, exit_code);
   add_events(app, exit_code);
   add_timeline(app, exit_code);

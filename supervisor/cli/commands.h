@@ -14,6 +14,7 @@ void add_check(CLI::App& app, int& exit_code);
 void add_clean(CLI::App& app, int& exit_code);
 void add_completion(CLI::App& app, int& exit_code);
 void add_config(CLI::App& app, int& exit_code);
+void add_deploy(CLI::App& app, int& exit_code);
 void add_doctor(CLI::App& app, int& exit_code);
 void add_events(CLI::App& app, int& exit_code);
 void add_exec(CLI::App& app, int& exit_code);

@@ -86,7 +86,8 @@ std::string render_status(const control::StatusReport& report, bool with_colour)
     const core::ChildStatus& child = service.children[i];
     const control::ChildUsage usage =
         i < report.usage.size() ? report.usage[i] : control::ChildUsage{};
-    rows.push_back({{child.name},
+    const char* part = child.is_candidate ? " (next)" : child.is_leaving ? " (leaving)" : "";
+    rows.push_back({{child.name + part},
                     {role_word(child.role)},
                     {std::string(core::to_string(child.state)), state_colour(child)},
                     {child.role == core::Role::Init ? "-"

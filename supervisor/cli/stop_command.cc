@@ -1,19 +1,25 @@
 #include "supervisor/cli/stop_command.h"
 
-#include <fmt/format.h>
+#include <fcntl.h>
+#include <sys/file.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <memory>
+#include <thread>
+
+#include <fmt/format.h>
 
 #include "config/parse_units.h"
+#include "runtime/fd.h"
 #include "supervisor/cli/api_client.h"
 #include "supervisor/cli/child_call.h"
 #include "supervisor/cli/cli.h"
 #include "supervisor/cli/commands.h"
 #include "supervisor/cli/running_services.h"
 #include "supervisor/control/status_report.h"
+#include "supervisor/host/service_paths.h"
 
 namespace pillion::supervisor::cli {
 
@@ -21,6 +27,9 @@ namespace {
 
 // A stop has a deadline of its own; ours only guards against a supervisor that hangs.
 constexpr Duration kStopTimeout = std::chrono::hours(24);
+// The keeper only has to remove its directory: five seconds at most.
+constexpr auto kKeeperPoll = std::chrono::milliseconds(5);
+constexpr int kKeeperPolls = 1000;
 
 // {"receipt":{…}} → the object inside; empty for anything else.
 std::string receipt_of(const std::string& reply) {
@@ -50,6 +59,17 @@ Result<std::string> ask_for_stop(const StopOptions& options) {
   return reply;
 }
 
+// The receipt comes a moment before the keeper ends. Afterwards the service can be started again or
+// cleaned up at once.
+void wait_for_keeper(const std::string& name) {
+  const std::string path = host::service_paths(service_name_of(name)).runtime + "/lock";
+  for (int i = 0; i < kKeeperPolls; ++i) {
+    const Fd lock(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!lock || ::flock(lock.get(), LOCK_SH | LOCK_NB) == 0) return;
+    std::this_thread::sleep_for(kKeeperPoll);
+  }
+}
+
 }  // namespace
 
 int stop_service(const StopOptions& options) {
@@ -58,6 +78,7 @@ int stop_service(const StopOptions& options) {
   }
   const auto reply = ask_for_stop(options);
   if (!reply) return complain(reply.error());
+  wait_for_keeper(options.name);
   const std::string json = receipt_of(*reply);
   if (options.is_json) {
     fmt::print("{}\n", json);

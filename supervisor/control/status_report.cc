@@ -93,6 +93,8 @@ Json encode(const core::ChildStatus& child, const ChildUsage& usage) {
   if (child.last_exit) json["last_exit"] = encode(*child.last_exit);
   json["why"] = child.why;
   if (!child.status_text.empty()) json["status"] = child.status_text;
+  if (child.is_candidate) json["deploy"] = "next";
+  if (child.is_leaving) json["deploy"] = "leaving";
   put(json, "memory_bytes", usage.memory_bytes);
   put(json, "memory_limit_bytes", usage.memory_limit_bytes);
   put(json, "cpu_seconds", usage.cpu_seconds);
@@ -122,6 +124,8 @@ void decode_child(const Json& json, StatusReport& report) {
   if (json.contains("last_exit")) child.last_exit = decode_exit(json["last_exit"]);
   take(json, "why", child.why);
   take(json, "status", child.status_text);
+  child.is_candidate = json.value("deploy", "") == "next";
+  child.is_leaving = json.value("deploy", "") == "leaving";
   ChildUsage usage;
   take(json, "memory_bytes", usage.memory_bytes);
   take(json, "memory_limit_bytes", usage.memory_limit_bytes);

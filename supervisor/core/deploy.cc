@@ -92,7 +92,7 @@ bool ServiceRun::roll_back(Turn& turn, const std::string& reason) {
   turn.is_state_dirty = true;
   // Requests may reach the candidate already: it serves until they go to the present one again.
   if (deploy_->has_asked_to_shift) deploy_->shift_back_at = turn.now;
-  deploy_->deadline = turn.now + kShiftTimeout;
+  deploy_->deadline = turn.now + kShiftBackTimeout;
   turn.report(EventKind::DeployFailed, Report::Level::Error,
               "deploy: " + reason + "; the present generation stays", {{"reason", reason}});
   return true;

@@ -22,8 +22,11 @@ namespace pillion::supervisor::core {
 
 // How long the removal of the network may take before the service ends without it.
 inline constexpr Duration kCleanUpTimeout = std::chrono::seconds(30);
-// How long the shift of the traffic may take before a deploy is rolled back.
-inline constexpr Duration kShiftTimeout = std::chrono::seconds(30);
+// How long the shift of the traffic may take before a deploy is rolled back: the host waits in it
+// until the old app has ended what it had begun, and bounds that itself.
+inline constexpr Duration kShiftTimeout = std::chrono::minutes(15);
+// The same of the shift back.
+inline constexpr Duration kShiftBackTimeout = std::chrono::seconds(30);
 // How long a shift back may be silent before it is asked for again.
 inline constexpr Duration kShiftAgain = std::chrono::seconds(3);
 // A wakeup that comes later than this is no delay but a standstill: a stopped supervisor, a paused

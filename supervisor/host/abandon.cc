@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "runtime/log.h"
 #include "supervisor/host/cgroup_detect.h"
 #include "supervisor/host/process_host.h"
@@ -42,10 +44,14 @@ int abandon_service(Loop& loop, KeeperClient& keeper, const config::Service& ser
   });
   loop.run();
   cgroups->remove_base();
-  for (std::size_t child = 0; child < service.children.size(); ++child) {
-    ::unlink(paths.notify_socket(child).c_str());
+  std::error_code ignored;
+  // One for each slot: reloads and deploys add some.
+  for (const auto& entry : std::filesystem::directory_iterator(paths.runtime, ignored)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("notify.")) ::unlink(entry.path().c_str());
   }
   ::unlink(paths.state_file().c_str());
+  std::filesystem::remove_all(paths.runtime + "/deploy", ignored);
   ::unlink((paths.accepted_directory() + "/" + service.name() + ".toml").c_str());
   ::rmdir(paths.accepted_directory().c_str());
   return kExitGaveUp;

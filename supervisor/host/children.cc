@@ -170,6 +170,7 @@ void Children::spawn(core::ChildId child, core::Generation number) {
 }
 
 Result<void> Children::start(core::ChildId child, core::Generation number, Generation& generation) {
+  if (!has_channels(child)) return fail("its pipes are not open");
   const config::Child& config = config_of(child);
   const Key key{child, number};
   outputs_[child]->drain();
@@ -384,9 +385,9 @@ void Children::send_signal(const core::SendSignal& action) {
   }
 }
 
-void Children::signal_app(int signal_number) {
+void Children::signal_app(core::ChildId app, int signal_number) {
   for (auto found = generations_.rbegin(); found != generations_.rend(); ++found) {
-    if (config_of(found->first.first).role != config::Role::App) continue;
+    if (found->first.first != app) continue;
     return send_signal({found->first.first, found->first.second, signal_number});
   }
 }

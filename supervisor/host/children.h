@@ -62,7 +62,7 @@ class Children {
   void watch_gate(core::ChildId child, core::Generation generation);
   void send_signal(const core::SendSignal& action);
   // To the app's running generation, as its signal_scope says.
-  void signal_app(int signal_number);
+  void signal_app(core::ChildId app, int signal_number);
   void kill(core::ChildId child, core::Generation generation);
   void release(core::ChildId child, core::Generation generation);
 

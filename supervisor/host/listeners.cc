@@ -58,6 +58,9 @@ void add_admin(Plans& plans, const config::Child& child, const ServicePaths& pat
 void add_published(Plans& plans, const config::Service& service, const config::Child& child,
                    const config::ProxyConfig& proxy) {
   for (const config::PublishedListener& published : proxy.inbound.published) {
+    // In mode "host" nothing is published, but the proxy may stand before the app all the same.
+    const bool is_host = service.network.mode == config::NetworkMode::Host;
+    if (is_host && published.listen) add(plans, child.name, published.listener, *published.listen);
     for (const config::Publish& publish : service.network.publish) {
       const unsigned count = publish.transport == config::Transport::Tcp ? publish.host.count() : 0;
       for (unsigned i = 0; i < count; ++i) {

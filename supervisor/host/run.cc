@@ -17,6 +17,7 @@
 #include "supervisor/host/abandon.h"
 #include "supervisor/host/child_environment.h"
 #include "supervisor/host/children_api.h"
+#include "supervisor/host/deploy_api.h"
 #include "supervisor/host/events_api.h"
 #include "supervisor/host/metrics_api.h"
 #include "supervisor/host/reload_api.h"
@@ -70,6 +71,7 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
     reload_api.on_change();
   });
   supervisor.on_hangup([&] { reload_api.reload_file(); });
+  add_deploy_routes(api, supervisor);
   EventsApi events_api(loop, api, supervisor.history());
   MetricsApi metrics_api(loop, api, supervisor, std::move(metrics_listener));
   ResizeApi resize_api(api, supervisor.resources());

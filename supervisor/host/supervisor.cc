@@ -1,3 +1,5 @@
+// Longer than 600 lines because the supervisor's actions and events meet here, one short function
+// each.
 #include "supervisor/host/supervisor.h"
 
 #include <cxxabi.h>
@@ -126,6 +128,7 @@ struct Supervisor::Carrier {
   }
   void operator()(const core::WriteState&) { self.write_state(); }
   void operator()(const core::Spawn& action) {
+    self.deployment_.observe(action);
     self.children_.spawn(action.child, action.generation);
   }
   void operator()(const core::WatchGate& action) {
@@ -155,15 +158,15 @@ struct Supervisor::Carrier {
   void operator()(const core::Finish& action) { self.finish(action); }
   void operator()(const core::PlanChanged&) { self.change_plan(); }
   void operator()(const core::UsePlan& action) {
-    if (!action.is_candidate) self.use_plan(action.child);
+    if (action.is_candidate) return self.deployment_.use(action);
+    self.use_plan(action.child);
   }
   void operator()(const core::ReloadChild& action) { self.children_.reload(action); }
-  // A deploy: nobody asks the core for one yet.
-  void operator()(const core::ShiftTraffic& action) {
-    self.post(core::ShiftFailed{action.to, "the proxy cannot be told yet"});
+  void operator()(const core::ShiftTraffic& action) { self.deployment_.shift(action); }
+  void operator()(const core::PromoteApp& action) { self.deployment_.promote(action); }
+  void operator()(const core::EndDeploy& action) {
+    self.deployment_.end(action, self.core_->status(self.now()));
   }
-  void operator()(const core::PromoteApp&) {}
-  void operator()(const core::EndDeploy&) {}
 };
 
 Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, AcceptedFile accepted, ServicePaths paths,
@@ -185,6 +188,8 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, AcceptedFile accepted, 
                 options.echoes_output, [this](core::Event event) { post(std::move(event)); }),
       probes_(loop, processes_, *cgroups_, setup_, children_, slots_,
               [this](core::Event event) { post(std::move(event)); }),
+      deployment_(loop, setup_, children_, slots_, accepted_, service_, paths_,
+                  [this](core::Event event) { post(std::move(event)); }),
       capture_guard_(
           service_, [this](ServiceSetup::OnDone done) { setup_.lift_capture(std::move(done)); },
           [this](ServiceSetup::OnDone done) { setup_.enable_capture(std::move(done)); }),
@@ -201,6 +206,8 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, AcceptedFile accepted, 
 Supervisor::~Supervisor() = default;
 
 void Supervisor::keep(const core::Report& report) {
+  deployment_.observe(report);
+  if (report.kind == core::EventKind::RequestRefused) refusal_ = report.text;
   using Level = core::Report::Level;
   control::EventRecord event{0, clock_.wall_now(), clock_.boot_time(), "", "", "", 0, "", {}};
   switch (report.level) {
@@ -251,7 +258,13 @@ Result<void> Supervisor::start() {
   auto snapshot = keeper_.restarts() > 0 ? read_snapshot() : std::nullopt;
   // What runs and is not known is ended before anything is started.
   if (keeper_.restarts() > 0 && !snapshot && !keeper_.list_children().empty()) snapshot.emplace();
-  if (snapshot) restore_slots(*snapshot);
+  if (snapshot) {
+    deployment_.restore(*snapshot);
+    restore_slots(*snapshot);
+    deployment_.fit_slots(*snapshot);
+  } else {
+    deployment_.prepare();
+  }
   for (core::ChildId slot = 0; slot < slots_.size(); ++slot) {
     if (auto opened = children_.open_channels(slot); !opened) return opened;
   }
@@ -330,8 +343,10 @@ void Supervisor::restore_or_create(const std::optional<core::Snapshot>& snapshot
   }
   children_.end_adoption();
   last_signal_ = snapshot->last_signal;
-  core_ = std::make_unique<core::Core>(core::Core::restore(plan_of(service_), seed, *snapshot,
-                                                           survivors, now(), clock_.boot_time()));
+  core::ServicePlan plan = plan_of(service_);
+  plan.candidate = deployment_.candidate();
+  core_ = std::make_unique<core::Core>(
+      core::Core::restore(std::move(plan), seed, *snapshot, survivors, now(), clock_.boot_time()));
 }
 
 std::optional<core::Snapshot> Supervisor::read_snapshot() {
@@ -418,13 +433,14 @@ void Supervisor::on_signal(int signal_number, std::uint64_t serial) {
 void Supervisor::handle_signal(int signal_number) {
   const auto& map = service_.settings.signal_map;
   if (const auto mapped = map.find(name_of_signal(signal_number)); mapped != map.end()) {
-    if (const int target = number_of_signal(mapped->second)) children_.signal_app(target);
+    if (const int target = number_of_signal(mapped->second))
+      children_.signal_app(app_slot(), target);
     return;  // "ignore" is no signal
   }
   if (signal_number == SIGWINCH && terminal_) return terminal_->resize();
   if (signal_number != SIGTERM && signal_number != SIGINT &&
       (signal_number != SIGHUP || keeper_.keeper_pid() == 1)) {
-    children_.signal_app(signal_number);
+    children_.signal_app(app_slot(), signal_number);
     return;
   }
   if (signal_number == SIGHUP) {
@@ -447,6 +463,32 @@ void Supervisor::stop(std::optional<Duration> grace, std::string reason) {
 void Supervisor::request(core::Event event) {
   post(std::move(event));
   run_queue();
+}
+
+core::ChildId Supervisor::app_slot() const {
+  for (const core::ChildStatus& child : core_->status(now()).children) {
+    if (child.role == core::Role::App && !child.is_candidate && !child.is_leaving) return child.id;
+  }
+  return 0;
+}
+
+Result<std::uint64_t> Supervisor::deploy(const DeployWish& wish) {
+  auto event = deployment_.prepare(wish, status());
+  if (!event) return fail(event.error());
+  refusal_.clear();
+  request(std::move(*event));
+  if (refusal_.empty()) return deployment_.record().count;
+  deployment_.discard();
+  return fail(refusal_);
+}
+
+Result<void> Supervisor::cancel_deploy() {
+  const DeployPhase phase = deployment_.phase();
+  if (phase == DeployPhase::None) return fail("no deploy is under way");
+  refusal_.clear();
+  request(core::DeployCancelled{});
+  if (!refusal_.empty()) return fail(refusal_);
+  return {};
 }
 
 void Supervisor::upgrade(std::function<void(Result<void>)> on_checked) {
@@ -555,6 +597,7 @@ void Supervisor::finish(const core::Finish& action) {
   note("service_stopped", fmt::format("the service has ended with exit code {}", action.exit_code));
   if (terminal_) terminal_->remove();
   children_.close();
+  deployment_.close();
   resources_.finish();
   if (!remove_cgroups(*cgroups_)) {
     log::warn("cannot remove the service's cgroup: {}", cgroups_->describe());

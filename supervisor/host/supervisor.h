@@ -17,6 +17,7 @@
 #include "supervisor/host/cgroup.h"
 #include "supervisor/host/child_slots.h"
 #include "supervisor/host/children.h"
+#include "supervisor/host/deployment.h"
 #include "supervisor/host/event_history.h"
 #include "supervisor/host/keeper_client.h"
 #include "supervisor/host/metrics_endpoints.h"
@@ -64,6 +65,12 @@ class Supervisor {
   // Our own metrics as text, and where children that run serve theirs.
   std::string render_metrics();
   std::vector<ChildEndpoint> metrics_endpoints() const;
+  // A rolling replace of the app; its number. Refused with errno EINVAL when it can never be, else
+  // because of what goes on now.
+  Result<std::uint64_t> deploy(const DeployWish& wish);
+  // Ends one that is not promoted yet.
+  Result<void> cancel_deploy();
+  const Deployment& deployment() const { return deployment_; }
   // On disk when this returns.
   void stop(std::optional<Duration> grace, std::string reason);
   EventHistory& history() { return history_; }
@@ -93,6 +100,7 @@ class Supervisor {
   void use_plan(core::ChildId slot);
   void recapture();
   void finish_reload();
+  core::ChildId app_slot() const;
   std::optional<core::Snapshot> read_snapshot();
   void write_state();
   void run_queue();
@@ -121,6 +129,7 @@ class Supervisor {
   ServiceSetup setup_;
   Children children_;
   ProbeRunner probes_;
+  Deployment deployment_;
   CaptureGuard capture_guard_;
   std::unique_ptr<core::Core> core_;
   std::deque<core::Event> queue_;
@@ -146,6 +155,7 @@ class Supervisor {
   bool is_reloading_ = false;
   bool is_plan_changed_ = false;
   std::string reload_refusal_;
+  std::string refusal_;  // the core's, of the last request
 };
 
 }  // namespace pillion::supervisor::host

@@ -48,7 +48,7 @@ void Supervisor::use_plan(core::ChildId slot) {
   const config::Child* next = service_.find(core_->plan().children[slot].name);
   if (!next) return;
   const config::Child before = slot < slots_.size() ? slots_.at(slot) : *next;
-  slots_.set(slot, *next);
+  slots_.set(slot, deployment_.fitted(slot, *next));
   if (!children_.has_channels(slot)) {
     auto opened = children_.open_channels(slot);
     if (!opened) log::error("{}", opened.error().message());

@@ -160,7 +160,7 @@ def test_a_fork_that_fails_is_tried_again(services):
     limit = [*service.identity, "prlimit", f"--pid={service.status()['supervisor_pid']}"]
     run([*limit, "--nproc=1:"], check=0)
     kill_hard(service.child("helper")["pid"])
-    service.wait_for(lambda: "Resource temporarily unavailable" in service.output, what="the failure to be told")
+    service.wait_for(lambda: "a limit on processes is reached" in service.output, what="the failure to be told")
     run([*limit, "--nproc=4000:"], check=0)
     service.wait_for(lambda: (service.child("helper") or {}).get("state") == "running", what="the helper to run again")
     assert service.child("app")["restarts"] == 0

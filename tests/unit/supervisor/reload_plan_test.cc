@@ -66,7 +66,7 @@ TEST_CASE("children that come and go are in the plan, and make it no empty one")
 
 TEST_CASE("a proxy reloads what it reads again, and is replaced for the rest") {
   CHECK(proxy_change("", "timeouts = { stream_idle = \"1m\" }\n") == ChildChange::Reload);
-  CHECK(proxy_change("", "[sidecar.proxy.config.upstream.pay]\naddress = \"pay.example:80\"\n") ==
+  CHECK(proxy_change("", "[sidecar.proxy.config.upstream.pay]\naddress = [\"pay.example:80\"]\n") ==
         ChildChange::Reload);
   CHECK(proxy_change("", "workers = 2\n") == ChildChange::Replace);
   CHECK(proxy_change("", "health = { listen = \"0.0.0.0:15022\" }\n") == ChildChange::Replace);

@@ -113,7 +113,7 @@ TEST_CASE("a shift that fails or is never confirmed is taken back before the can
   driver.spawned(kNext);
   answer_probe(driver, ProbeResult::Success);
   SECTION("failed") { driver.send(ShiftFailed{kNext, "admin: HTTP 500"}); }
-  SECTION("silent") { driver.advance(seconds(30)); }
+  SECTION("silent") { driver.advance(std::chrono::minutes(15)); }
   SECTION("the candidate dies meanwhile") { driver.exit(kNext, killed_by(11)); }
   REQUIRE(driver.find<ShiftTraffic>());
   CHECK(driver.find<ShiftTraffic>()->to == kApp);

@@ -1,0 +1,51 @@
+"""Thousands of restarts of a child leave supervisor and keeper as small as they were: no descriptor, no memory, no
+record and no directory per restart. By default a few hundred; PILLION_ENDURANCE_RESTARTS=10000 for the full count."""
+import os
+
+from support.pillion_testing import wait_until
+
+RESTARTS = int(os.environ.get("PILLION_ENDURANCE_RESTARTS", "300"))
+WARM_UP = 100  # allocators and rings reach their size
+PER_RESTART_SECONDS = 0.5
+GROWTH_KIB_MAX = 1024
+
+
+def footprint(pid):
+    """Open descriptors, threads, and private memory in KiB."""
+    rollup = open(f"/proc/{pid}/smaps_rollup").read().splitlines()
+    private = sum(int(line.split()[1]) for line in rollup if line.startswith("Private_"))
+    return {"fds": len(os.listdir(f"/proc/{pid}/fd")), "threads": len(os.listdir(f"/proc/{pid}/task")),
+            "private_kib": private}
+
+
+def test_restarts_leave_nothing_behind(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [sidecar.crashing]
+        command = ["/bin/sh", "-c", "echo generation $PILLION_GENERATION; exit 1"]
+        backoff = { base = "1ms", max = "1ms", jitter = 0.0 }
+        [app]
+        command = ["/bin/sleep", "100000"]
+    ''')
+    service.start()
+    pids = {"supervisor": service.status()["supervisor_pid"], "keeper": service.process.pid}
+
+    def restarted(count):
+        wait_until(lambda: (service.child("crashing") or {}).get("restarts", 0) >= count,
+                   timeout=60 + count * PER_RESTART_SECONDS, what=f"{count} restarts")
+        return {name: footprint(pid) for name, pid in pids.items()}
+
+    before = restarted(WARM_UP)
+    after = restarted(WARM_UP + RESTARTS)
+    report = f"after {WARM_UP}: {before}; after {WARM_UP + RESTARTS}: {after}"
+    print(report)
+    assert service.status()["supervisor_pid"] == pids["supervisor"], "the supervisor died meanwhile"
+    for name in pids:
+        # A spawn may be under way at either look.
+        assert abs(after[name]["fds"] - before[name]["fds"]) <= 4, report
+        assert after[name]["threads"] <= before[name]["threads"] + 4, report
+        assert after[name]["private_kib"] <= before[name]["private_kib"] + GROWTH_KIB_MAX, report
+    assert service.child("app")["generation"] == 1
+    logs = sorted(path.name for path in service.log_dir.glob("crashing.log*"))
+    assert "crashing.log" in logs and len(logs) <= 7, logs
