@@ -7,7 +7,7 @@ from support.pillion_testing import wait_until
 RESTARTS = int(os.environ.get("PILLION_ENDURANCE_RESTARTS", "300"))
 WARM_UP = 100  # allocators and rings reach their size
 PER_RESTART_SECONDS = 0.5
-GROWTH_KIB_MAX = 1024
+GROWTH_KIB_MAX = 4096  # 300 leaks of 16 KiB; allocators breathe by 1 MiB
 
 
 def footprint(pid):
@@ -42,8 +42,8 @@ def test_restarts_leave_nothing_behind(services):
     print(report)
     assert service.status()["supervisor_pid"] == pids["supervisor"], "the supervisor died meanwhile"
     for name in pids:
-        # A spawn may be under way at either look.
-        assert abs(after[name]["fds"] - before[name]["fds"]) <= 4, report
+        # Connections of those who asked for the status stay for a while; a leak would be hundreds.
+        assert after[name]["fds"] <= before[name]["fds"] + 32, report
         assert after[name]["threads"] <= before[name]["threads"] + 4, report
         assert after[name]["private_kib"] <= before[name]["private_kib"] + GROWTH_KIB_MAX, report
     assert service.child("app")["generation"] == 1

@@ -10,10 +10,10 @@ from support.pillion_testing import program, requires_root, run, wait_until
 
 # Writes the name of each signal it gets; TERM ends it with 3.
 RECORDER = '''
-import signal, sys, time
+import os, signal, sys, time
 def note(number, _):
     name = signal.Signals(number).name if number < 32 else f"RT{number - signal.SIGRTMIN}"
-    print("got", name, flush=True)
+    os.write(1, f"got {name}\\n".encode())  # handlers interrupt each other, print() may not be
     if number == signal.SIGTERM:
         sys.exit(3)
 for number in [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM,
