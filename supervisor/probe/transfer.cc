@@ -97,7 +97,9 @@ Transfer transfer(const TransferRequest& request) {
   ::curl_easy_setopt(handle.get(), CURLOPT_HEADERDATA, &receiver);
   ::curl_easy_setopt(handle.get(), CURLOPT_ERRORBUFFER, message);
   const CURLcode code = ::curl_easy_perform(handle.get());
-  if (code != CURLE_OK && !receiver.is_enough) {
+  // A server that refuses a call says so and then resets the stream: its word is the answer.
+  const bool has_grpc_status = receiver.result.headers.count("grpc-status") > 0;
+  if (code != CURLE_OK && !receiver.is_enough && !has_grpc_status) {
     receiver.result.error = message[0] != '\0' ? message : ::curl_easy_strerror(code);
   }
   ::curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &receiver.result.status);
