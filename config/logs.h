@@ -244,8 +244,14 @@ PILLION_NAMES(FieldType, {FieldType::Integer, "integer"}, {FieldType::Float, "fl
               {FieldType::Boolean, "boolean"}, {FieldType::String, "string"});
 
 // Applied to every record, in this order.
+// What every record is told about where it comes from.
+enum class SourceField { Service, Host, File };
+PILLION_NAMES(SourceField, {SourceField::Service, "service.name"}, {SourceField::Host, "host.name"},
+              {SourceField::File, "log.file.path"});
+
 struct FieldRules {
   FieldNames names = FieldNames::Ecs;
+  std::vector<SourceField> source{SourceField::Service, SourceField::Host, SourceField::File};
   std::map<std::string, std::string> add;
   std::map<std::string, std::string> rename;
   std::vector<std::string> drop;

@@ -301,6 +301,8 @@ const TableSchema& schema_of<FieldRules>() {
   static const TableSchema schema =
       TableBuilder<FieldRules>("Fields", "Applied to every record, in this order.")
           .field("names", &FieldRules::names, "Elastic Common Schema, or OpenTelemetry's names.")
+          .field("source", &FieldRules::source,
+                 "Which fields about its source each record gets; `[]` for none.")
           .field("add", &FieldRules::add, "Fields to add.")
           .field("rename", &FieldRules::rename, "Old name to new name.")
           .field("drop", &FieldRules::drop, "Fields to leave out.")

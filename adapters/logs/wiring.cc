@@ -179,9 +179,14 @@ void choose_state_directory(Surroundings& surroundings) {
 Envelope envelope_of(const config::LogsConfig& config, const config::LogInput* input,
                      const Surroundings& surroundings, const std::string& path) {
   Envelope envelope;
-  if (!surroundings.service.empty()) envelope.add("service.name", surroundings.service);
-  envelope.add("host.name", surroundings.host_name);
-  if (!path.empty()) envelope.add("log.file.path", path);
+  const auto add_source = [&](config::SourceField field, const std::string& value) {
+    const auto& wanted = config.fields.source;
+    if (!value.empty() && std::find(wanted.begin(), wanted.end(), field) != wanted.end())
+      envelope.add(config::name_of(field), value);
+  };
+  add_source(config::SourceField::Service, surroundings.service);
+  add_source(config::SourceField::Host, surroundings.host_name);
+  add_source(config::SourceField::File, path);
   for (const auto& [key, value] : config.fields.add) envelope.add(key, value);
   for (const auto& [key, value] : input->fields) envelope.add(key, value);
   envelope.has_original = config.fields.keep_original;

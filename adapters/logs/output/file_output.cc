@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,7 @@ namespace pillion::logs {
 namespace {
 
 constexpr Duration kRetryDelay = std::chrono::seconds(1);
+constexpr std::size_t kBlocksPerWrite = 64;
 
 }  // namespace
 
@@ -40,35 +42,67 @@ Result<void> RotatedFile::rotate() {
   return open();
 }
 
-Result<void> RotatedFile::append(const RecordBuffer& records) {
-  // Somebody else may have rotated or deleted it.
+// Somebody else may have rotated or deleted the file.
+Result<void> RotatedFile::follow_name() {
   struct stat held, named;
   if (fd_ && (::stat(options_.path.c_str(), &named) < 0 || ::fstat(fd_.get(), &held) < 0 ||
               held.st_ino != named.st_ino || held.st_dev != named.st_dev)) {
     fd_.reset();
   }
-  if (!fd_) {
-    if (auto opened = open(); !opened) return opened;
+  return fd_ ? Result<void>{} : open();
+}
+
+// Writes the first blocks that fit in this generation of the file; returns how many.
+Result<std::size_t> RotatedFile::write_together(std::span<const std::string_view> blocks) {
+  if (size_ > 0 && size_ + blocks.front().size() > options_.bytes_max) {
+    if (auto rotated = rotate(); !rotated) return fail(rotated.error());
   }
-  std::size_t at = 0;
-  const std::string_view bytes = records.bytes();
-  if (size_ > 0 && size_ + bytes.size() > options_.bytes_max) {
-    if (auto rotated = rotate(); !rotated) return rotated;
+  iovec parts[kBlocksPerWrite];
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+  for (const auto block : blocks) {
+    if (count == kBlocksPerWrite ||
+        (count > 0 && size_ + bytes + block.size() > options_.bytes_max))
+      break;
+    parts[count++] = {const_cast<char*>(block.data()), block.size()};
+    bytes += block.size();
   }
-  while (at < bytes.size()) {
-    const ssize_t count = ::write(fd_.get(), bytes.data() + at, bytes.size() - at);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
+  std::size_t whole = 0;
+  for (std::size_t at = 0; whole < count;) {
+    iovec* const first = parts + whole;
+    const ssize_t written = ::writev(fd_.get(), first, static_cast<int>(count - whole));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
       const auto failure = fail_errno("cannot write to " + options_.path);
-      if (at > 0 && ::ftruncate(fd_.get(), static_cast<off_t>(size_)) < 0) {
-        log::warn("{} ends with part of a record", options_.path);
-      }
+      if (at > 0 && ::ftruncate(fd_.get(), static_cast<off_t>(size_)) < 0)
+        log::warn("{} has part of a record", options_.path);
+      if (whole > 0) return whole;  // the next attempt fails again, or not
       return failure;
     }
-    at += static_cast<std::size_t>(count);
+    auto rest = static_cast<std::size_t>(written);
+    for (; whole < count && rest >= parts[whole].iov_len; at = 0) {
+      rest -= parts[whole].iov_len;
+      size_ += at + parts[whole++].iov_len;
+    }
+    if (rest == 0) continue;
+    at += rest;
+    parts[whole].iov_base = static_cast<char*>(parts[whole].iov_base) + rest;
+    parts[whole].iov_len -= rest;
   }
-  size_ += bytes.size();
-  return {};
+  return whole;
+}
+
+std::size_t RotatedFile::append(std::span<const std::string_view> blocks, Result<void>& result) {
+  result = follow_name();
+  std::size_t done = 0;
+  while (result && done < blocks.size()) {
+    auto count = write_together(blocks.subspan(done));
+    if (count)
+      done += *count;
+    else
+      result = fail(count.error());
+  }
+  return done;
 }
 
 Result<void> RotatedFile::sync() {
@@ -93,35 +127,41 @@ void FileOutput::deliver(Batch& batch) {
   write_next();
 }
 
+// All that waits goes in one piece of work: a change of threads per batch would cost more than its
+// writing does.
 void FileOutput::write_next() {
   if (is_writing_ || queue_.empty() || retry_.is_active()) return;
   is_writing_ = true;
-  auto result = std::make_shared<Result<void>>();
+  auto written = std::make_shared<Written>();
+  std::vector<std::string_view> blocks;
+  for (const Batch* batch : queue_) blocks.push_back(batch->records.bytes());
   loop_.queue_work(
-      [shared = shared_, batch = queue_.front(), result] {
+      [shared = shared_, blocks = std::move(blocks), written] {
         const std::lock_guard lock(shared->mutex);
-        *result = shared->file.append(batch->records);
+        written->blocks = shared->file.append(blocks, written->result);
       },
-      [this, is_alive = is_alive_, result] {
-        if (*is_alive) on_written(*result);
+      [this, is_alive = is_alive_, written] {
+        if (*is_alive) on_written(*written);
       });
 }
 
-void FileOutput::on_written(const Result<void>& result) {
+void FileOutput::on_written(const Written& written) {
   is_writing_ = false;
-  if (!result) {  // a full disk, a missing directory: it may pass; the records stay pending
-    if (trouble_ != result.error().message())
-      log::error("{}; trying again", result.error().message());
-    trouble_ = result.error().message();
+  const std::vector<Batch*> done(queue_.begin(), queue_.begin() + std::ptrdiff_t(written.blocks));
+  queue_.erase(queue_.begin(), queue_.begin() + std::ptrdiff_t(written.blocks));
+  if (!written.result) {  // a full disk, a missing directory: it may pass; the rest stays pending
+    const auto& message = written.result.error().message();
+    if (trouble_ != message) log::error("{}; trying again", message);
+    trouble_ = message;
     retry_.start(kRetryDelay, [this] { write_next(); });
-    return;
+  } else {
+    trouble_.clear();
+    write_next();
   }
-  trouble_.clear();
-  Batch& batch = *queue_.front();
-  queue_.pop_front();
-  write_next();
-  batch.delivered = batch.records.record_count();
-  on_done_(batch);
+  for (Batch* batch : done) {
+    batch->delivered = batch->records.record_count();
+    on_done_(*batch);
+  }
 }
 
 Result<void> FileOutput::sync() {

@@ -6,7 +6,10 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "adapters/logs/output/output.h"
 #include "runtime/fd.h"
@@ -26,14 +29,17 @@ class RotatedFile {
  public:
   explicit RotatedFile(FileOutputOptions options) : options_(std::move(options)) {}
 
-  // Appends whole records. On an error nothing of them counts as written; a part may be in the
-  // file, cut off at the next success.
-  Result<void> append(const RecordBuffer& records);
+  // Appends blocks of whole records, in as few writes as rotation allows. Returns how many blocks
+  // were written, which is fewer than given only on an error; of the others nothing stays in the
+  // file, unless it cannot be cut either.
+  std::size_t append(std::span<const std::string_view> blocks, Result<void>& result);
   Result<void> sync();
 
  private:
   Result<void> open();
   Result<void> rotate();
+  Result<void> follow_name();
+  Result<std::size_t> write_together(std::span<const std::string_view> blocks);
 
   FileOutputOptions options_;
   Fd fd_;
@@ -60,8 +66,13 @@ class FileOutput final : public Output {
     std::mutex mutex;  // append() and sync() come from different pool threads
     RotatedFile file;
   };
+  // What one piece of work on the pool did.
+  struct Written {
+    std::size_t blocks = 0;
+    Result<void> result;
+  };
   void write_next();
-  void on_written(const Result<void>& result);
+  void on_written(const Written& written);
 
   Loop& loop_;
   std::string path_;

@@ -112,7 +112,8 @@ class Contender:
 def ours(arguments, directory, log, out, keys, more_outputs=""):
     config = directory / "logs.toml"
     config.write_text(f'[[input]]\nfile = "{log}"\ntimezone = "utc"\n{keys}\n'
-                      f'[[output]]\nfile = {{ path = "{out}", max_size = "1TiB" }}\n{more_outputs}')
+                      f'[[output]]\nfile = {{ path = "{out}", max_size = "1TiB" }}\n{more_outputs}'
+                      f'[fields]\nsource = []\n')  # rsyslog's records say nothing of their source either
     return Contender([arguments.bin / "pillion-logs", "--config", config],
                      {"PILLION_STATE_DIR": str(directory / "state"), "PILLION_SERVICE": "bench",
                       "PILLION_LOG_LEVEL": "warn"})

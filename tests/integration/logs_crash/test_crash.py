@@ -6,7 +6,7 @@ from signal import SIGKILL
 import pytest
 
 from support.log_lab import FakeElasticsearch, LogLab, NumberedWriter, line
-from support.pillion_testing import wait_until
+from support.pillion_testing import run, wait_until
 
 FILE = 'file = "@dir@/app.log"\ntimezone = "utc"'
 OUT = 'file = { path = "@dir@/out.json", max_size = "1GiB" }'
@@ -120,3 +120,22 @@ def test_a_state_directory_that_cannot_be_written_is_said_and_another_used(lab):
         assert logs.stop() == 0
     assert "$STATE_DIRECTORY" in logs.stderr
     assert lab.path("other/file.checkpoint").exists()
+
+
+def test_a_full_disk_of_the_output_delays_and_neither_loses_nor_cuts_records(lab):
+    disk = lab.path("disk")
+    disk.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=1m", "pillion-test", disk], check=0)
+    try:
+        lab.path("app.log").write_text("".join(line(n) for n in range(30000)))
+        lab.configure('file = "@dir@/app.log"', 'file = { path = "@dir@/disk/out.json", max_size = "1GiB" }')
+        with lab.start() as logs:
+            wait_until(lambda: "No space left on device; trying again" in logs.stderr)
+            text = (disk / "out.json").read_text()
+            assert text.endswith("\n") and all(json.loads(record) for record in text.splitlines())
+            run(["mount", "-o", "remount,size=64m", disk], check=0)
+            wait_until(lambda: (disk / "out.json").read_text().count("\n") == 30000)
+            assert logs.stop() == 0, logs.output
+        assert lines_of(disk / "out.json") == list(range(30000))
+    finally:
+        run(["umount", "-l", disk], check=0)

@@ -42,6 +42,15 @@ def test_the_line_of_the_order_processor_becomes_json(lab):
                              "records_pending": 0}
 
 
+def test_a_record_says_of_its_source_what_is_wanted(lab):
+    write(lab, "level=info n=1\n")
+    lab.configure(FILE, OUT, '[fields]\nsource = ["host.name"]')
+    with lab.start() as logs:
+        record, = wait_until(lab.records)
+        assert logs.stop() == 0, logs.output
+    assert set(record) == {"@timestamp", "log.level", "n", "host.name"}
+
+
 def test_a_file_that_appears_late_is_waited_for_and_read_from_its_start(lab):
     with lab.start() as logs:
         wait_until(lambda: any("STATUS=waiting for" in m and "app.log" in m for m in lab.drain_messages()))
