@@ -3,6 +3,7 @@
 // and a request that one record spoils is halved until the record stands alone.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -47,7 +48,11 @@ class HttpOutput final : public Output {
   std::size_t batch_bytes() const override { return options_.batch_bytes; }
   std::size_t batch_records() const override { return options_.batch_records; }
   Duration batch_wait() const override { return options_.batch_wait; }
-  std::size_t in_flight_bytes_max() const override { return 256u << 20; }
+  // The requests in flight, and as many batches ready behind them: the files are the queue. Room
+  // grows by doubling, hence twice.
+  std::size_t in_flight_bytes_max() const override {
+    return std::max<std::size_t>(4 * options_.requests_max * options_.batch_bytes, 1u << 20);
+  }
   Result<void> sync() override { return dead_letters_.sync(); }
   void hurry() override;
   std::string trouble() const override { return trouble_; }
