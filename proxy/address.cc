@@ -74,24 +74,29 @@ Address Address::with_port(std::uint16_t port) const {
 
 std::uint32_t Address::v4_bits() const { return is_v6() ? 0 : ntohl(storage_.v4.sin_addr.s_addr); }
 
-void Address::append_to(std::string& out) const {
-  char text[INET6_ADDRSTRLEN + 1];
+std::string_view Address::write_to(char (&out)[kTextBytesMax]) const {
+  char* end = out;
+  char* const limit = out + sizeof out;
   if (is_v6()) {
-    inet_ntop(AF_INET6, &storage_.v6.sin6_addr, text, sizeof text);
-    out.append(1, '[').append(text).append(1, ']');
+    *end++ = '[';
+    inet_ntop(AF_INET6, &storage_.v6.sin6_addr, end, INET6_ADDRSTRLEN);
+    end += std::strlen(end);
+    *end++ = ']';
   } else {
     const std::uint32_t bits = v4_bits();
-    char* end = text;
     for (int shift = 24; shift >= 0; shift -= 8) {
-      end = std::to_chars(end, text + sizeof text, bits >> shift & 255).ptr;
+      end = std::to_chars(end, limit, bits >> shift & 255).ptr;
       if (shift > 0) *end++ = '.';
     }
-    out.append(text, static_cast<std::size_t>(end - text));
   }
-  char digits[8];
-  digits[0] = ':';
-  const auto result = std::to_chars(digits + 1, digits + sizeof digits, port());
-  out.append(digits, static_cast<std::size_t>(result.ptr - digits));
+  *end++ = ':';
+  end = std::to_chars(end, limit, port()).ptr;
+  return {out, static_cast<std::size_t>(end - out)};
+}
+
+void Address::append_to(std::string& out) const {
+  char text[kTextBytesMax];
+  out.append(write_to(text));
 }
 
 std::string Address::to_string() const {

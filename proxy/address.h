@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "config/units.h"
 
@@ -31,6 +32,9 @@ class Address {
 
   std::string to_string() const;
   void append_to(std::string& out) const;  // "10.0.0.1:80", "[::1]:80"
+  static constexpr std::size_t kTextBytesMax = 64;
+  // The same, without an allocation; a view of `out`.
+  std::string_view write_to(char (&out)[kTextBytesMax]) const;
   std::size_t hash() const;
   bool operator==(const Address& other) const;
 

@@ -22,24 +22,36 @@ namespace pillion::proxy {
 
 struct RelayFacts;
 
-// What a connection is about, known when it was accepted.
+// What the handshake told of a client.
+struct ClientIdentity {
+  std::string_view tls_version;    // "TLSv1.3"
+  std::string peer_uri;            // the verified peer's SPIFFE id, "" when it has none
+  std::string client_certificate;  // the value of X-Forwarded-Client-Cert
+};
+
+// What a connection is about, known when it was accepted. Thousands of them wait idle, so what only
+// some of them have is kept apart.
 struct DownstreamContext {
   ListenerKind kind = ListenerKind::Outbound;
   Direction direction = Direction::Outbound;
+  bool is_destination_http2 = false;  // what `destination` is spoken to in
+  bool is_http2_declared = false;     // the listener's protocol
   Address peer;
-  std::string peer_text;                     // of `peer`, for the log
-  Address destination;                       // where it goes unless it is routed elsewhere
-  std::shared_ptr<Endpoint> endpoint;        // of `destination`; shared, see EndpointTable
-  bool is_destination_http2 = false;         // what `destination` is spoken to in
-  bool is_http2_declared = false;            // the listener's protocol
-  std::optional<std::size_t> upstream;       // of an explicit listener
-  std::shared_ptr<const RouteTable> routes;  // shared, see RouteTable
-  RouteStats* destination_stats = nullptr;   // set with the first request to `destination`
-  std::string_view tls_version;              // "TLSv1.3"; empty for plain text
-  std::string peer_uri;                      // the verified peer's SPIFFE id, "" when it has none
-  std::string client_certificate;            // the value of X-Forwarded-Client-Cert
+  Address destination;                             // where it goes unless it is routed elsewhere
+  std::shared_ptr<Endpoint> endpoint;              // of `destination`; shared, see EndpointTable
+  std::optional<std::size_t> upstream;             // of an explicit listener
+  std::shared_ptr<const RouteTable> routes;        // shared, see RouteTable
+  RouteStats* destination_stats = nullptr;         // set with the first request to `destination`
+  std::unique_ptr<const ClientIdentity> identity;  // null for plain text
 
   const config::ProxyConfig& config() const { return routes->snapshot->config(); }
+  std::string_view tls_version() const { return identity ? identity->tls_version : ""; }
+  std::string_view peer_uri() const {
+    return identity ? std::string_view(identity->peer_uri) : std::string_view();
+  }
+  std::string_view client_certificate() const {
+    return identity ? std::string_view(identity->client_certificate) : std::string_view();
+  }
 };
 
 // An answer of our own.

@@ -261,10 +261,11 @@ void Exchange::record() {
   }
   if (stats_ != nullptr) record.upstream = stats_->upstream;
   if (endpoint_) record.upstream_address = endpoint_->text();
-  record.downstream_address = context_->peer_text;
+  char peer[Address::kTextBytesMax];
+  record.downstream_address = context_->peer.write_to(peer);
   record.request_id = request_id_;
-  record.tls_version = context_->tls_version;
-  record.peer_uri = context_->peer_uri;
+  record.tls_version = context_->tls_version();
+  record.peer_uri = context_->peer_uri();
   record.details = details_;
   record.flags = flag_name(flag_);
   record.attempts = attempts_;
@@ -281,6 +282,8 @@ void Exchange::reset() {
   is_http10_ = is_head_ = is_grpc_ = takes_trailers_ = is_idempotent_ = false;
   wants_upgrade_ = is_request_complete_ = false;
   request_framing_ = {};
+  body_position_.remaining = 0;
+  body_position_.chunks.reset();
   request_.clear();
   request_sent_ = 0;
   if (!upstream_out_.is_empty()) upstream_out_.release(worker_.buffers());

@@ -76,6 +76,15 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   std::string_view upstream_version() const { return upstream_version_; }
   bool is_response_begun() const { return response_state_ != ResponseState::AwaitingHead; }
   const std::string& request_id() const { return request_id_; }
+  const http1::Framing& request_framing() const { return request_framing_; }
+
+  // Where an HTTP/1 client's connection is in the request's body: kept here, so that it takes no
+  // memory while the connection is idle.
+  struct BodyPosition {
+    std::uint64_t remaining = 0;
+    http1::ChunkedDecoder chunks;
+  };
+  BodyPosition& body_position() { return body_position_; }
 
  private:
   enum class ResponseState : std::uint8_t { AwaitingHead, Body, Done };
@@ -160,6 +169,7 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   bool wants_upgrade_ = false;
   bool is_request_complete_ = false;  // its last byte has come
   http1::Framing request_framing_;
+  BodyPosition body_position_;
 
   // ---- What goes upstream: head and early body, kept for a retry; then the body as it streams.
   std::string request_;

@@ -37,8 +37,8 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
   fields.add_all(head.fields, false);
   if (!is_id_kept) fields.add("x-request-id", request_id_);
   if (takes_trailers_ || is_grpc_) fields.add("te", "trailers");
-  if (!context_->client_certificate.empty()) {
-    fields.add("x-forwarded-client-cert", context_->client_certificate);
+  if (!context_->client_certificate().empty()) {
+    fields.add("x-forwarded-client-cert", context_->client_certificate());
   }
   std::string& via = worker_.scratch();
   const std::string_view prefix = is_http10_ ? "Via: 1.0 " : downstream_->via_prefix();

@@ -25,8 +25,8 @@ void Exchange::build_request(http1::RequestHead& head) {
   }
   writer.fields(head.fields);
   if (!is_id_kept) writer.field("X-Request-ID", request_id_);
-  if (!context_->client_certificate.empty()) {
-    writer.field("X-Forwarded-Client-Cert", context_->client_certificate);
+  if (!context_->client_certificate().empty()) {
+    writer.field("X-Forwarded-Client-Cert", context_->client_certificate());
   }
   request_.append(is_http10_ ? "Via: 1.0 " : downstream_->via_prefix())
       .append(config().via)

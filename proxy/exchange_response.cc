@@ -208,8 +208,8 @@ void Exchange::switch_protocols(ResponseHead& head, std::string_view rest) {
   facts.path = path_;
   facts.authority = authority_;
   facts.request_id = request_id_;
-  facts.tls_version = context_->tls_version;
-  facts.peer_uri = context_->peer_uri;
+  facts.tls_version = context_->tls_version();
+  facts.peer_uri = context_->peer_uri();
   facts.status = 101;
   facts.stats = stats_;
   facts.cluster = cluster_;

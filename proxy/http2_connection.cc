@@ -244,7 +244,6 @@ Http2Connection::Http2Connection(Worker& worker, DownstreamContext context, Sock
       session_(Http2Session::Role::Server, worker.reactor(), worker.buffers(), socket_, *this,
                limits_of(context_.config())),
       first_(first) {
-  context_.peer_text = context_.peer.to_string();
   socket_.attach(*this);
 }
 
@@ -290,7 +289,7 @@ void Http2Connection::on_deadline(Milliseconds) {
   if (is_lingering_) {
     finish_close();
   } else if (is_head_pending_) {
-    log::debug("HTTP/2 from {}: a request's head took too long", context_.peer_text);
+    log::debug("HTTP/2 from {}: a request's head took too long", context_.peer.to_string());
     session_.finish_shutdown();
     session_.flush();
     close();
@@ -357,7 +356,7 @@ void Http2Connection::on_closed(Http2Stream& stream, std::uint32_t error) {
 void Http2Connection::on_goaway(std::int32_t, std::uint32_t) {}  // it opens no more streams
 
 void Http2Connection::on_session_failed(std::string_view reason) {
-  log::debug("HTTP/2 from {}: {}", context_.peer_text, reason);
+  log::debug("HTTP/2 from {}: {}", context_.peer.to_string(), reason);
   close();
 }
 

@@ -18,7 +18,6 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Socket socket,
                                std::string_view first)
     : worker_(worker), context_(std::move(context)), socket_(std::move(socket)) {
-  context_.peer_text = context_.peer.to_string();
   socket_.attach(*this);
   if (!first.empty()) held_.append(worker_.buffers(), first);
 }
@@ -199,9 +198,7 @@ std::size_t HttpConnection::start_exchange(http1::RequestHead& head, std::string
     exchange_->reject(framing.error.status, Flag::DownstreamProtocolError, framing.error.reason);
     return rest.size();
   }
-  request_framing_ = framing.framing;
-  request_remaining_ = framing.framing.length;
-  request_chunks_.reset();
+  exchange_->body_position().remaining = framing.framing.length;
   if (!exchange_->accept(head, framing.framing)) return rest.size();
   exchange_->prepare(head);
   // The body bytes that came with the head travel with it.
@@ -214,12 +211,14 @@ std::size_t HttpConnection::start_exchange(http1::RequestHead& head, std::string
 
 // Takes body bytes off the front of `bytes`; returns how many. May end the exchange.
 std::size_t HttpConnection::feed_request_body(std::string_view bytes) {
-  if (request_framing_.kind == http1::BodyKind::Chunked) return feed_chunked_body(bytes);
-  const auto size =
-      static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), request_remaining_));
-  request_remaining_ -= size;
+  if (exchange_->request_framing().kind == http1::BodyKind::Chunked) {
+    return feed_chunked_body(bytes);
+  }
+  std::uint64_t& remaining = exchange_->body_position().remaining;
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), remaining));
+  remaining -= size;
   BodyParts body;
-  body.is_done = request_remaining_ == 0;
+  body.is_done = remaining == 0;
   if (size > 0) body.add_data(bytes.substr(0, size));
   if (size > 0 || body.is_done) exchange_->send_body(body, {});
   return size;
@@ -228,25 +227,26 @@ std::size_t HttpConnection::feed_request_body(std::string_view bytes) {
 // All the data of one read becomes one piece.
 std::size_t HttpConnection::feed_chunked_body(std::string_view bytes) {
   using Event = http1::ChunkedDecoder::Event;
+  http1::ChunkedDecoder& chunks = exchange_->body_position().chunks;
   std::size_t used = 0;
   while (true) {
     BodyParts body;
     auto event = Event::Data;
     while (body.has_room() && event == Event::Data) {
-      const auto step = request_chunks_.next(bytes.substr(used));
+      const auto step = chunks.next(bytes.substr(used));
       used += step.consumed;
       event = step.event;
       if (event == Event::Data) body.add_data(step.data);
     }
     if (event == Event::Failed) {
-      const auto& error = request_chunks_.error();
+      const auto& error = chunks.error();
       exchange_->reject(error.status, Flag::DownstreamProtocolError, error.reason);
       return bytes.size();
     }
     body.is_done = event == Event::Done;
     const std::uint64_t exchanges = exchanges_;
     if (body.data_bytes > 0 || body.is_done) {
-      exchange_->send_body(body, request_chunks_.trailer_section());
+      exchange_->send_body(body, chunks.trailer_section());
     }
     if (body.is_done || event == Event::NeedMore) return used;
     if (exchanges != exchanges_ || state_ != State::Exchange) return bytes.size();

@@ -15,6 +15,7 @@
 #include "proxy/buffers.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
+#include "proxy/owned_list.h"
 #include "proxy/socket.h"
 #include "runtime/http1/head_parser.h"
 
@@ -22,7 +23,7 @@ namespace pillion::proxy {
 
 class Worker;
 
-class HttpConnection final : public Watcher, public Deadline, private Downstream {
+class HttpConnection final : public Watcher, public Deadline, public Owned, private Downstream {
  public:
   // `first` was read from the socket already.
   HttpConnection(Worker& worker, DownstreamContext context, Socket socket, std::string_view first);
@@ -103,10 +104,6 @@ class HttpConnection final : public Watcher, public Deadline, private Downstream
   std::unique_ptr<Exchange> exchange_;
   std::uint64_t exchanges_ = 0;  // given back so far
   http1::ParseProgress head_progress_;
-  // Of the request under way.
-  http1::Framing request_framing_;
-  std::uint64_t request_remaining_ = 0;
-  http1::ChunkedDecoder request_chunks_;
   Coding response_coding_ = Coding::Plain;
 
   unsigned requests_ = 0;

@@ -85,7 +85,10 @@ struct Resolver::Core : std::enable_shared_from_this<Resolver::Core> {
 
   void finish(std::size_t index, const Outcome& outcome) {
     --jobs;
-    if (is_stopped) return;
+    if (!is_stopped) note(index, outcome);
+  }
+
+  void note(std::size_t index, const Outcome& outcome) {
     const config::Upstream& upstream = snapshot->upstreams()[index];
     if (outcome.problem != problems[index]) {
       problems[index] = outcome.problem;
@@ -136,9 +139,14 @@ Resolver::Resolver(Loop& loop, SnapshotPointer snapshot, OnAddresses on_addresse
     const config::Upstream& upstream = core_->snapshot->upstreams()[i];
     if (is_numeric(upstream)) {
       // Known now: no request needs to wait for a thread.
-      core_->addresses[i] = resolve(upstream).addresses;
+      const Outcome outcome = resolve(upstream);
+      core_->addresses[i] = outcome.addresses;
+      loop.defer([core = core_, outcome, i] {
+        if (!core->is_stopped) core->note(i, outcome);
+      });
+    } else {
+      core_->start(i);
     }
-    core_->start(i);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "proxy/admin.h"
+#include "proxy/start_memory.h"
 #include "runtime/log.h"
 #include "runtime/socket_broker.h"
 
@@ -272,6 +273,10 @@ MemoryUse Server::look_at_memory() {
 }
 
 void Server::watch_memory() {
+  if (is_start_memory_held_) {
+    is_start_memory_held_ = false;
+    return_start_memory();
+  }
   if (memory_checks_skipped_ > 0) {
     --memory_checks_skipped_;
     return;
@@ -397,6 +402,7 @@ int Server::run() {
 }
 
 void Server::reload() {
+  is_start_memory_held_ = true;
   auto config = reload_();
   if (!config) {
     ++status_.reloads_rejected;

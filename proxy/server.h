@@ -146,6 +146,7 @@ class Server {
   std::unique_ptr<Drain> drain_;
   std::mutex memory_mutex_;  // workers look too
   unsigned memory_checks_skipped_ = 0;
+  bool is_start_memory_held_ = true;  // see start_memory.h
   bool is_inbound_drained_ = false;
   bool is_inbound_draining_ = false;
   bool is_shutting_down_ = false;

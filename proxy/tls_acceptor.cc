@@ -103,6 +103,7 @@ void TlsAcceptor::accept_peer() {
   TlsStream& tls = *socket_.tls();
   worker_.stats().tls_handshakes.add();
   if (tls.is_resumed()) worker_.stats().tls_resumed.add();
+  auto identity = std::make_unique<ClientIdentity>();
   X509* certificate = SSL_get0_peer_certificate(tls.handle());
   if (certificate != nullptr) {
     if (tls.is_resumed() && X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0) {
@@ -110,11 +111,12 @@ void TlsAcceptor::accept_peer() {
       return;
     }
     const CertificateNames names = names_of(*certificate);
-    if (names.uris.size() == 1) context_.peer_uri = names.uris.front();
-    context_.client_certificate =
+    if (names.uris.size() == 1) identity->peer_uri = names.uris.front();
+    identity->client_certificate =
         forwarded_client_certificate(*certificate, context_.routes->tls->server->own_uri());
   }
-  context_.tls_version = tls.version();
+  identity->tls_version = tls.version();
+  context_.identity = std::move(identity);
   const std::string_view alpn = tls.negotiated_alpn();
   if (alpn == "h2") {
     state_ = State::Done;

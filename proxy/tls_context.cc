@@ -337,6 +337,13 @@ std::vector<std::string> tls_files(const config::ProxyConfig& config) {
 
 Result<TlsPointer> load_tls(const config::ProxyConfig& config) {
   auto state = std::make_shared<TlsState>();
+  const bool is_wanted =
+      config.identity || std::any_of(config.upstreams.begin(), config.upstreams.end(),
+                                     [](const auto& upstream) { return upstream.tls.has_value(); });
+  if (!is_wanted) {  // OpenSSL is not even initialised: it takes half a megabyte
+    state->upstreams.resize(config.upstreams.size());
+    return TlsPointer(std::move(state));
+  }
   FileTexts texts;
   for (const std::string& path : tls_files(config)) {
     auto text = read_file(path, kFileBytesMax);

@@ -430,8 +430,8 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
   facts.direction = context.direction;
   facts.peer = context.peer;
   facts.started_ns = reactor_.now_ns();
-  facts.tls_version = context.tls_version;
-  facts.peer_uri = context.peer_uri;
+  facts.tls_version = context.tls_version();
+  facts.peer_uri = context.peer_uri();
   facts.snapshot = context.routes->snapshot;
   if (context.upstream) {
     facts.cluster = context.routes->clusters[*context.upstream];
@@ -464,8 +464,7 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
 
 void Worker::adopt(std::unique_ptr<HttpConnection> connection) {
   stats_.connections_active[static_cast<std::size_t>(connection->direction())].add();
-  const void* key = connection.get();
-  http_connections_.emplace(key, std::move(connection));
+  http_connections_.add(std::move(connection));
 }
 
 void Worker::adopt(std::unique_ptr<TcpRelay> relay) {
@@ -475,10 +474,10 @@ void Worker::adopt(std::unique_ptr<TcpRelay> relay) {
 }
 
 void Worker::remove(HttpConnection& connection) {
-  auto node = http_connections_.extract(&connection);
-  if (node.empty()) return;
+  auto taken = http_connections_.take(connection);
+  if (!taken) return;
   stats_.connections_active[static_cast<std::size_t>(connection.direction())].subtract();
-  reactor_.bury(std::move(node.mapped()));
+  reactor_.bury(std::move(taken));
 }
 
 void Worker::remove(TcpRelay& relay) {
@@ -557,7 +556,7 @@ void Worker::begin_drain() {
 
 void Worker::close_idle(bool inbound_only) {
   std::vector<HttpConnection*> idle;
-  for (const auto& [key, connection] : http_connections_) {
+  for (const auto& connection : http_connections_) {
     const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
     if (counts && connection->is_idle()) idle.push_back(connection.get());
   }
@@ -577,7 +576,7 @@ void Worker::shed() {
   connections_checkpoint_ = count_all() + kConnectionsStep;
   if (overload() >= OverloadLevel::Refusing) {
     std::vector<HttpConnection*> beginning;
-    for (const auto& [key, one] : http_connections_) {
+    for (const auto& one : http_connections_) {
       if (one->is_beginning()) beginning.push_back(one.get());
     }
     for (HttpConnection* one : beginning) one->refuse_head();
@@ -591,7 +590,7 @@ void Worker::shed() {
 
 std::size_t Worker::count_busy() const {
   std::size_t busy = relays_.size() + acceptors_.size();
-  for (const auto& [key, connection] : http_connections_) busy += connection->is_idle() ? 0 : 1;
+  for (const auto& connection : http_connections_) busy += connection->is_idle() ? 0 : 1;
   for (const auto& [key, connection] : http2_connections_) busy += connection->is_idle() ? 0 : 1;
   return busy;
 }
@@ -602,7 +601,7 @@ std::size_t Worker::count_all() const {
 
 std::size_t Worker::count_connections(Direction direction) const {
   std::size_t count = 0;
-  for (const auto& [key, one] : http_connections_) count += one->direction() == direction ? 1 : 0;
+  for (const auto& one : http_connections_) count += one->direction() == direction ? 1 : 0;
   for (const auto& [key, one] : http2_connections_) count += one->direction() == direction ? 1 : 0;
   for (const auto& [key, one] : relays_) count += one->direction() == direction ? 1 : 0;
   return count;
@@ -610,7 +609,7 @@ std::size_t Worker::count_connections(Direction direction) const {
 
 void Worker::abort_all() {
   std::vector<HttpConnection*> connections;
-  for (const auto& [key, connection] : http_connections_) connections.push_back(connection.get());
+  for (const auto& connection : http_connections_) connections.push_back(connection.get());
   for (HttpConnection* connection : connections) connection->abort(Flag::Drained, "drained");
   std::vector<Http2Connection*> http2;
   for (const auto& [key, connection] : http2_connections_) http2.push_back(connection.get());

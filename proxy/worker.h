@@ -26,6 +26,7 @@
 #include "proxy/http_connection.h"
 #include "proxy/listener.h"
 #include "proxy/overload.h"
+#include "proxy/owned_list.h"
 #include "proxy/pipe_pool.h"
 #include "proxy/reactor.h"
 #include "proxy/request_id.h"
@@ -180,7 +181,7 @@ class Worker final {
 
   std::shared_ptr<const RouteTable> routes_;
   std::vector<std::unique_ptr<AcceptWatcher>> listeners_;
-  std::unordered_map<const void*, std::unique_ptr<HttpConnection>> http_connections_;
+  OwnedList<HttpConnection> http_connections_;
   std::unordered_map<const void*, std::unique_ptr<TcpRelay>> relays_;
   std::unordered_map<const void*, std::unique_ptr<TlsAcceptor>> acceptors_;
   std::unordered_map<const void*, std::unique_ptr<Http2Connection>> http2_connections_;

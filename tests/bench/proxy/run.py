@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +163,7 @@ class Load:
         return {"added50": times[len(times) // 2], "added99": times[len(times) * 99 // 100], **self.per_request(used, len(times))}
 
     def nothing(self, peer, _front):
+        time.sleep(1)  # whatever they still do after their ports are open
         return {"mib": peer.proportional_mib()}
 
     def idle(self, peer, front):
@@ -170,15 +172,21 @@ class Load:
             return {}
         context = ssl.create_default_context(cafile=str(self.bench.certificates.authority))
         context.check_hostname = False
-        before, kept = peer.proportional_mib(), []
-        try:
-            for _ in range(self.row.connections):
+        kept = []
+
+        def connect(count):
+            for _ in range(count):
                 one = socket.create_connection(("127.0.0.1", peer.port), 10)
                 kept.append(context.wrap_socket(one, server_hostname="bench.test") if scheme_of(front) == "https" else one)
                 kept[-1].sendall(b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n")
                 data = b""
                 while b"x" * self.row.body not in data:
                     data += kept[-1].recv(65536)
+        try:
+            connect(50)  # so that code which only now is needed does not count
+            time.sleep(1)
+            before = peer.proportional_mib()
+            connect(self.row.connections)
             return {"kib_each": (peer.proportional_mib() - before) * 1024 / self.row.connections}
         finally:
             for one in kept:
@@ -197,19 +205,21 @@ def start_contender(name, bench, row, backend):
 
 def run_row(bench, row, options):
     load = Load(bench, row, options)
-    backend = start_backend(bench, row.body, "h2c" if row.back == "h2c" else "http1")
+    # Without load there is no backend either: nginx beside nginx would share half of its pages.
+    backend = start_backend(bench, row.body, "h2c" if row.back == "h2c" else "http1") if row.load != "nothing" else None
+    backend_port = backend.port if backend else free_port()
     plain = {"h2": "h2c", "tls": "http1", "mtls": "http1"}.get(row.front, row.front)
     results = {}
     try:
         for _ in range(options.rounds):
             direct = {}
-            if (row.front in ("h2", "h2c")) == (row.back == "h2c"):
+            if backend and (row.front in ("h2", "h2c")) == (row.back == "h2c"):
                 direct = load.measure(backend, plain)
                 results.setdefault(backend.name, []).append(direct)
             for name in options.only:
                 if name in row.without:
                     continue
-                peer = start_contender(name, bench, row, backend.port)
+                peer = start_contender(name, bench, row, backend_port)
                 try:
                     result = load.measure(peer, row.front)
                 finally:
@@ -221,7 +231,8 @@ def run_row(bench, row, options):
                 for log in bench.directory.glob("*.log"):
                     log.unlink()
     finally:
-        backend.stop()
+        if backend:
+            backend.stop()
     return [median_of(rows, row) for rows in results.values()]
 
 

@@ -204,9 +204,17 @@ def test_a_direct_connection_to_a_capture_listener_is_refused(workspace):
         wait_until(lambda: "capture listener itself" in proxy.program.stderr)
 
 
-def test_idle_memory_stays_small(workspace):
+def test_idle_memory_becomes_small_after_the_start_and_after_a_reload(workspace):
+    is_sanitized = any(name in os.environ.get("PILLION_BIN", "") for name in ("asan", "tsan"))
     with ProxyLab(workspace, explicit='upstream = ""') as proxy:
-        assert proxy.memory_kib() < (200 if "asan" in os.environ.get("PILLION_BIN", "") else 30) * 1024
+        def resident_kib():
+            return int(open(f"/proc/{proxy.program.pid}/status").read().split("VmRSS:")[1].split()[0])
+        limit = (300 if is_sanitized else 5) * 1024
+        wait_until(lambda: resident_kib() < limit, what=f"less than {limit} KiB")
+        proxy.program.signal(signal.SIGHUP)
+        wait_until(lambda: "the configuration did not change" in proxy.program.stderr)
+        wait_until(lambda: resident_kib() < limit, what=f"less than {limit} KiB after the reload")
+        assert proxy.admin("GET", "/ready").status == 200  # with its code back from the file
 
 
 def test_no_descriptor_is_left_after_many_connections(workspace):
