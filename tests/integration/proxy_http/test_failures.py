@@ -7,6 +7,7 @@ from support.pillion_testing import http_get, wait_until
 from support.proxy_lab import ProxyLab, RawBackend, answer, free_port, upstream
 
 GET = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+POST_OF_NOTHING = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
 POST = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
 
 
@@ -110,16 +111,23 @@ def test_a_post_that_may_have_been_seen_is_never_sent_twice(workspace):
 
 
 def test_a_pooled_connection_closed_by_the_app_is_noticed_before_reuse(workspace):
+    noticed = threading.Semaphore(0)
+
     def serve(connection):
         connection.read_head()
-        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")  # and closes
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        connection.socket.shutdown(socket.SHUT_WR)
+        # The answer reaches the client before the connection is idle: only the proxy's own close says that it saw ours.
+        assert connection.socket.recv(1) == b""
+        noticed.release()
 
     with RawBackend(serve) as backend, ProxyLab(workspace, upstream(backend.port)) as proxy:
         client = proxy.client()
         for _ in range(5):
-            assert client.send(POST).read_response()[0] in (200,)
-            wait_until(lambda: proxy.metric("pillion_proxy_upstream_connections_idle")[""] == 0)
+            assert client.send(POST_OF_NOTHING).read_response()[0] == 200
+            assert noticed.acquire(timeout=30), "the closed connection is kept"
         assert len(backend.peers) == 5
+        assert proxy.metric("pillion_proxy_upstream_connections_idle")[""] == 0
 
 
 def test_a_slow_head_is_a_408_and_an_idle_connection_just_closes(workspace):
