@@ -123,7 +123,7 @@ void TlsAcceptor::accept_peer() {
     worker_.reactor().timers().disarm(*this);
     worker_.begin_http2(std::move(context_), std::move(socket_), {});
     worker_.remove(*this);
-  } else if (alpn == "http/1.1") {
+  } else if (alpn == "http/1.1" || alpn == "http/1.0") {
     hand_on(config::ProxyProtocol::Http);
   } else {
     hand_on(protocol_);

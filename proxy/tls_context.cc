@@ -36,6 +36,8 @@ constexpr char kSuites12[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 constexpr unsigned char kHttp1Name[] = "\x08http/1.1";
 constexpr unsigned char kHttp2Name[] = "\x02h2";
 constexpr unsigned char kBothNames[] = "\x02h2\x08http/1.1";
+// From clients 1.0 is taken too: curl --http1.0 offers nothing else.
+constexpr unsigned char kServedNames[] = "\x02h2\x08http/1.1\x08http/1.0";
 
 // Whose certificates a context accepts; owned by the context (see policy_index).
 struct PeerPolicy {
@@ -75,11 +77,11 @@ int select_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
   const auto choice =
       static_cast<AlpnChoice>(reinterpret_cast<std::uintptr_t>(SSL_get_app_data(ssl)));
   if (choice == AlpnChoice::None) return SSL_TLSEXT_ERR_NOACK;
-  const unsigned char* ours = kBothNames;
-  unsigned size = sizeof kBothNames - 1;
+  const unsigned char* ours = kServedNames;
+  unsigned size = sizeof kServedNames - 1;
   if (choice == AlpnChoice::Http1) {
-    ours = kHttp1Name;
-    size = sizeof kHttp1Name - 1;
+    ours += sizeof kHttp2Name - 1;
+    size = sizeof kServedNames - sizeof kHttp2Name;
   } else if (choice == AlpnChoice::Http2) {
     ours = kHttp2Name;
     size = sizeof kHttp2Name - 1;
