@@ -21,23 +21,7 @@ Examples:
 
 See pillion(8) for commands and pillion.toml(5) for the file.)";
 
-}  // namespace
-
-std::string check_duration(const std::string& text) {
-  return config::parse_duration(text)
-             ? std::string()
-             : fmt::format("\"{}\" is not a duration such as 500ms, 10s or 1m30s", text);
-}
-
-int run(int argc, char** argv) {
-  CLI::App app(
-      "Runs a service with its sidecars, ambassadors and adapters, as a Kubernetes Pod does.",
-      "pillion");
-  app.footer(kFooter);
-  app.require_subcommand(1);
-  app.set_version_flag("--version", "pillion " PILLION_VERSION);
-  int exit_code = kExitOk;
-  add_run(app, exit_code);
+void add_others(CLI::App& app, int& exit_code) {
   add_check(app, exit_code);
   add_config(app, exit_code);
   add_ps(app, exit_code);
@@ -62,6 +46,28 @@ int run(int argc, char** argv) {
   add_top(app, exit_code);
   add_upgrade(app, exit_code);
   add_completion(app, exit_code);  // last: it describes the others
+}
+
+}  // namespace
+
+std::string check_duration(const std::string& text) {
+  return config::parse_duration(text)
+             ? std::string()
+             : fmt::format("\"{}\" is not a duration such as 500ms, 10s or 1m30s", text);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Runs a service with its sidecars, ambassadors and adapters, as a Kubernetes Pod does.",
+      "pillion");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "pillion " PILLION_VERSION);
+  int exit_code = kExitOk;
+  add_run(app, exit_code);
+  // A service starts faster, and its supervisor is smaller, without the others.
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command != "run" && command != "supervise") add_others(app, exit_code);
   // The library reports by exception, also for --help and --version; this is the boundary.
   try {
     app.parse(argc, argv);

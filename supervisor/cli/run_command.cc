@@ -21,7 +21,7 @@ namespace {
 // Everything wrong with the file is said before anything is opened.
 int run_service(host::RunOptions options) {
   const auto load = config::system_load_options();
-  const auto loaded = config::load_service(options.config_file, load);
+  auto loaded = config::load_service(options.config_file, load);
   if (!loaded.diagnostics.empty()) {
     const std::string text = config::format_text(loaded.diagnostics, wants_colour(STDERR_FILENO));
     std::fwrite(text.data(), 1, text.size(), stderr);
@@ -30,8 +30,9 @@ int run_service(host::RunOptions options) {
   // A reload finds it again, wherever the supervisor is then.
   char path[PATH_MAX];
   if (::realpath(options.config_file.c_str(), path) != nullptr) options.config_file = path;
-  const Error error = host::exec_keeper(*loaded.value, options);
-  fmt::print(stderr, "pillion: {}\n", error.message());
+  auto exit_code = host::run_service(std::move(*loaded.value), options);
+  if (exit_code) return *exit_code;
+  fmt::print(stderr, "pillion: {}\n", exit_code.error().message());
   return kExitSetUp;
 }
 

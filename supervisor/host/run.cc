@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -27,6 +30,7 @@
 #include "supervisor/host/usage_api.h"
 #include "supervisor/host/user_namespace.h"
 #include "supervisor/host/volumes.h"
+#include "supervisor/keeper/keeper.h"
 
 namespace pillion::supervisor::host {
 namespace {
@@ -88,37 +92,102 @@ void serve(Loop& loop, KeeperClient& keeper, Supervisor& supervisor, const RunOp
   supervisor.on_hangup(nullptr);
 }
 
-}  // namespace
-
-Error exec_keeper(const config::Service& config, const RunOptions& options) {
-  if (needs_user_namespace(config)) {
-    if (auto entered = enter_user_namespace(); !entered) return entered.error();
-  }
-  const std::string& service = config.name();
-  const ServicePaths paths = service_paths(service);
-  const std::string keeper = program_directory() + "/pillion-keeper";
-  const std::string self = program_directory() + "/pillion";
-  ::setenv("PILLION_ACCEPTED", (paths.accepted_directory() + "/" + service + ".toml").c_str(), 1);
-  std::vector<std::string> words = {
-      keeper, "--name", service,     "--runtime-dir",    paths.runtime,
-      "--",   self,     "supervise", options.config_file};
+Result<void> complete_options(RunOptions& options) {
   const bool is_container = ::getpid() == 1;
   const bool has_terminal = ::isatty(STDIN_FILENO) == 1;
-  if (options.lends_terminal && !has_terminal) return Error("--tty needs a terminal on stdin");
-  if (options.lends_terminal || (has_terminal && is_container)) {
-    words.emplace_back("--tty");
-  } else if (options.echoes_output || ::isatty(STDOUT_FILENO) == 1 || is_container) {
-    // Who starts it on a terminal wants to see what happens; so does who reads a container's logs.
-    words.emplace_back("--echo");
-  }
+  if (options.lends_terminal && !has_terminal) return fail("--tty needs a terminal on stdin");
+  options.lends_terminal = options.lends_terminal || (has_terminal && is_container);
+  // Who starts it on a terminal wants to see what happens; so does who reads a container's logs.
+  options.echoes_output = !options.lends_terminal &&
+                          (options.echoes_output || is_container || ::isatty(STDOUT_FILENO) == 1);
+  return {};
+}
+
+std::vector<std::string> supervisor_command(const RunOptions& options) {
+  std::vector<std::string> words = {program_directory() + "/pillion", "supervise",
+                                    options.config_file};
+  if (options.lends_terminal) words.emplace_back("--tty");
+  if (options.echoes_output) words.emplace_back("--echo");
+  return words;
+}
+
+// What ps(1) shows. Without the privilege for it, the name of the command that forked us stays.
+void show_command_line(const RunOptions& options) {
+  static std::string words;  // the kernel reads it for as long as we live
+  for (const std::string& word : supervisor_command(options)) words += word + '\0';
+  const auto begin = reinterpret_cast<unsigned long>(words.data());
+  // The new place lies below the old one: its begin first.
+  if (::prctl(PR_SET_MM, PR_SET_MM_ARG_START, begin, 0, 0) < 0) return;
+  static_cast<void>(::prctl(PR_SET_MM, PR_SET_MM_ARG_END, begin + words.size(), 0, 0));
+}
+
+// In the forked child, as the keeper does it before it executes a supervisor: nothing inherited but
+// the socket, no signal of the keeper's terminal, and no life without the keeper.
+void become_supervisor(pid_t keeper, int socket, const RunOptions& options) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (::getppid() != keeper) ::_exit(kExitSetUp);
+  ::setsid();
+  ::signal(SIGCHLD, SIG_DFL);
+  ::signal(SIGTTOU, SIG_IGN);
+  ::dup2(socket, keeper::kSupervisorFd);
+  ::close_range(keeper::kSupervisorFd + 1, ~0u, 0);
+  ::setenv(keeper::kSocketVariable, std::to_string(keeper::kSupervisorFd).c_str(), 1);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  show_command_line(options);
+}
+
+// Returns only when that fails.
+Error exec_keeper(const std::string& service, const std::string& runtime_directory,
+                  const RunOptions& options, pid_t supervisor, int socket) {
+  std::vector<std::string> words = {program_directory() + "/pillion-keeper",
+                                    "--name",
+                                    service,
+                                    "--runtime-dir",
+                                    runtime_directory,
+                                    "--supervisor",
+                                    std::to_string(supervisor),
+                                    "--supervisor-socket",
+                                    std::to_string(socket),
+                                    "--"};
+  for (std::string& word : supervisor_command(options)) words.push_back(std::move(word));
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  ::execv(keeper.c_str(), argv.data());
-  return Error::from_errno("cannot start " + keeper, errno);
+  ::execv(argv[0], argv.data());
+  return Error::from_errno("cannot start " + words[0], errno);
 }
 
-int run_supervisor(const RunOptions& options) {
+}  // namespace
+
+Result<int> run_service(config::Service service, RunOptions options) {
+  if (needs_user_namespace(service)) {
+    if (auto entered = enter_user_namespace(); !entered) return fail(entered.error());
+  }
+  if (auto completed = complete_options(options); !completed) return fail(completed.error());
+  const ServicePaths paths = service_paths(service.name());
+  const std::string accepted = paths.accepted_directory() + "/" + service.name() + ".toml";
+  ::setenv("PILLION_ACCEPTED", accepted.c_str(), 1);
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
+    return fail_errno("cannot create the keeper's channel");
+  }
+  const pid_t keeper = ::getpid();
+  const pid_t supervisor = ::fork();
+  if (supervisor < 0) return fail_errno("cannot create the supervisor's process");
+  if (supervisor == 0) {
+    become_supervisor(keeper, pair[1], options);
+    return run_supervisor(options, std::move(service));
+  }
+  ::close(pair[1]);
+  const Error error = exec_keeper(service.name(), paths.runtime, options, supervisor, pair[0]);
+  ::kill(supervisor, SIGKILL);
+  ::waitpid(supervisor, nullptr, 0);
+  return fail(error);
+}
+
+int run_supervisor(const RunOptions& options, std::optional<config::Service> read) {
   log::configure(log::options_from_environment("pillion"));
   ::signal(SIGPIPE, SIG_IGN);
   Loop loop;  // outlives everything that watches on it
@@ -129,7 +198,10 @@ int run_supervisor(const RunOptions& options) {
   }
   int exit_code = kExitSetUp;
   const char* accepted = accepted_file(**keeper);
-  auto service = load(accepted != nullptr ? accepted : options.config_file, exit_code);
+  Result<config::Service> service =
+      read && accepted == nullptr
+          ? std::move(*read)
+          : load(accepted != nullptr ? accepted : options.config_file, exit_code);
   if (!service) return fail_set_up(**keeper, service.error(), exit_code);
   auto metrics_listener = open_metrics_listener(**keeper, service->settings);
   if (!metrics_listener) return fail_set_up(**keeper, metrics_listener.error(), kExitSetUp);

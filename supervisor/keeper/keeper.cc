@@ -51,8 +51,11 @@ std::uint64_t now_ns(clockid_t clock) {
 
 int Keeper::run() {
   const bool is_set_up = options_.resumed_state >= 0 ? resume() : set_up();
-  if (!is_set_up) return kExitSetup;
-  if (!spawn_supervisor()) {
+  if (!is_set_up) {
+    end_first_supervisor();
+    return kExitSetup;
+  }
+  if (!start_supervisor()) {
     if (options_.resumed_state < 0) {
       remove_runtime_directory(directory_);
       return kExitSetup;

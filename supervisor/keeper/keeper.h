@@ -33,6 +33,10 @@ struct Options {
   const char* runtime_directory = nullptr;
   char** supervisor_argv = nullptr;  // null-terminated; argv[0] is the program
   int resumed_state = -1;  // descriptor of what an earlier program wrote; -1 = first start
+  // A supervisor that `pillion run` forked before it became the keeper, and our end of the channel
+  // to it; 0 = none, then the keeper starts one.
+  pid_t first_supervisor = 0;
+  int first_socket = -1;
 };
 
 class Keeper {
@@ -65,6 +69,9 @@ class Keeper {
   void restore_terminal() const;
 
   bool spawn_supervisor();
+  bool start_supervisor();
+  void watch_supervisor(pid_t pid, int socket);
+  void end_first_supervisor() const;
   [[noreturn]] void become_supervisor(int socket) const;
   void on_supervisor_exit(int wait_status);
   void note_crash(int wait_status, std::uint64_t now);

@@ -1,5 +1,6 @@
 // pillion-keeper: parent of one service. Started by `pillion run`, not by hand:
 //   pillion-keeper --name NAME --runtime-dir DIR -- SUPERVISOR ARGUMENT…
+// `--supervisor PID --supervisor-socket FD` before the dashes names a supervisor that runs already.
 // An upgrade executes it with `--resume FD` before that; `--check-state FD` says by its exit code
 // whether it could.
 #include <cstdio>
@@ -28,6 +29,10 @@ bool parse(int argc, char** argv) {
       options.runtime_directory = argv[++i];
     } else if (std::strcmp(argv[i], "--resume") == 0) {
       options.resumed_state = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--supervisor") == 0) {
+      options.first_supervisor = std::atoi(argv[++i]);
+    } else if (std::strcmp(argv[i], "--supervisor-socket") == 0) {
+      options.first_socket = std::atoi(argv[++i]);
     } else {
       return false;
     }

@@ -43,8 +43,13 @@ bool Keeper::spawn_supervisor() {
     ::close(pair[0]);
     return false;
   }
-  ::fcntl(pair[0], F_SETFL, ::fcntl(pair[0], F_GETFL) | O_NONBLOCK);
-  socket_ = pair[0];
+  watch_supervisor(pid, pair[0]);
+  return true;
+}
+
+void Keeper::watch_supervisor(pid_t pid, int socket) {
+  ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK);
+  socket_ = socket;
   supervisor_ = pid;
   supervisor_started_ns_ = now_ns(CLOCK_MONOTONIC);
   respawn_at_ns_ = 0;
@@ -53,7 +58,22 @@ bool Keeper::spawn_supervisor() {
   has_said_hello_ = false;
   ledger_.mark_all_unreported();
   queue_.mark_all_unsent();
+}
+
+// The first one may be there already; it waits for the answer to its first question.
+bool Keeper::start_supervisor() {
+  if (options_.first_supervisor == 0 || options_.first_socket < 0) return spawn_supervisor();
+  watch_supervisor(options_.first_supervisor, options_.first_socket);
+  reap();  // it may have ended before anybody listened for that
   return true;
+}
+
+// Before we end ourselves, so that it does not complain about its lost keeper.
+void Keeper::end_first_supervisor() const {
+  if (options_.first_supervisor == 0) return;
+  ::kill(options_.first_supervisor, SIGKILL);
+  while (::waitpid(options_.first_supervisor, nullptr, 0) < 0 && errno == EINTR) {
+  }
 }
 
 // In the forked child: a session of its own, so that a Ctrl-C on the terminal reaches the keeper
