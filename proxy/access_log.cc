@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <ctime>
 
 #include "runtime/json_text.h"
@@ -13,37 +14,99 @@
 namespace pillion::proxy {
 namespace {
 
-void append_number(std::string& out, std::uint64_t value) {
-  char digits[20];
-  const auto result = std::to_chars(digits, digits + sizeof digits, value);
-  out.append(digits, static_cast<std::size_t>(result.ptr - digits));
+constexpr std::uint64_t kOnes = 0x0101010101010101ull;
+constexpr std::uint64_t kHighBits = 0x8080808080808080ull;
+
+std::uint64_t load(const char* bytes, std::size_t size) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, bytes, size);
+  return word;
 }
 
-// Milliseconds with three decimals.
-void append_milliseconds(std::string& out, std::int64_t nanoseconds) {
-  const auto microseconds =
-      static_cast<std::uint64_t>(std::max<std::int64_t>(nanoseconds, 0)) / 1000;
-  append_number(out, microseconds / 1000);
-  const auto rest = static_cast<unsigned>(microseconds % 1000);
-  const char decimals[] = {'.', static_cast<char>('0' + rest / 100),
-                           static_cast<char>('0' + rest / 10 % 10),
-                           static_cast<char>('0' + rest % 10)};
-  out.append(decimals, sizeof decimals);
+// Whether one of eight bytes cannot stand in a JSON string as it is: a control, a quote, a
+// backslash, DEL or what is not ASCII.
+bool has_special(std::uint64_t word) {
+  const auto has_zero = [](std::uint64_t bytes) { return (bytes - kOnes) & ~bytes; };
+  const std::uint64_t found = word | ((word - kOnes * 0x20) & ~word) |
+                              has_zero(word ^ kOnes * '"') | has_zero(word ^ kOnes * '\\') |
+                              has_zero(word ^ kOnes * 0x7f);
+  return (found & kHighBits) != 0;
 }
 
 bool is_plain(std::string_view text) {
-  for (const char c : text) {
-    if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f) return false;  // and all above 0x7f
+  const char* bytes = text.data();
+  std::size_t left = text.size();
+  if (left >= 8) {
+    for (; left > 8; bytes += 8, left -= 8) {
+      if (has_special(load(bytes, 8))) return false;
+    }
+    return !has_special(load(bytes + left - 8, 8));  // overlaps what was looked at
   }
-  return true;
+  if (left >= 4) return !has_special(load(bytes, 4) | load(bytes + left - 4, 4) << 32);
+  return left == 0 || !has_special(load(bytes, 1) | load(bytes + left / 2, 1) << 8 |
+                                   load(bytes + left - 1, 1) << 16 | kOnes * 'a' << 24);
 }
 
-void append_quoted(std::string& out, std::string_view text) {
-  if (is_plain(text)) {
-    out.append(1, '"').append(text).append(1, '"');
-  } else {
-    append_json_string(out, text);
+// Writes a line into memory that is known to suffice (see bound_of).
+class LineWriter {
+ public:
+  explicit LineWriter(char* begin) : begin_(begin), end_(begin) {}
+
+  template<std::size_t N>
+  LineWriter& add(const char (&literal)[N]) {
+    std::memcpy(end_, literal, N - 1);
+    end_ += N - 1;
+    return *this;
   }
+  LineWriter& add(std::string_view text) {
+    std::memcpy(end_, text.data(), text.size());
+    end_ += text.size();
+    return *this;
+  }
+  LineWriter& number(std::uint64_t value) {
+    end_ = std::to_chars(end_, end_ + kNumberBytesMax, value).ptr;
+    return *this;
+  }
+  // Milliseconds with three decimals.
+  LineWriter& milliseconds(std::int64_t nanoseconds) {
+    const auto microseconds =
+        static_cast<std::uint64_t>(std::max<std::int64_t>(nanoseconds, 0)) / 1000;
+    number(microseconds / 1000);
+    return decimals(static_cast<unsigned>(microseconds % 1000));
+  }
+  LineWriter& decimals(unsigned thousandths) {
+    *end_++ = '.';
+    *end_++ = static_cast<char>('0' + thousandths / 100);
+    *end_++ = static_cast<char>('0' + thousandths / 10 % 10);
+    *end_++ = static_cast<char>('0' + thousandths % 10);
+    return *this;
+  }
+  LineWriter& quoted(std::string_view text) {
+    if (is_plain(text)) return add("\"").add(text).add("\"");
+    std::string escaped;
+    append_json_string(escaped, text);
+    return add(std::string_view(escaped));
+  }
+  std::string_view line() const { return {begin_, static_cast<std::size_t>(end_ - begin_)}; }
+
+ private:
+  static constexpr std::size_t kNumberBytesMax = 20;
+
+  char* const begin_;
+  char* end_;
+};
+
+// No line of the record is longer: names, numbers, and texts of which each byte may become six.
+std::size_t bound_of(const AccessRecord& record) {
+  constexpr std::size_t kNamesAndNumbers = 1024;
+  std::size_t texts = 0;
+  for (const std::string_view text :
+       {record.direction, record.method, record.path, record.authority, record.protocol,
+        record.upstream, record.upstream_address, record.downstream_address, record.request_id,
+        record.details, record.flags, record.tls_version, record.peer_uri}) {
+    texts += text.size();
+  }
+  return kNamesAndNumbers + 6 * texts;
 }
 
 Result<void> write_fully(int fd, std::string_view bytes) {
@@ -71,7 +134,8 @@ Result<Fd> open_log(const std::string& path) {
 
 // ---- AccessFormatter ----------------------------------------------------------------------------
 
-void AccessFormatter::append_timestamp(std::string& out, std::int64_t wall_ns) {
+// The text of the second, "2024-01-15T14:32:01".
+std::string_view AccessFormatter::second_of(std::int64_t wall_ns) {
   const std::int64_t second = wall_ns / 1'000'000'000;
   if (second != second_) {
     second_ = second;
@@ -80,87 +144,74 @@ void AccessFormatter::append_timestamp(std::string& out, std::int64_t wall_ns) {
     gmtime_r(&seconds, &parts);
     std::strftime(second_text_, sizeof second_text_, "%Y-%m-%dT%H:%M:%S", &parts);
   }
-  const auto milliseconds = static_cast<unsigned>(wall_ns / 1'000'000 % 1000);
-  const char decimals[] = {'.', static_cast<char>('0' + milliseconds / 100),
-                           static_cast<char>('0' + milliseconds / 10 % 10),
-                           static_cast<char>('0' + milliseconds % 10), 'Z'};
-  out.append(second_text_, 19).append(decimals, sizeof decimals);
+  return {second_text_, sizeof second_text_ - 1};
 }
 
-void AccessFormatter::append_json(std::string& out, const AccessRecord& record) {
-  out.append("{\"timestamp\":\"");
-  append_timestamp(out, record.wall_ns);
-  out.append("\",\"direction\":\"").append(record.direction).append("\"");
+std::string_view AccessFormatter::write_json(char* out, const AccessRecord& record) {
+  LineWriter line(out);
+  line.add("{\"timestamp\":\"").add(second_of(record.wall_ns));
+  line.decimals(static_cast<unsigned>(record.wall_ns / 1'000'000 % 1000));
+  line.add("Z\",\"direction\":\"").add(record.direction).add("\"");
   if (!record.method.empty()) {
-    out.append(",\"method\":");
-    append_quoted(out, record.method);
-    out.append(",\"path\":");
-    append_quoted(out, record.path);
-    out.append(",\"authority\":");
-    append_quoted(out, record.authority);
+    line.add(",\"method\":").quoted(record.method).add(",\"path\":").quoted(record.path);
+    line.add(",\"authority\":").quoted(record.authority);
   }
   if (!record.method.empty() || record.status != 0) {
-    out.append(",\"status\":");
-    append_number(out, static_cast<std::uint64_t>(record.status));
+    line.add(",\"status\":").number(static_cast<std::uint64_t>(record.status));
   }
-  out.append(",\"protocol\":\"").append(record.protocol).append("\",\"bytes_received\":");
-  append_number(out, record.bytes_received);
-  out.append(",\"bytes_sent\":");
-  append_number(out, record.bytes_sent);
-  out.append(",\"duration_ms\":");
-  append_milliseconds(out, record.duration_ns);
-  out.append(",\"upstream_ms\":");
-  append_milliseconds(out, record.upstream_ns);
-  out.append(",\"proxy_ms\":");
-  append_milliseconds(out, record.duration_ns - record.upstream_ns);
-  out.append(",\"upstream\":");
-  append_quoted(out, record.upstream);
-  out.append(",\"upstream_address\":\"").append(record.upstream_address);
-  out.append("\",\"downstream_address\":\"").append(record.downstream_address).append("\"");
-  if (!record.request_id.empty()) {
-    out.append(",\"request_id\":");
-    append_quoted(out, record.request_id);
-  }
+  line.add(",\"protocol\":\"").add(record.protocol);
+  line.add("\",\"bytes_received\":").number(record.bytes_received);
+  line.add(",\"bytes_sent\":").number(record.bytes_sent);
+  line.add(",\"duration_ms\":").milliseconds(record.duration_ns);
+  line.add(",\"upstream_ms\":").milliseconds(record.upstream_ns);
+  line.add(",\"proxy_ms\":").milliseconds(record.duration_ns - record.upstream_ns);
+  line.add(",\"upstream\":").quoted(record.upstream);
+  line.add(",\"upstream_address\":\"").add(record.upstream_address);
+  line.add("\",\"downstream_address\":\"").add(record.downstream_address).add("\"");
+  if (!record.request_id.empty()) line.add(",\"request_id\":").quoted(record.request_id);
   if (!record.tls_version.empty()) {
-    out.append(",\"downstream_tls_version\":\"").append(record.tls_version);
-    out.append("\",\"downstream_peer_uri_san\":");
-    append_quoted(out, record.peer_uri);
+    line.add(",\"downstream_tls_version\":\"").add(record.tls_version);
+    line.add("\",\"downstream_peer_uri_san\":").quoted(record.peer_uri);
   }
-  out.append(",\"response_flags\":\"").append(record.flags);
-  out.append("\",\"response_code_details\":");
-  append_quoted(out, record.details);
-  out.append(",\"attempts\":");
-  append_number(out, record.attempts);
-  out.append(record.is_connection_reused ? ",\"reused_connection\":true}\n"
-                                         : ",\"reused_connection\":false}\n");
+  line.add(",\"response_flags\":\"").add(record.flags);
+  line.add("\",\"response_code_details\":").quoted(record.details);
+  line.add(",\"attempts\":").number(record.attempts);
+  if (record.is_connection_reused) {
+    line.add(",\"reused_connection\":true}\n");
+  } else {
+    line.add(",\"reused_connection\":false}\n");
+  }
+  return line.line();
 }
 
-void AccessFormatter::append_text(std::string& out, const AccessRecord& record) {
-  append_timestamp(out, record.wall_ns);
-  out.append(1, ' ').append(record.direction).append(1, ' ').append(record.downstream_address);
-  out.append(" -> ").append(record.upstream_address.empty() ? "-" : record.upstream_address);
-  out.append(1, ' ');
+std::string_view AccessFormatter::write_text(char* out, const AccessRecord& record) {
+  LineWriter line(out);
+  line.add(second_of(record.wall_ns));
+  line.decimals(static_cast<unsigned>(record.wall_ns / 1'000'000 % 1000)).add("Z ");
+  line.add(record.direction).add(" ").add(record.downstream_address).add(" -> ");
+  line.add(record.upstream_address.empty() ? "-" : record.upstream_address).add(" ");
   if (record.method.empty()) {
-    out.append(record.protocol);
+    line.add(record.protocol);
   } else {
-    std::string quoted;
-    append_json_string(quoted, record.path);
-    out.append(record.method).append(1, ' ').append(record.authority).append(1, ' ').append(quoted);
+    line.add(record.method).add(" ").add(record.authority).add(" ").quoted(record.path);
   }
-  out.append(1, ' ');
-  append_number(out, static_cast<std::uint64_t>(record.status));
-  out.append(1, ' ');
-  append_milliseconds(out, record.duration_ns);
-  out.append("ms ").append(record.flags.empty() ? "-" : record.flags).append(1, ' ');
-  out.append(record.details).append(1, ' ').append(record.request_id).append(1, '\n');
+  line.add(" ").number(static_cast<std::uint64_t>(record.status)).add(" ");
+  line.milliseconds(record.duration_ns).add("ms ");
+  line.add(record.flags.empty() ? "-" : record.flags).add(" ").add(record.details).add(" ");
+  line.add(record.request_id).add("\n");
+  return line.line();
 }
 
 void AccessFormatter::append(std::string& out, const AccessRecord& record) {
-  if (format_ == config::AccessLogFormat::Json) {
-    append_json(out, record);
-  } else {
-    append_text(out, record);
+  char memory[4096];
+  std::string large;
+  char* room = memory;
+  if (const std::size_t bound = bound_of(record); bound > sizeof memory) {
+    large.resize(bound);
+    room = large.data();
   }
+  out.append(format_ == config::AccessLogFormat::Json ? write_json(room, record)
+                                                      : write_text(room, record));
 }
 
 // ---- AccessLog ----------------------------------------------------------------------------------

@@ -51,9 +51,9 @@ class AccessFormatter {
   void append(std::string& out, const AccessRecord& record);
 
  private:
-  void append_timestamp(std::string& out, std::int64_t wall_ns);
-  void append_json(std::string& out, const AccessRecord& record);
-  void append_text(std::string& out, const AccessRecord& record);
+  std::string_view second_of(std::int64_t wall_ns);
+  std::string_view write_json(char* out, const AccessRecord& record);
+  std::string_view write_text(char* out, const AccessRecord& record);
 
   config::AccessLogFormat format_;
   std::int64_t second_ = -1;

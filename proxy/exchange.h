@@ -135,7 +135,7 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   void build_http2_request(http1::RequestHead& head);
   void send_http2_body(BodyParts& body, std::string_view trailer_section);
   void on_http2_room() override;
-  void on_http2_head(std::string_view head, bool is_end) override;
+  void on_http2_head(Http2HeadReader& reader, bool is_end) override;
   void on_http2_data(std::string_view data) override;
   void on_http2_end(std::string_view trailer_section) override;
   void on_http2_failed(const Http2Failure& failure) override;

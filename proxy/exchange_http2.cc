@@ -23,11 +23,11 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
   fields.clear();
   const bool is_tls = cluster_ && cluster_->config().tls.has_value();
   http2_request_.is_websocket = wants_upgrade_;
-  fields.add(":method", wants_upgrade_ ? "CONNECT" : head.method);
-  if (wants_upgrade_) fields.add(":protocol", "websocket");
-  fields.add(":scheme", is_tls ? "https" : "http");
-  fields.add(":authority", authority_);
-  fields.add(":path", head.path);
+  fields.add_lower(":method", wants_upgrade_ ? "CONNECT" : head.method);
+  if (wants_upgrade_) fields.add_lower(":protocol", "websocket");
+  fields.add_lower(":scheme", is_tls ? "https" : "http");
+  fields.add_lower(":authority", authority_);
+  fields.add_lower(":path", head.path);
   if (wants_upgrade_) {
     for (http1::Field& field : head.fields.all()) {
       field.is_removed |= field.id == FieldId::Upgrade ||
@@ -35,15 +35,15 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
     }
   }
   fields.add_all(head.fields, false);
-  if (!is_id_kept) fields.add("x-request-id", request_id_);
-  if (takes_trailers_ || is_grpc_) fields.add("te", "trailers");
+  if (!is_id_kept) fields.add_lower("x-request-id", request_id_);
+  if (takes_trailers_ || is_grpc_) fields.add_lower("te", "trailers");
   if (!context_->client_certificate().empty()) {
-    fields.add("x-forwarded-client-cert", context_->client_certificate());
+    fields.add_lower("x-forwarded-client-cert", context_->client_certificate());
   }
   std::string& via = worker_.scratch();
   const std::string_view prefix = is_http10_ ? "Via: 1.0 " : downstream_->via_prefix();
   via.assign(prefix.substr(5)).append(config().via).append(1, ' ').append(worker_.via_token());
-  fields.add("via", via);
+  fields.add_lower("via", via);
   if (request_framing_.kind == BodyKind::Length) {
     fields.add_number("content-length", request_framing_.length);
   }
@@ -110,12 +110,16 @@ bool Exchange::can_take_http2() const { return downstream_ == nullptr || downstr
 
 // ---- The response -------------------------------------------------------------------------------
 
-void Exchange::on_http2_head(std::string_view text, bool is_end) {
+void Exchange::on_http2_head(Http2HeadReader& reader, bool is_end) {
   http1::ResponseHead& head = worker_.response_head();
-  http1::ParseProgress progress;
-  const http1::Limits limits{65535, http1::kFieldsMax};
-  const auto result = http1::parse_response(text, progress, limits, head);
-  if (result.status != http1::ParseStatus::Done || head.status == 101) {
+  bool is_good = reader.build_response(head);
+  if (!is_good) {
+    http1::ParseProgress progress;
+    const http1::Limits limits{65535, http1::kFieldsMax};
+    const auto result = http1::parse_response(reader.finish_response(), progress, limits, head);
+    is_good = result.status == http1::ParseStatus::Done;
+  }
+  if (!is_good || head.status == 101) {
     fail_upstream(502, Flag::UpstreamProtocolError, "upstream_protocol_error",
                   "the upstream's response is malformed");
     return;

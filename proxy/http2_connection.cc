@@ -70,6 +70,7 @@ class Http2Connection::Stream final : public Http2Stream, public Pooled, private
   std::string_view protocol_name() const override { return "HTTP/2"; }
   std::string_view via_prefix() const override { return "Via: 2 "; }
 
+  bool parse_head(http1::RequestHead& parsed, bool is_websocket);
   void start_fields(Http2Fields& fields, int status);
   void add_own_fields(Http2Fields& fields);
   void give_exchange();
@@ -93,25 +94,8 @@ void Http2Connection::Stream::start(bool is_end) {
     return;
   }
   const bool is_websocket = head.is_connect() && head.protocol() == "websocket";
-  std::string& websocket_key = worker.scratch();
-  websocket_key.clear();
-  if (is_websocket) assign_websocket_key(worker.random(), websocket_key);
-  const std::string_view text = head.finish_request(websocket_key);
   http1::RequestHead& parsed = worker.request_head();
-  http1::ParseProgress progress;
-  const http1::Limits limits{65535, http1::kFieldsMax};
-  const auto result = text.empty() ? http1::ParseResult{http1::ParseStatus::Failed,
-                                                        0,
-                                                        {400, "the request's fields are malformed"}}
-                                   : http1::parse_request(text, progress, limits, parsed);
-  if (result.status != http1::ParseStatus::Done) {
-    exchange_->begin_malformed(*this, context);
-    const http1::MessageError error =
-        result.error.status != 0 ? result.error
-                                 : http1::MessageError{400, "the request head is malformed"};
-    exchange_->reject(error.status, Flag::DownstreamProtocolError, error.reason);
-    return;
-  }
+  if (!head.build_request(parsed) && !parse_head(parsed, is_websocket)) return;
   http1::Framing framing;
   if (const auto declared = http1::parse_decimal(parsed.fields.find(http1::FieldId::ContentLength));
       parsed.fields.has(http1::FieldId::ContentLength) && declared) {
@@ -129,6 +113,26 @@ void Http2Connection::Stream::start(bool is_end) {
     exchange_->send_body(body, {});
   }
   if (exchange_ && exchange_->id() == exchange_id) exchange_->dispatch();
+}
+
+// For a head that is rare or wrong; false after it was refused.
+bool Http2Connection::Stream::parse_head(http1::RequestHead& parsed, bool is_websocket) {
+  std::string& websocket_key = owner_.worker_.scratch();
+  websocket_key.clear();
+  if (is_websocket) assign_websocket_key(owner_.worker_.random(), websocket_key);
+  const std::string_view text = owner_.session_.head().finish_request(websocket_key);
+  http1::MessageError error{400, "the request's fields are malformed"};
+  if (!text.empty()) {
+    http1::ParseProgress progress;
+    const http1::Limits limits{65535, http1::kFieldsMax};
+    const auto result = http1::parse_request(text, progress, limits, parsed);
+    if (result.status == http1::ParseStatus::Done) return true;
+    error = result.error.status != 0 ? result.error
+                                     : http1::MessageError{400, "the request head is malformed"};
+  }
+  exchange_->begin_malformed(*this, owner_.context_);
+  exchange_->reject(error.status, Flag::DownstreamProtocolError, error.reason);
+  return false;
 }
 
 void Http2Connection::Stream::receive(std::string_view data) {
@@ -155,10 +159,10 @@ void Http2Connection::Stream::start_fields(Http2Fields& fields, int status) {
 }
 
 void Http2Connection::Stream::add_own_fields(Http2Fields& fields) {
-  if (!exchange_->request_id().empty()) fields.add("x-request-id", exchange_->request_id());
+  if (!exchange_->request_id().empty()) fields.add_lower("x-request-id", exchange_->request_id());
   std::string& via = owner_.worker_.scratch();
   via.assign(exchange_->upstream_version()).append(1, ' ').append(owner_.context_.config().via);
-  fields.add("via", via);
+  fields.add_lower("via", via);
 }
 
 void Http2Connection::Stream::send_informational(http1::ResponseHead& response) {
@@ -191,13 +195,14 @@ bool Http2Connection::Stream::send_response(BodyParts& body, std::string_view tr
 void Http2Connection::Stream::send_reply(const LocalReply& reply) {
   Http2Fields& fields = owner_.worker_.http2_fields();
   start_fields(fields, reply.is_grpc ? 200 : reply.status);
-  fields.add("content-type", reply.is_grpc ? "application/grpc" : "text/plain; charset=utf-8");
-  fields.add("proxy-status", reply.proxy_status);
+  fields.add_lower("content-type",
+                   reply.is_grpc ? "application/grpc" : "text/plain; charset=utf-8");
+  fields.add_lower("proxy-status", reply.proxy_status);
   add_own_fields(fields);
   const bool has_body = !reply.is_grpc && !exchange_->is_head();
   if (reply.is_grpc) {
     fields.add_number("grpc-status", static_cast<std::uint64_t>(grpc_status_of(reply.status)));
-    fields.add("grpc-message", grpc_message_of(reply.reason));
+    fields.add_lower("grpc-message", grpc_message_of(reply.reason));
   } else {
     fields.add_number("content-length", reply.body.size());
   }

@@ -8,6 +8,9 @@
 namespace pillion::proxy {
 namespace {
 
+// Offsets of a model are 16 bits wide; a start line and a Host fit beside.
+constexpr std::size_t kBuiltBytesMax = 16 * 1024;
+
 bool is_value(std::string_view value) {
   return http1::find_value_end(value.data(), value.data() + value.size()) ==
          value.data() + value.size();
@@ -29,8 +32,9 @@ void Http2HeadReader::clear() {
   protocol_.clear();
   cookies_.clear();
   fields_.clear();
+  places_.clear();
   bytes_ = count_ = 0;
-  is_too_large_ = is_bad_ = false;
+  is_too_large_ = is_bad_ = is_rare_ = false;
 }
 
 bool Http2HeadReader::add_pseudo(std::string_view name, std::string_view value) {
@@ -69,7 +73,78 @@ bool Http2HeadReader::add(std::string_view name, std::string_view value, std::si
     is_bad_ |= value != authority_;
     return true;
   }
-  fields_.append(name).append(": ").append(value).append("\r\n");
+  add_field(name, value);
+  return true;
+}
+
+void Http2HeadReader::add_field(std::string_view name, std::string_view value) {
+  http1::Field place;
+  place.name_begin = static_cast<std::uint16_t>(fields_.size());
+  place.name_size = static_cast<std::uint16_t>(name.size());
+  place.value_begin = static_cast<std::uint16_t>(fields_.size() + name.size() + 2);
+  place.value_size = static_cast<std::uint16_t>(value.size());
+  place.is_canonical = true;
+  place.id = http1::classify_field(name);
+  places_.push_back(place);
+  fields_.append(name).append(": ", 2).append(value).append("\r\n", 2);
+  const bool is_padded = http1::trim_whitespace(value).size() != value.size();
+  is_rare_ |= is_padded || fields_.size() > kBuiltBytesMax;
+}
+
+// The fields behind what text_ holds already.
+bool Http2HeadReader::build_fields(http1::Fields& fields) {
+  const std::size_t begin = text_.size();
+  if (begin > kBuiltBytesMax || !cookies_.empty()) return false;
+  text_.append(fields_).append("\r\n", 2);
+  fields.rebase(text_.data());
+  for (http1::Field place : places_) {
+    place.name_begin = static_cast<std::uint16_t>(place.name_begin + begin);
+    place.value_begin = static_cast<std::uint16_t>(place.value_begin + begin);
+    if (!fields.add(place)) return false;
+  }
+  return true;
+}
+
+bool Http2HeadReader::build_request(http1::RequestHead& head) {
+  constexpr std::size_t kMethodBytesMax = 32;
+  if (is_bad_ || is_rare_ || method_.size() > kMethodBytesMax || !http1::is_token(method_) ||
+      is_connect() || path_.empty() || path_.front() != '/' || !is_target(path_) ||
+      !http1::is_valid_authority(authority_)) {
+    return false;
+  }
+  text_.assign(method_).append(1, ' ').append(path_).append(" HTTP/1.1\r\n");
+  http1::Field host;
+  host.name_begin = static_cast<std::uint16_t>(text_.size());
+  host.name_size = 4;
+  host.value_begin = static_cast<std::uint16_t>(text_.size() + 6);
+  host.value_size = static_cast<std::uint16_t>(authority_.size());
+  host.id = http1::FieldId::Host;
+  host.is_canonical = true;
+  text_.append("host: ").append(authority_).append("\r\n", 2);
+  head.fields.clear(text_.data());
+  head.fields.add(host);
+  if (!build_fields(head.fields)) return false;
+  const std::string_view text = text_;
+  head.version = http1::Version::Http11;
+  head.form = http1::TargetForm::Origin;
+  head.method = text.substr(0, method_.size());
+  head.target = head.path = text.substr(method_.size() + 1, path_.size());
+  head.authority = text.substr(host.value_begin, host.value_size);
+  return head.fields.count(http1::FieldId::Host) == 1;
+}
+
+bool Http2HeadReader::build_response(http1::ResponseHead& head) {
+  if (is_bad_ || is_rare_ || status_.size() != 3 || status_.front() == '0' ||
+      !std::all_of(status_.begin(), status_.end(), http1::is_digit)) {
+    return false;
+  }
+  text_.clear();
+  head.fields.clear(text_.data());
+  if (!build_fields(head.fields)) return false;
+  head.version = http1::Version::Http11;
+  head.status = 0;
+  for (const char digit : status_) head.status = head.status * 10 + (digit - '0');
+  head.reason = {};
   return true;
 }
 
@@ -116,21 +191,24 @@ std::string_view Http2HeadReader::finish_trailers() {
 // ---- Writing ------------------------------------------------------------------------------------
 
 void Http2Fields::add(std::string_view name, std::string_view value) {
+  const std::size_t begin = bytes_.size();
+  add_lower(name, value);
+  http1::fold_case(bytes_.data() + begin, name.size());
+}
+
+void Http2Fields::add_lower(std::string_view name, std::string_view value) {
   Span span;
   span.name = static_cast<std::uint32_t>(bytes_.size());
   span.name_size = static_cast<std::uint32_t>(name.size());
   span.value_size = static_cast<std::uint32_t>(value.size());
   bytes_.append(name).append(value);
-  for (std::size_t i = span.name; i < span.name + name.size(); ++i) {
-    if (bytes_[i] >= 'A' && bytes_[i] <= 'Z') bytes_[i] = static_cast<char>(bytes_[i] | 0x20);
-  }
   spans_.push_back(span);
 }
 
 void Http2Fields::add_number(std::string_view name, std::uint64_t value) {
   char digits[20];
   const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-  add(name, {digits, static_cast<std::size_t>(end - digits)});
+  add_lower(name, {digits, static_cast<std::size_t>(end - digits)});
 }
 
 void Http2Fields::add_all(const http1::Fields& fields, bool keeps_host) {

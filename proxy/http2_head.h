@@ -24,12 +24,18 @@ class Http2HeadReader {
   std::string_view finish_request(std::string_view websocket_key = {});
   // "HTTP/1.1 status ", fields, empty line.
   std::string_view finish_response();
+  // What the parser makes of that text, made without it; false for heads that are rare or wrong,
+  // where only the text and the parser tell. The model is valid until the next head.
+  bool build_request(http1::RequestHead& head);
+  bool build_response(http1::ResponseHead& head);
   // Field lines and an empty line.
   std::string_view finish_trailers();
   void clear();
 
   bool is_too_large() const { return is_too_large_; }
   bool is_empty() const { return count_ == 0; }
+  bool is_response() const { return !is_bad_ && status_.size() == 3; }
+  bool is_informational() const { return status_.size() == 3 && status_.front() == '1'; }
   bool is_connect() const { return method_ == "CONNECT"; }
   // Extended CONNECT (RFC 8441): "websocket"; empty for other requests.
   const std::string& protocol() const { return protocol_; }
@@ -37,15 +43,19 @@ class Http2HeadReader {
 
  private:
   bool add_pseudo(std::string_view name, std::string_view value);
+  void add_field(std::string_view name, std::string_view value);
+  bool build_fields(http1::Fields& fields);
 
   std::string method_, path_, authority_, status_, protocol_;
   std::string cookies_;  // crumbs joined, RFC 9113 §8.2.3
   std::string fields_;
+  std::vector<http1::Field> places_;  // in fields_
   std::string text_;
   std::size_t bytes_ = 0;
   std::size_t count_ = 0;
   bool is_too_large_ = false;
   bool is_bad_ = false;
+  bool is_rare_ = false;  // see build_request
 };
 
 // Fields to be sent, in one piece of memory that is reused.
@@ -56,7 +66,9 @@ class Http2Fields {
   };
 
   void add(std::string_view name, std::string_view value);  // `name` in any case
-  void add_number(std::string_view name, std::uint64_t value);
+  // The same with a name that is in lower case.
+  void add_lower(std::string_view name, std::string_view value);
+  void add_number(std::string_view name, std::uint64_t value);  // the same
   // Those that are not removed; Host is left out where `:authority` says it.
   void add_all(const http1::Fields& fields, bool keeps_host);
   void clear() {

@@ -75,21 +75,22 @@ struct Http2Callbacks {
   static int on_begin_headers(nghttp2_session* raw, const nghttp2_frame* frame, void* data) {
     Http2Session& session = self(data);
     session.head_.clear();
-    if (stream_of(raw, frame->hd.stream_id) != nullptr) return 0;
+    session.head_stream_ = stream_of(raw, frame->hd.stream_id);
+    if (session.head_stream_ != nullptr) return 0;
     if (session.role_ != Http2Session::Role::Server) return 0;
     session.guard_.on_stream();
     Http2Stream* stream = session.events_.on_stream_begun(frame->hd.stream_id);
     if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;  // resets the stream
     nghttp2_session_set_stream_user_data(raw, frame->hd.stream_id, stream);
+    session.head_stream_ = stream;
     return 0;
   }
 
-  static int on_header(nghttp2_session* raw, const nghttp2_frame* frame, const std::uint8_t* name,
+  static int on_header(nghttp2_session*, const nghttp2_frame*, const std::uint8_t* name,
                        std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
                        std::uint8_t, void* data) {
     Http2Session& session = self(data);
-    Http2Stream* stream = stream_of(raw, frame->hd.stream_id);
-    if (stream == nullptr) return 0;
+    if (session.head_stream_ == nullptr) return 0;
     session.head_.add(view_of(name, name_size), view_of(value, value_size),
                       session.limits_.head_bytes_max, session.limits_.head_fields_max);
     return 0;
@@ -163,6 +164,7 @@ struct Http2Callbacks {
     Http2Stream* stream = stream_of(raw, id);
     if (stream == nullptr) return 0;
     nghttp2_session_set_stream_user_data(raw, id, nullptr);
+    if (session.head_stream_ == stream) session.head_stream_ = nullptr;
     session.events_.on_closed(*stream, error);
     return 0;
   }
@@ -440,12 +442,15 @@ void Http2Session::send(Http2Stream& stream, BodyParts& body, std::string_view t
 
 // Called while the last DATA frame is being made; what may not be a trailer is dropped.
 void Http2Session::start_trailers(Http2Stream& stream) {
-  http1::Fields trailers;
+  thread_local http1::Fields trailers;
+  thread_local Http2Fields fields;
+  fields.clear();
   const auto result = http1::parse_field_section(stream.trailers, {}, trailers);
-  if (result.status == http1::ParseStatus::Done) http1::remove_forbidden_trailers(trailers);
-  Http2Fields fields;
-  if (result.status == http1::ParseStatus::Done) fields.add_all(trailers, false);
-  std::vector<nghttp2_nv> array;
+  if (result.status == http1::ParseStatus::Done) {
+    http1::remove_forbidden_trailers(trailers);
+    fields.add_all(trailers, false);
+  }
+  auto& array = shared_array();
   fill_array(fields, array);
   nghttp2_submit_trailer(session_, stream.id, array.data(), array.size());
 }

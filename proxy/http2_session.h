@@ -136,6 +136,7 @@ class Http2Session final : private BatchEnd {
   nghttp2_session* session_ = nullptr;
   Http2Guard guard_;
   Http2HeadReader head_;
+  Http2Stream* head_stream_ = nullptr;  // whose head or trailers are being received
   ByteQueue out_;
   std::vector<std::int32_t> with_room_;
   struct LateReset {

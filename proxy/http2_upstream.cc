@@ -220,17 +220,14 @@ void Http2Upstream::on_head(Http2Stream& base, bool is_end) {
   auto& stream = static_cast<Http2UpstreamStream&>(base);
   if (stream.requester_ == nullptr) return;
   Http2HeadReader& reader = session_->head();
-  const std::string_view head =
-      reader.is_too_large() ? std::string_view() : reader.finish_response();
-  const bool is_informational = head.size() > 9 && head[9] == '1';
-  stream.is_head_received = !is_informational;
-  if (head.empty()) {
+  stream.is_head_received = !reader.is_informational();
+  if (reader.is_too_large() || !reader.is_response()) {
     Http2Requester* requester = std::exchange(stream.requester_, nullptr);
     session_->reset(stream, NGHTTP2_PROTOCOL_ERROR);
     requester->on_http2_failed({Http2Failure::Kind::Malformed, 0, {}, NGHTTP2_PROTOCOL_ERROR});
     return;
   }
-  stream.requester_->on_http2_head(head, is_end);
+  stream.requester_->on_http2_head(reader, is_end);
 }
 
 void Http2Upstream::on_data(Http2Stream& base, std::string_view data) {

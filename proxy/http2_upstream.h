@@ -54,8 +54,8 @@ struct Http2Failure {
 class Http2Requester {
  public:
   virtual void on_http2_room() = 0;  // more of the body may be sent
-  // The head as HTTP/1 text, informational ones too.
-  virtual void on_http2_head(std::string_view head, bool is_end) = 0;
+  // A head is complete, informational ones too.
+  virtual void on_http2_head(Http2HeadReader& reader, bool is_end) = 0;
   virtual void on_http2_data(std::string_view data) = 0;
   virtual void on_http2_end(std::string_view trailer_section) = 0;
   // The stream is gone; nothing follows.

@@ -64,9 +64,7 @@ std::string_view moved(std::string_view view, const char* from, const char* to) 
 
 FieldId classify_field(std::string_view name) {
   for (const KnownName& known : names_of_length(name.size())) {
-    if ((name.front() | 0x20) == known.lower.front() && equals_ignoring_case(name, known.lower)) {
-      return known.id;
-    }
+    if (equals_ignoring_case(name, known.lower)) return known.id;
   }
   return FieldId::Other;
 }

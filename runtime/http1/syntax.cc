@@ -4,6 +4,8 @@
 #include <emmintrin.h>
 #endif
 
+#include <cstring>
+
 namespace pillion::http1 {
 namespace internal {
 namespace {
@@ -41,6 +43,21 @@ const std::array<std::uint8_t, 256> kCharacterClasses = kCharacterClassesValue;
 }  // namespace internal
 
 namespace {
+
+std::uint64_t load_word(const char* bytes) {
+  std::uint64_t word;
+  std::memcpy(&word, bytes, sizeof word);
+  return word;
+}
+
+// The letters A to Z among eight bytes in lower case. In seven bits, adding 0x3f carries into the
+// eighth from 'A' on, and adding 0x25 from beyond 'Z' on.
+std::uint64_t to_lower_word(std::uint64_t word) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101ull;
+  const std::uint64_t seven = word & kOnes * 0x7f;
+  const std::uint64_t is_upper = (seven + kOnes * 0x3f) & ~(seven + kOnes * 0x25) & ~word;
+  return word | (is_upper & kOnes * 0x80) >> 2;
+}
 
 char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
@@ -91,10 +108,23 @@ bool equals_ignoring_case(std::string_view text, std::string_view lower) {
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view lower) {
   if (text.size() < lower.size()) return false;
-  for (std::size_t i = 0; i < lower.size(); ++i) {
+  std::size_t i = 0;
+  for (; i + 8 <= lower.size(); i += 8) {
+    if (to_lower_word(load_word(text.data() + i)) != load_word(lower.data() + i)) return false;
+  }
+  for (; i < lower.size(); ++i) {
     if (to_lower(text[i]) != lower[i]) return false;
   }
   return true;
+}
+
+void fold_case(char* text, std::size_t size) {
+  std::size_t i = 0;
+  for (; i + 8 <= size; i += 8) {
+    const std::uint64_t word = to_lower_word(load_word(text + i));
+    std::memcpy(text + i, &word, sizeof word);
+  }
+  for (; i < size; ++i) text[i] = to_lower(text[i]);
 }
 
 std::string_view trim_whitespace(std::string_view text) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -32,6 +33,7 @@ bool is_token(std::string_view text);  // false for the empty string
 // ASCII case folded; `lower` must already be in lower case.
 bool equals_ignoring_case(std::string_view text, std::string_view lower);
 bool starts_with_ignoring_case(std::string_view text, std::string_view lower);
+void fold_case(char* text, std::size_t size);  // in place
 
 // Without SP and HTAB at both ends (OWS, RFC 9110 §5.6.3).
 std::string_view trim_whitespace(std::string_view text);

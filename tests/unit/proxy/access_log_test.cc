@@ -51,6 +51,38 @@ TEST_CASE("an exchange is one line of JSON") {
       "\"response_code_details\":\"via_upstream\",\"attempts\":1,\"reused_connection\":true}\n");
 }
 
+TEST_CASE("what JSON does not allow in a string is escaped wherever it stands") {
+  const std::pair<char, std::string> specials[] = {
+      {'"', "\\\""}, {'\\', "\\\\"}, {'\n', "\\n"}, {'\x01', "\\u0001"}, {'\xff', "\xef\xbf\xbd"}};
+  AccessFormatter formatter(config::AccessLogFormat::Json);
+  for (std::size_t size = 1; size <= 20; ++size) {
+    for (std::size_t place = 0; place < size; ++place) {
+      for (const auto& [special, escaped] : specials) {
+        std::string path(size, 'a');
+        path[place] = special;
+        AccessRecord record = make_record();
+        record.path = path;
+        std::string out;
+        formatter.append(out, record);
+        const std::string expected = "\"path\":\"" + std::string(place, 'a') + escaped +
+                                     std::string(size - place - 1, 'a') + "\"";
+        REQUIRE(out.find(expected) != std::string::npos);
+      }
+    }
+  }
+}
+
+TEST_CASE("a line holds what is longer than most") {
+  AccessFormatter formatter(config::AccessLogFormat::Json);
+  const std::string path(60'000, '"');
+  AccessRecord record = make_record();
+  record.path = path;
+  std::string out;
+  formatter.append(out, record);
+  CHECK(out.size() > 2 * path.size());
+  CHECK(out.substr(out.size() - 26) == "\"reused_connection\":true}\n");
+}
+
 TEST_CASE("bytes that are no UTF-8 still make valid JSON, and a TCP line has no request") {
   AccessFormatter formatter(config::AccessLogFormat::Json);
   AccessRecord record = make_record();

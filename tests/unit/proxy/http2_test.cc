@@ -2,11 +2,15 @@
 // and HTTP/1 text.
 #include <catch2/catch.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "proxy/buffers.h"
 #include "proxy/http2_guard.h"
 #include "proxy/http2_head.h"
+#include "runtime/http1/head_parser.h"
 
+using namespace pillion;
 using namespace pillion::proxy;
 
 namespace {
@@ -25,6 +29,19 @@ Http2HeadReader request(std::string_view method, std::string_view path) {
   add(reader, ":path", path);
   add(reader, ":authority", "h.test");
   return reader;
+}
+
+void check_same(const http1::Fields& built, const http1::Fields& parsed) {
+  REQUIRE(built.all().size() == parsed.all().size());
+  for (std::size_t i = 0; i < built.all().size(); ++i) {
+    const http1::Field& one = built.all()[i];
+    const http1::Field& other = parsed.all()[i];
+    CHECK(built.name(one) == parsed.name(other));
+    CHECK(built.value(one) == parsed.value(other));
+    CHECK(one.id == other.id);
+    CHECK((one.is_canonical == other.is_canonical && one.is_removed == other.is_removed));
+    CHECK(built.has(one.id));
+  }
 }
 
 }  // namespace
@@ -82,6 +99,79 @@ TEST_CASE("a request's fields become HTTP/1 text") {
   add(reader, "cookie", "b=2");
   CHECK(reader.finish_request() ==
         "GET /p?q HTTP/1.1\r\nhost: h.test\r\nx-one: 1\r\ncookie: a=1; b=2\r\n\r\n");
+}
+
+TEST_CASE("a model made of a request's fields is the one that the parser makes of their text") {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  const std::pair<Pairs, bool> heads[] = {
+      {{}, true},
+      {{{"x-one", "1"}, {"content-length", "5"}, {"via", "2 a"}, {"x-empty", ""}}, true},
+      {{{"te", "trailers"}, {"x-request-id", "id"}, {"traceparent", "00-1"}, {"date", "a, b"}},
+       true},
+      {{{"x-padded", " 1"}}, false},  // the parser trims
+      {{{"cookie", "a=1"}, {"cookie", "b=2"}}, false}};
+  for (const auto& [fields, is_built] : heads) {
+    Http2HeadReader reader = request("POST", "/p?q");
+    for (const auto& [name, value] : fields) add(reader, name, value);
+    http1::RequestHead parsed, built;
+    http1::ParseProgress progress;
+    const std::string text(reader.finish_request());
+    REQUIRE(http1::parse_request(text, progress, {}, parsed).status == http1::ParseStatus::Done);
+    REQUIRE(reader.build_request(built) == is_built);
+    if (!is_built) continue;
+    CHECK(built.method == parsed.method);
+    CHECK((built.path == parsed.path && built.target == parsed.target));
+    CHECK(built.authority == parsed.authority);
+    CHECK((built.version == parsed.version && built.form == parsed.form));
+    check_same(built.fields, parsed.fields);
+  }
+}
+
+TEST_CASE("a model made of a response's fields is the one that the parser makes of their text") {
+  for (const char* status : {"200", "103", "999"}) {
+    Http2HeadReader reader;
+    add(reader, ":status", status);
+    add(reader, "server", "s");
+    add(reader, "content-type", "application/grpc");
+    http1::ResponseHead parsed, built;
+    http1::ParseProgress progress;
+    const std::string text(reader.finish_response());
+    REQUIRE(http1::parse_response(text, progress, {}, parsed).status == http1::ParseStatus::Done);
+    REQUIRE(reader.build_response(built));
+    CHECK((built.status == parsed.status && built.reason == parsed.reason));
+    check_same(built.fields, parsed.fields);
+  }
+}
+
+TEST_CASE("no model is made of a head that must be refused") {
+  const auto is_built = [](std::string_view method, std::string_view path) {
+    http1::RequestHead head;
+    return request(method, path).build_request(head);
+  };
+  CHECK(is_built("GET", "/"));
+  for (const char* path : {"", "/a b", "p", "*", "/\x01", "/#f"})
+    CHECK_FALSE(is_built("GET", path));
+  for (const char* method : {"", "G ET", "CONNECT"}) CHECK_FALSE(is_built(method, "/"));
+  CHECK_FALSE(is_built(std::string(33, 'M'), "/"));
+  for (const char* status : {"", "20", "099", "2x0", "2000"}) {
+    Http2HeadReader reader;
+    add(reader, ":status", status);
+    http1::ResponseHead head;
+    CHECK_FALSE(reader.build_response(head));
+  }
+  Http2HeadReader bare;
+  add(bare, ":method", "GET");
+  add(bare, ":path", "/");
+  http1::RequestHead head;
+  CHECK_FALSE(bare.build_request(head));  // nobody says for whom
+}
+
+TEST_CASE("names of fields are sent in lower case") {
+  Http2Fields fields;
+  fields.add("X-Mixed-Case@[Z`{", "Value");
+  fields.add("A", "b");
+  CHECK((fields.name(0) == "x-mixed-case@[z`{" && fields.value(0) == "Value"));
+  CHECK((fields.name(1) == "a" && fields.value(1) == "b"));
 }
 
 TEST_CASE("what cannot be said safely in HTTP/1 is refused") {
