@@ -38,8 +38,10 @@ Result<void> CgroupsV1::create(const std::string& leaf, const CgroupLimits& limi
 
 Result<void> CgroupsV1::make_directories(const std::string& leaf) {
   for (const auto& [controller, base] : bases_) {
-    if (auto made = make_cgroup(base); !made) return made;
-    if (auto made = make_cgroup(base + "/" + leaf); !made) return made;
+    const std::string directory = base + "/" + leaf;
+    if (make_cgroup(directory)) continue;
+    if (auto made = make_cgroup(base); !made) return made;  // somebody removed it
+    if (auto made = make_cgroup(directory); !made) return made;
   }
   if (bases_.contains("cpuset")) {
     if (auto prepared = prepare_cpuset(leaf); !prepared) return prepared;
@@ -52,13 +54,13 @@ Result<void> CgroupsV1::prepare_cpuset(const std::string& leaf) {
   const std::string base = bases_.at("cpuset");
   const std::string parent = base.substr(0, base.rfind('/'));
   for (const char* file : {"/cpuset.cpus", "/cpuset.mems"}) {
-    auto inherited = read_file(parent + file);
-    if (!inherited) return fail(inherited.error());
-    for (const std::string& directory : {base, base + "/" + leaf}) {
-      auto own = read_file(directory + file);
-      if (own && own->size() > 1) continue;
-      if (auto set = write_cgroup_file(directory + file, *inherited); !set) return set;
+    auto inherited = read_file(base + file);
+    if (!inherited || inherited->size() <= 1) {
+      inherited = read_file(parent + file);
+      if (!inherited) return fail(inherited.error());
+      if (auto set = write_cgroup_file(base + file, *inherited); !set) return set;
     }
+    if (auto set = write_cgroup_file(base + "/" + leaf + file, *inherited); !set) return set;
   }
   return {};
 }

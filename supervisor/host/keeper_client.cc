@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "runtime/log.h"
 #include "supervisor/keeper/channel.h"
@@ -40,6 +41,8 @@ ChildRecord to_record(const Message& message) {
   return record;
 }
 
+constexpr std::size_t kPostedMax = 32;
+
 }  // namespace
 
 Result<std::unique_ptr<KeeperClient>> KeeperClient::from_environment() {
@@ -63,21 +66,29 @@ Result<std::unique_ptr<KeeperClient>> KeeperClient::connect(Fd socket) {
   if (!hello) return fail(hello.error().wrap("cannot talk to the keeper"));
   client->keeper_pid_ = static_cast<pid_t>(hello->pid);
   client->restarts_ = hello->value;
+  client->stored_ = {"control"};  // what the keeper itself has made
   client->version_ = std::min(request.version, hello->version);
   return client;
 }
 
-Result<Message> KeeperClient::request(Message message, int fd, Fd* reply_fd) {
+Result<void> KeeperClient::send(Message& message, int fd) {
   message.sequence = ++last_sequence_;
-  if (const int error = keeper::send_message(socket_.get(), message, fd); error != 0) {
-    return fail(Error::from_errno("cannot send to the keeper", error));
+  for (;;) {
+    const int error = keeper::send_message(socket_.get(), message, fd);
+    if (error == 0) return {};
+    if (error != EAGAIN) return fail(Error::from_errno("cannot send to the keeper", error));
+    pollfd writable{socket_.get(), POLLOUT, 0};  // the loop's watch made it non-blocking
+    ::poll(&writable, 1, -1);
   }
+}
+
+Result<Message> KeeperClient::receive(Fd* fd) {
   for (;;) {
     Message answer;
     int received = -1;
     const int error = keeper::receive_message(socket_.get(), &answer, &received);
     Fd owned(received);
-    if (error == EAGAIN) {  // the loop's watch made the socket non-blocking
+    if (error == EAGAIN) {
       pollfd readable{socket_.get(), POLLIN, 0};
       ::poll(&readable, 1, -1);
       continue;
@@ -88,26 +99,80 @@ Result<Message> KeeperClient::request(Message message, int fd, Fd* reply_fd) {
       schedule_delivery();
       continue;
     }
-    if (answer.sequence != message.sequence) continue;
-    if (answer.error != 0) return fail(Error::from_errno("the keeper refused", answer.error));
-    if (reply_fd != nullptr) *reply_fd = std::move(owned);
+    *fd = std::move(owned);
     return answer;
   }
 }
 
+Result<Message> KeeperClient::request(Message message, int fd, Fd* reply_fd) {
+  if (auto sent = send(message, fd); !sent) return fail(sent.error());
+  for (;;) {
+    Fd received;
+    auto answer = receive(&received);
+    if (!answer) return answer;
+    if (answer->sequence != message.sequence) {
+      settle(*answer);
+      continue;
+    }
+    if (answer->error != 0) return fail(Error::from_errno("the keeper refused", answer->error));
+    if (reply_fd != nullptr) *reply_fd = std::move(received);
+    return answer;
+  }
+}
+
+// Bounded, so that the keeper, which never waits for us, can send its answers.
+Result<void> KeeperClient::post(Message message, int fd, std::string what) {
+  while (posted_.size() >= kPostedMax) {
+    Fd received;
+    auto answer = receive(&received);
+    if (!answer) return fail(answer.error());
+    settle(*answer);
+  }
+  if (auto sent = send(message, fd); !sent) return sent;
+  posted_.push_back({message.sequence, std::move(what)});
+  return {};
+}
+
+void KeeperClient::settle(const Message& answer) {
+  if (posted_.empty() || posted_.front().sequence != answer.sequence) return;
+  if (answer.error != 0) {
+    refusal_ = Error::from_errno(posted_.front().what, answer.error).message();
+    if (!is_batch_) log::error("the keeper refused: {}", refusal_);
+  }
+  posted_.pop_front();
+}
+
+Result<void> KeeperClient::end_batch() {
+  while (!posted_.empty()) {
+    Fd received;
+    auto answer = receive(&received);
+    if (!answer) return fail(answer.error());
+    settle(*answer);
+  }
+  is_batch_ = false;
+  const std::string refusal = std::exchange(refusal_, {});
+  return refusal.empty() ? Result<void>() : fail("the keeper refused: " + refusal);
+}
+
 Result<void> KeeperClient::put_fd(const std::string& name, int fd) {
-  auto answer = request(make_request(MessageType::FdPut, name), fd);
-  if (!answer) return fail(answer.error().wrap("cannot store " + name));
+  stored_.insert(name);
+  const std::string what = "cannot store " + name;
+  const Message message = make_request(MessageType::FdPut, name);
+  if (is_batch_) return post(message, fd, what);
+  auto answer = request(message, fd);
+  if (!answer) return fail(answer.error().wrap(what));
   return {};
 }
 
 std::optional<Fd> KeeperClient::get_fd(const std::string& name) {
+  if (restarts_ == 0 && !stored_.contains(name)) return std::nullopt;
   Fd fd;
   if (!request(make_request(MessageType::FdGet, name), -1, &fd) || !fd) return std::nullopt;
   return fd;
 }
 
 std::vector<std::string> KeeperClient::list_fds() {
+  if (restarts_ == 0) return {stored_.begin(), stored_.end()};
   std::vector<std::string> names;
   for (std::int64_t index = 0;; ++index) {
     auto answer = request(make_request(MessageType::FdList, {}, index));
@@ -117,6 +182,7 @@ std::vector<std::string> KeeperClient::list_fds() {
 }
 
 void KeeperClient::remove_fd(const std::string& name) {
+  stored_.erase(name);
   static_cast<void>(request(make_request(MessageType::FdRemove, name)));
 }
 
@@ -134,9 +200,7 @@ Result<void> KeeperClient::report_spawned(std::int64_t id, pid_t pid, std::uint6
   Message message = make_request(MessageType::ChildSpawned, {}, id);
   message.pid = pid;
   message.start_time = start_time;
-  auto answer = request(message);
-  if (!answer) return fail(answer.error());
-  return {};
+  return post(message, -1, "cannot record a process");
 }
 
 std::vector<ChildRecord> KeeperClient::list_children() {
@@ -209,6 +273,7 @@ void KeeperClient::on_readable() {
     return;
   }
   if (error == 0 && message.sequence == 0) unasked_.push_back(message);
+  if (error == 0 && message.sequence != 0) settle(message);
   deliver();
 }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,9 @@ class KeeperClient {
 
   // Stores a copy of `fd` under `name`, replacing an older one.
   Result<void> put_fd(const std::string& name, int fd);
+  // Between the two, put_fd() does not wait for the keeper; what went wrong is told at the end.
+  void begin_batch() { is_batch_ = true; }
+  Result<void> end_batch();
   // Empty when there is none of that name.
   std::optional<Fd> get_fd(const std::string& name);
   std::vector<std::string> list_fds();
@@ -57,6 +61,7 @@ class KeeperClient {
   Result<std::int64_t> register_child(const std::string& name, std::uint64_t generation,
                                       const std::string& cgroup, int go = -1);
   bool has_go_pipe() const { return version_ >= 2; }
+  // Does not wait for the answer: the child does, for the keeper's byte.
   Result<void> report_spawned(std::int64_t id, pid_t pid, std::uint64_t start_time);
   std::vector<ChildRecord> list_children();
   void acknowledge(std::int64_t id);
@@ -80,6 +85,12 @@ class KeeperClient {
  private:
   explicit KeeperClient(Fd socket) : socket_(std::move(socket)) {}
   Result<keeper::Message> request(keeper::Message message, int fd = -1, Fd* reply_fd = nullptr);
+  Result<void> send(keeper::Message& message, int fd);
+  // Without waiting for the answer; `what` names the request if it is refused.
+  Result<void> post(keeper::Message message, int fd, std::string what);
+  // The next answer; unasked messages on the way are kept.
+  Result<keeper::Message> receive(Fd* fd);
+  void settle(const keeper::Message& answer);
   void on_readable();
   void schedule_delivery();
   void deliver();
@@ -90,6 +101,15 @@ class KeeperClient {
   std::int64_t restarts_ = 0;
   unsigned version_ = 1;
   std::uint32_t last_sequence_ = 0;
+  struct Posted {
+    std::uint32_t sequence = 0;
+    std::string what;
+  };
+  std::deque<Posted> posted_;  // not answered yet, in order
+  std::string refusal_;        // of what was posted in this batch
+  bool is_batch_ = false;
+  // In the first life nobody but us can have stored anything, so that looking needs no question.
+  std::set<std::string> stored_;
   std::deque<keeper::Message> unasked_;
   Loop* loop_ = nullptr;
   std::optional<Timer> delivery_;

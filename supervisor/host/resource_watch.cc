@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -50,6 +51,7 @@ ResourceWatch::ResourceWatch(Loop& loop, Cgroups& cgroups, Options options, OnRe
       cgroups_(cgroups),
       options_(std::move(options)),
       on_report_(std::move(on_report)),
+      beginning_(loop),
       sampling_(loop),
       oom_look_(loop) {}
 
@@ -74,6 +76,7 @@ void ResourceWatch::set_period(Duration period) {
 }
 
 void ResourceWatch::finish() {
+  beginning_.stop();
   sampling_.stop();
   oom_look_.stop();
   watched_.clear();
@@ -84,19 +87,30 @@ void ResourceWatch::finish() {
 void ResourceWatch::watch(const WatchedGeneration& generation) {
   if (!cgroups_.can_track()) return;
   auto watched = std::make_unique<Watched>(generation, cgroups_.paths(generation.leaf));
-  watched->samples.push_back({clock_.now(), watched->reader.read_basic()});
-  // What an earlier supervisor saw it has told.
-  const auto kills = watched->samples.back().counters.oom_kills.value_or(0);
-  watched->oom_kills_told = generation.is_untold ? 0 : kills;
-  watched->hits =
-      usage::read_limit_hits(watched->reader.paths().memory, watched->reader.paths().is_v2);
-  listen_for_oom(*watched);
+  // A new group is read once nothing is waiting to be spawned any more.
+  watched->samples.push_back({clock_.now(), {}});
   if (generation.is_new) {
     usage::ChildHistory& history = history_[generation.child];
     ++history.generations;
     if (history.first_seen == 0) history.first_seen = wall_seconds();
+    beginning_.start(Duration::zero(), [this] {
+      for (auto& [leaf, each] : watched_) begin(*each);
+    });
+  } else {
+    begin(*watched);
+    // What an earlier supervisor saw it has told.
+    const auto kills = watched->samples.back().counters.oom_kills.value_or(0);
+    watched->oom_kills_told = generation.is_untold ? 0 : kills;
   }
   watched_[generation.leaf] = std::move(watched);
+}
+
+void ResourceWatch::begin(Watched& watched) {
+  if (std::exchange(watched.has_begun, true)) return;
+  watched.samples.back() = {clock_.now(), watched.reader.read_basic()};
+  const usage::CgroupPaths& paths = watched.reader.paths();
+  watched.hits = usage::read_limit_hits(paths.memory, paths.is_v2);
+  listen_for_oom(watched);
 }
 
 void ResourceWatch::forget(const std::string& leaf) {
@@ -120,6 +134,7 @@ void ResourceWatch::sample() {
 }
 
 void ResourceWatch::sample_one(Watched& watched) {
+  begin(watched);
   const MonotonicTime at = clock_.now();
   const usage::Counters counters = watched.reader.read_basic();
   usage::ChildHistory& history = history_[watched.who.child];
@@ -272,6 +287,7 @@ std::optional<usage::OomReport> ResourceWatch::judge_kill(const std::string& lea
   const auto found = watched_.find(leaf);
   if (found == watched_.end()) return std::nullopt;
   Watched& watched = *found->second;
+  begin(watched);
   OomCounts& counts = oom_counts_[watched.who.child];
   if (watched.group_kill) {
     ++counts.main;
@@ -342,6 +358,7 @@ std::optional<CurrentUse> ResourceWatch::current(const std::string& leaf) {
   const auto found = watched_.find(leaf);
   if (found == watched_.end()) return std::nullopt;
   Watched* watched = found->second.get();
+  begin(*watched);
   CurrentUse use;
   use.counters = watched->reader.read_all();
   const Sample& last = watched->samples.back();

@@ -92,12 +92,14 @@ class ResourceWatch {
     std::vector<usage::LimitHits> hits;
     std::vector<usage::ProcessUse> top;  // when memory was last nearly used up
     bool is_throttled = false;
+    bool has_begun = false;
     std::optional<usage::OomReport> group_kill;  // we ended the group for one kill in it
     Fd oom_event;                                // v1
     std::optional<Poll> oom_poll;
     int inotify_watch = -1;  // v2
   };
 
+  void begin(Watched& watched);
   void sample();
   void sample_one(Watched& watched);
   void watch_throttling(Watched& watched);
@@ -122,7 +124,8 @@ class ResourceWatch {
   SystemClock clock_;
   usage::History history_;
   std::map<std::string, std::unique_ptr<Watched>> watched_;  // by leaf
-  std::map<std::string, OomCounts> oom_counts_;              // by child
+  Timer beginning_;
+  std::map<std::string, OomCounts> oom_counts_;  // by child
   Timer sampling_;
   Timer oom_look_;
   int oom_looks_left_ = 0;

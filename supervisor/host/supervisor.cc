@@ -265,9 +265,11 @@ Result<void> Supervisor::start() {
   } else {
     deployment_.prepare();
   }
+  keeper_.begin_batch();
   for (core::ChildId slot = 0; slot < slots_.size(); ++slot) {
     if (auto opened = children_.open_channels(slot); !opened) return opened;
   }
+  if (auto stored = keeper_.end_batch(); !stored) return stored;
   if (auto lent = lend_terminal(); !lent) return lent;
   log::info("{}", cgroups_->describe());
   children_.on_facts([this] { run_queue(); });
