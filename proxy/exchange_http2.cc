@@ -27,7 +27,7 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
   if (wants_upgrade_) fields.add_lower(":protocol", "websocket");
   fields.add_lower(":scheme", is_tls ? "https" : "http");
   fields.add_lower(":authority", authority_);
-  fields.add_lower(":path", head.path);
+  fields.add_lower(":path", path_);
   if (wants_upgrade_) {
     for (http1::Field& field : head.fields.all()) {
       field.is_removed |= field.id == FieldId::Upgrade ||

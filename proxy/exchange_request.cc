@@ -18,7 +18,7 @@ void Exchange::build_request(http1::RequestHead& head) {
   const bool is_id_kept = head.fields.find(FieldId::RequestId) == request_id_;
   remove_replaced_fields(head, is_host_rewritten, is_id_kept);
   http1::HeadWriter writer(request_);
-  writer.request_line(head.method, head.path);
+  writer.request_line(head.method, path_);
   if (is_host_rewritten) {
     if (authority_.empty()) authority_ = context_->destination.to_string();
     writer.field("Host", authority_);

@@ -86,6 +86,8 @@ class HeadParse {
 };
 
 bool HeadParse::refuse_byte(char c, std::string_view otherwise) {
+  if (c == '\r' && end_ - cursor_ >= 2 && cursor_[1] == '\n')
+    return refuse("a line ends too early");
   if (c == '\r') return refuse("a carriage return stands without its line feed");
   if (c == '\n') return refuse("a line ends in a bare line feed");
   if (c == '\0') return refuse("the head holds a NUL byte");
@@ -166,8 +168,6 @@ bool HeadParse::absolute_target(RequestHead& head) {
   if (!is_valid_authority(head.authority)) return refuse("the target's host is malformed");
   if (path == std::string_view::npos) {
     head.path = head.method == "OPTIONS" ? "*" : "/";  // RFC 9112 §3.2.4
-  } else if (rest[path] == '?') {
-    return refuse("the request target has a query but no path");
   } else {
     head.path = rest.substr(path);
   }
@@ -201,6 +201,9 @@ bool HeadParse::classify_target(RequestHead& head) {
 
 bool HeadParse::request_line(RequestHead& head) {
   if (!method(head) || !target(head) || !version(head.version)) return false;
+  if (cursor_ != end_ && static_cast<unsigned char>(*cursor_) >= ' ') {
+    return refuse("the protocol version is malformed");
+  }
   if (!end_of_line()) return false;
   is_in_start_line_ = false;
   return classify_target(head);

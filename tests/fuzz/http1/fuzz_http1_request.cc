@@ -42,7 +42,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   remove_hop_by_hop(head.fields, false);
   std::string out;
   HeadWriter writer(out);
-  writer.request_line(head.method, head.is_connect() ? head.target : head.path);
+  std::string path(head.path.starts_with('?') ? "/" : "");
+  path.append(head.path);
+  writer.request_line(head.method, path);
   if (head.authority.empty()) return 0;
   for (Field& field : head.fields.all()) {
     if (field.id == FieldId::Host) field.is_removed = true;
