@@ -1,6 +1,7 @@
 #include "proxy/reactor.h"
 
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <uv.h>
 
@@ -11,6 +12,13 @@ namespace pillion::proxy {
 namespace {
 
 constexpr std::size_t kEventsPerBatch = 256;
+
+// When events are let gather, and for how long: see let_gather().
+constexpr std::size_t kCrowd = 64;
+constexpr int kFewEvents = 8;
+constexpr std::int64_t kOftenNs = 200'000;  // since the batch before
+constexpr long kGatherNs = 60'000;
+constexpr unsigned long kTimerSlackNs = 5'000;
 
 }  // namespace
 
@@ -109,15 +117,27 @@ void Reactor::run_batch_ends() {
   at_end_.clear();
 }
 
+// Where many exchanges are under way and events still come one by one, each costs a wake-up, a
+// short read and a short write, more than the work that it brings: what comes may gather for a
+// moment.
+void Reactor::let_gather() {
+  if (under_way_ < kCrowd) return;
+  const timespec moment{0, kGatherNs};
+  nanosleep(&moment, nullptr);
+}
+
 void Reactor::run() {
   is_stopped_ = false;
+  prctl(PR_SET_TIMERSLACK, kTimerSlackNs);  // of this thread; 50 us by default
   loop_.run_once(false);  // libuv registers new handles with its own epoll only while it runs
   while (!is_stopped_) {
+    const std::int64_t begun_ns = now_ns_;
     const int count = epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                                  wait_milliseconds());
     now_ns_ = precise_now_ns();
     PILLION_ASSERT(count >= 0 || errno == EINTR);
     dispatch(std::max(count, 0));
+    if (count > 0 && count <= kFewEvents && now_ns_ - begun_ns < kOftenNs) let_gather();
   }
 }
 

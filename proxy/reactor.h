@@ -71,6 +71,9 @@ class Reactor {
   std::int64_t now_ns() const { return now_ns_; }
   static std::int64_t precise_now_ns();
   Loop& loop() { return loop_; }
+  // How many exchanges there are: with many, the reactor prefers throughput to the last
+  // microsecond.
+  void set_under_way(std::size_t count) { under_way_ = count; }
 
  private:
   // A type-erased owner without an allocation per grave.
@@ -94,12 +97,14 @@ class Reactor {
   int wait_milliseconds();
   void dispatch(int count);
   void run_batch_ends();
+  void let_gather();
 
   Loop& loop_;
   Fd epoll_;
   TimerWheel timers_;
   std::int64_t now_ns_;
   bool is_stopped_ = false;
+  std::size_t under_way_ = 0;
   std::vector<BatchEnd*> at_end_;
   std::vector<Corpse> graves_;
   std::vector<Corpse> dying_;

@@ -511,6 +511,7 @@ void Worker::remove(Http2Connection& connection) {
 }
 
 std::unique_ptr<Exchange> Worker::take_exchange() {
+  reactor_.set_under_way(++exchanges_under_way_);
   if (free_exchanges_.empty()) return std::make_unique<Exchange>(*this);
   auto exchange = std::move(free_exchanges_.back());
   free_exchanges_.pop_back();
@@ -519,6 +520,7 @@ std::unique_ptr<Exchange> Worker::take_exchange() {
 
 void Worker::give_exchange(std::unique_ptr<Exchange> exchange) {
   exchange->reset();
+  reactor_.set_under_way(--exchanges_under_way_);
   if (free_exchanges_.size() < kFreeExchangesMax) {
     free_exchanges_.push_back(std::move(exchange));
   } else {

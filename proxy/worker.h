@@ -174,6 +174,7 @@ class Worker final {
   Http2Fields http2_fields_;
   std::string via_token_;
   std::vector<std::unique_ptr<Exchange>> free_exchanges_;
+  std::size_t exchanges_under_way_ = 0;
 
   AccessLog* log_;
   AccessFormatter formatter_;
