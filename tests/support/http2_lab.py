@@ -43,7 +43,7 @@ class Http2Client:
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.buffer, self.next_id = b"", 1
         self.responses, self.goaways, self.settings, self.pings, self.updates = {}, [], {}, [], 0
-        self.is_closed = False
+        self.is_closed, self.is_refused = False, False  # refused: nothing more is taken, but there may be something to read
         self.acknowledges = True
         self.send(PREFACE, SettingsFrame(0, settings=settings or {SettingsFrame.INITIAL_WINDOW_SIZE: window}))
         self.send(WindowUpdateFrame(0, window_increment=window))
@@ -53,7 +53,7 @@ class Http2Client:
         try:
             self.socket.sendall(data)
         except OSError:
-            self.is_closed = True
+            self.is_refused = True
         return self
 
     def head(self, method="GET", path="/", fields=(), authority="h.test", end=True, stream=None):

@@ -126,7 +126,7 @@ class Http2Socket(Http2Client):
 
     def is_over(self):
         response = self.responses[self.stream]
-        return response.ended or response.reset is not None or self.is_closed
+        return response.ended or response.reset is not None or self.is_closed or self.is_refused
 
     def send(self, *parts):
         if not isinstance(parts[0], bytes) or not hasattr(self, "stream"):
