@@ -131,9 +131,15 @@ struct ChildPort {
   bool operator==(const ChildPort&) const = default;
 };
 
+// Of what a child says faster than its log can be written.
+enum class WhenFull { Drop, Block };
+PILLION_NAMES(WhenFull, {WhenFull::Drop, "drop"}, {WhenFull::Block, "block"});
+
 struct OutputLog {
   Bytes max_size = mebibytes(10);
   unsigned max_files = 5;
+  Bytes buffer = mebibytes(4);
+  WhenFull when_full = WhenFull::Drop;
   bool operator==(const OutputLog&) const = default;
 };
 

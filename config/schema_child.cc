@@ -197,6 +197,15 @@ const TableSchema& schema_of<OutputLog>() {
           .field("max_size", &OutputLog::max_size, "Rotated above it.", {.min = 64 << 10})
           .field("max_files", &OutputLog::max_files, "Rotated files that are kept.",
                  {.min = 1, .max = 100})
+          .field(
+              "buffer", &OutputLog::buffer,
+              "What may wait in memory for the disk, for each of the two streams, beside the 1MiB "
+              "of its pipe. A new value counts from the service's next start on.",
+              {.min = 64 << 10, .max = 1 << 30})
+          .field(
+              "when_full", &OutputLog::when_full,
+              "When the buffer is full: `drop` loses records, counts them and marks the place in "
+              "the log; `block` loses nothing and lets the child wait in its next write.")
           .done();
   return schema;
 }

@@ -18,6 +18,7 @@ namespace pillion::supervisor::host {
 namespace {
 
 constexpr auto kLeftoversPeriod = std::chrono::milliseconds(50);
+constexpr auto kLogPatience = std::chrono::seconds(2);  // for the logs of an ended service
 
 core::ExitStatus to_exit_status(int wait_status) {
   core::ExitStatus status;
@@ -81,14 +82,28 @@ Children::Children(Loop& loop, KeeperClient& keeper, ProcessHost& processes, Cgr
       paths_(paths),
       echoes_output_(echoes_output),
       post_(std::move(post)),
+      writer_(loop,
+              [this] {
+                for (const auto& [slot, output] : outputs_) output->on_progress();
+              }),
       confinement_(keeper, setup, paths),
       leftovers_(loop) {}
 
 // Slots of one name share the log, not the pipes: each record carries its own generation.
-OutputLog& Children::log_of(const config::Child& child) {
+std::shared_ptr<OutputLog> Children::log_of(const config::Child& child) {
   const OutputLogLimits limits{child.output_log.max_size.value, child.output_log.max_files};
-  return logs_.try_emplace(child.name, paths_.log + "/" + child.name + ".log", limits)
-      .first->second;
+  std::shared_ptr<OutputLog>& log = logs_[child.name];
+  if (!log) log = std::make_shared<OutputLog>(paths_.log + "/" + child.name + ".log", limits);
+  return log;
+}
+
+std::uint64_t Children::dropped_records(const std::string& child) const {
+  std::uint64_t dropped = 0;
+  for (const auto& [slot, output] : outputs_) {
+    if (config_of(slot).name == child) dropped += output->late_records();
+  }
+  const auto log = logs_.find(child);
+  return log == logs_.end() ? dropped : dropped + log->second->dropped_records();
 }
 
 // What the keeper knows the slot's descriptors by.
@@ -109,9 +124,9 @@ Result<void> Children::open_channels(core::ChildId slot) {
       if (key.first == slot && generation.gate) generation.gate->on_line(line);
     }
   };
-  auto output =
-      OutputCapture::create(loop_, keeper_, stored_name, log_of(config), std::move(observer),
-                            [](const std::string& text) { log::error("{}", text); });
+  auto output = OutputCapture::create(loop_, keeper_, writer_, stored_name, log_of(config),
+                                      config.output_log, std::move(observer),
+                                      [](const std::string& text) { log::error("{}", text); });
   if (!output) return fail(output.error());
   auto notify =
       ChildNotify::create(loop_, keeper_, stored_name, paths_.notify_socket(slot),
@@ -124,7 +139,8 @@ Result<void> Children::open_channels(core::ChildId slot) {
 
 void Children::use_configuration(core::ChildId slot, const config::Child& before) {
   const config::Child& config = config_of(slot);
-  log_of(config).set_limits({config.output_log.max_size.value, config.output_log.max_files});
+  log_of(config)->set_limits({config.output_log.max_size.value, config.output_log.max_files});
+  outputs_.at(slot)->set_when_full(config.output_log.when_full);
   const bool has_other_gate =
       config.gate.log_line != before.gate.log_line || config.gate.file != before.gate.file;
   for (auto& [key, generation] : generations_) {
@@ -554,9 +570,10 @@ void Children::on_notify(core::ChildId child, const NotifyMessage& message) {
 }
 
 void Children::close() {
+  const MonotonicTime deadline = SystemClock().now() + kLogPatience;
   for (const auto& [slot, output] : outputs_) {
     output->drain();
-    output->remove();
+    output->remove(std::max(deadline - SystemClock().now(), Duration::zero()));
   }
   confinement_.pid_namespaces().release_all();
   for (const auto& [slot, notify] : notify_sockets_) notify->remove();

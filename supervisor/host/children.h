@@ -71,6 +71,8 @@ class Children {
                                 std::vector<std::string> command);
   // Hardening that this machine does not give, one sentence; empty when all is in effect.
   std::string hardening_remark() const { return confinement_.remark(); }
+  // Records of the child's output that are not in its log, since the supervisor started.
+  std::uint64_t dropped_records(const std::string& child) const;
   // A group whose processes were killed goes when they are gone.
   void remove_later(const std::string& leaf);
   // The app gets this terminal, from its next generation on; null for none.
@@ -95,7 +97,7 @@ class Children {
   const config::Child& config_of(core::ChildId child) const { return slots_.at(child); }
   std::optional<core::ChildId> find_slot(const ChildRecord& record,
                                          const core::Snapshot& snapshot) const;
-  OutputLog& log_of(const config::Child& child);
+  std::shared_ptr<OutputLog> log_of(const config::Child& child);
   std::string channel_name(core::ChildId slot) const;
   Result<void> start(core::ChildId child, core::Generation number, Generation& generation);
   Result<void> write_child_files(const config::Child& child);
@@ -127,7 +129,9 @@ class Children {
   PostEvent post_;
   std::function<void()> settle_;
   std::map<Key, Generation> generations_;
-  std::map<std::string, OutputLog> logs_;  // by child: slots of one name write to one log
+  OutputWriter writer_;
+  // By child: slots of one name write to one log. Shared with the writer.
+  std::map<std::string, std::shared_ptr<OutputLog>> logs_;
   std::map<core::ChildId, std::unique_ptr<OutputCapture>> outputs_;
   std::map<core::ChildId, std::unique_ptr<ChildNotify>> notify_sockets_;
   std::vector<std::string> leaves_to_remove_;

@@ -33,7 +33,15 @@ std::string frame_record(WallTime time, OutputStream stream, bool is_partial,
 }
 
 OutputLog::OutputLog(std::string path, OutputLogLimits limits, DropMarker marker)
-    : path_(std::move(path)), limits_(limits), marker_(std::move(marker)) {}
+    : path_(std::move(path)),
+      file_bytes_max_(limits.file_bytes_max),
+      rotated_files_(limits.rotated_files),
+      marker_(std::move(marker)) {}
+
+void OutputLog::set_limits(OutputLogLimits limits) {
+  file_bytes_max_ = limits.file_bytes_max;
+  rotated_files_ = limits.rotated_files;
+}
 
 std::string OutputLog::mark_dropped_records(std::uint64_t dropped) {
   return frame_record(SystemClock().wall_now(), OutputStream::Stderr, false, 0,
@@ -41,16 +49,20 @@ std::string OutputLog::mark_dropped_records(std::uint64_t dropped) {
 }
 
 void OutputLog::keep_drops_in(std::atomic<std::uint64_t>* counter) {
+  const std::lock_guard lock(kept_mutex_);
   if (kept_drops_ != nullptr) return;
   kept_drops_ = counter;
-  set_drops(dropped_ + *counter);
+  dropped_ += *counter;
+  *counter = dropped_;
 }
 
 void OutputLog::stop_keeping_drops_in(const std::atomic<std::uint64_t>* counter) {
+  const std::lock_guard lock(kept_mutex_);
   if (kept_drops_ == counter) kept_drops_ = nullptr;
 }
 
 void OutputLog::set_drops(std::uint64_t dropped) {
+  const std::lock_guard lock(kept_mutex_);
   dropped_ = dropped;
   if (kept_drops_ != nullptr) *kept_drops_ = dropped;
 }
@@ -82,13 +94,14 @@ bool OutputLog::look() {
 void OutputLog::rotate() {
   file_.reset();
   size_ = 0;
-  if (limits_.rotated_files == 0) {
+  const unsigned rotated_files = rotated_files_;
+  if (rotated_files == 0) {
     static_cast<void>(::unlink(path_.c_str()));
     return;
   }
   const auto name = [&](unsigned number) { return fmt::format("{}.{}", path_, number); };
   unsigned gap = 1;
-  while (gap < limits_.rotated_files && ::access(name(gap).c_str(), F_OK) == 0) ++gap;
+  while (gap < rotated_files && ::access(name(gap).c_str(), F_OK) == 0) ++gap;
   for (unsigned number = gap; number > 1; --number) {
     static_cast<void>(::rename(name(number - 1).c_str(), name(number).c_str()));
   }
@@ -98,7 +111,7 @@ void OutputLog::rotate() {
 void OutputLog::write(std::string_view records, unsigned count, const BeforeWrite& before_write) {
   if (file_) static_cast<void>(look());
   bool is_open = file_ || open();
-  if (is_open && size_ > 0 && size_ + records.size() > limits_.file_bytes_max) {
+  if (is_open && size_ > 0 && size_ + records.size() > file_bytes_max_) {
     rotate();
     is_open = open();
   }
@@ -121,6 +134,8 @@ void OutputLog::write(std::string_view records, unsigned count, const BeforeWrit
   set_drops(dropped_ + count);
   dropped_total_ += count;
 }
+
+void OutputLog::add_dropped(std::uint64_t records) { set_drops(dropped_ + records); }
 
 bool OutputLog::has_written(const LogWrite& write) {
   const bool is_open = file_ ? look() : open();

@@ -1,6 +1,6 @@
 // The output of one child on disk: records in the CRI log format, in a file that is rotated by
-// rename. Never blocks and never fails its caller: what cannot be written is dropped and counted,
-// and a marker tells how much, once writing works again.
+// rename. Never fails its caller: what cannot be written is dropped and counted, and a marker tells
+// how much, once writing works again. One thread writes; others may ask for what is atomic.
 //
 //   2024-01-15T14:32:01.123456789Z stdout F:g3 the line
 #pragma once
@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -48,18 +49,20 @@ class OutputLog {
   // Whether that append was made in full; a part of it is taken back.
   bool has_written(const LogWrite& write);
 
-  // Count from the next record on.
-  void set_limits(OutputLogLimits limits) { limits_ = limits; }
+  // Count from the next record on. From any thread.
+  void set_limits(OutputLogLimits limits);
   std::uint64_t dropped_records() const { return dropped_total_; }
   // Since the last marker.
   std::uint64_t unmarked_drops() const { return dropped_; }
+  // Records that were dropped elsewhere, to be told by the next marker.
+  void add_dropped(std::uint64_t records);
   // Continues with this count and keeps it there, until told to stop; no effect when it is kept
   // somewhere already.
   void keep_drops_in(std::atomic<std::uint64_t>* counter);
   void stop_keeping_drops_in(const std::atomic<std::uint64_t>* counter);
   // The error of the last write, 0 when it succeeded.
   int error() const { return error_; }
-  std::uint64_t file_bytes_max() const { return limits_.file_bytes_max; }
+  std::uint64_t file_bytes_max() const { return file_bytes_max_; }
 
  private:
   bool open();
@@ -68,15 +71,17 @@ class OutputLog {
   void set_drops(std::uint64_t dropped);
 
   std::string path_;
-  OutputLogLimits limits_;
+  std::atomic<std::uint64_t> file_bytes_max_;
+  std::atomic<unsigned> rotated_files_;
   DropMarker marker_;
   Fd file_;
   std::uint64_t inode_ = 0;
   std::uint64_t size_ = 0;
   std::uint64_t dropped_ = 0;  // since the last marker
-  std::uint64_t dropped_total_ = 0;
+  std::atomic<std::uint64_t> dropped_total_{0};
+  std::mutex kept_mutex_;  // whose journal it is may end while another's records are written
   std::atomic<std::uint64_t>* kept_drops_ = nullptr;
-  int error_ = 0;
+  std::atomic<int> error_{0};
 };
 
 // The first line of a byte stream, or the first 16 KiB of a longer one.

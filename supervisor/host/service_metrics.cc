@@ -109,6 +109,9 @@ constexpr ChildFamily kStateFamilies[] = {
        if (!f.status.last_exit) return std::nullopt;
        return f.status.last_exit->exit_code();
      }},
+    {"pillion_child_output_dropped_records_total", kCounter,
+     "Records of its output that its log could not take, since the supervisor started.",
+     [](Facts f) { return number(f.dropped_records); }},
     {"pillion_child_resized", kGauge, "Whether limits differ from the file since a resize.",
      [](Facts f) -> std::optional<double> { return f.is_resized ? 1 : 0; }},
 };

@@ -29,6 +29,7 @@ struct ChildFacts {
   std::optional<CurrentUse> use;
   ResourceWatch::OomCounts oom_kills;
   bool is_resized = false;
+  std::uint64_t dropped_records = 0;  // of its output
 };
 
 struct ServiceFacts {

@@ -524,6 +524,12 @@ control::StatusReport Supervisor::report() {
   report.service = core_->status(now());
   for (const core::ChildStatus& child : report.service.children) {
     report.usage.push_back(resources_.usage_of(slots_.at(child.id), child.generation));
+    if (const std::uint64_t dropped = children_.dropped_records(child.name)) {
+      report.usage.back().notes.push_back(
+          fmt::format("{} records of its output were dropped: its log could not take them "
+                      "(output_log)",
+                      dropped));
+    }
   }
   report.warnings = remarks_;
   for (std::string& remark : setup_.remarks()) report.warnings.push_back(std::move(remark));
@@ -544,6 +550,7 @@ ServiceFacts Supervisor::facts() {
   for (const core::ChildStatus& child : facts.status.children) {
     if (child.is_candidate || child.is_leaving) continue;
     facts.children.push_back(resources_.facts_of(slots_.at(child.id), child));
+    facts.children.back().dropped_records = children_.dropped_records(child.name);
   }
   return facts;
 }

@@ -1,5 +1,6 @@
 """What children write: nothing of it is lost or written twice, and none of them can hold up the supervisor."""
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_no_byte_is_lost_or_doubled_by_killing_the_supervisor_under_a_flood(serv
         mode = "host"
         [app]
         command = ["/usr/bin/python3", "@dir@/writer.py", "{count}"]
-        output_log = {{ max_size = "4MiB", max_files = 9 }}
+        output_log = {{ max_size = "4MiB", max_files = 9, when_full = "block" }}
 ''')
     (service.directory / "writer.py").write_text(WRITER)
     service.start()
@@ -67,7 +68,7 @@ def test_no_byte_is_lost_or_doubled_by_killing_the_supervisor_under_a_flood(serv
     assert service.child("app")["generation"] == 1
 
 
-@pytest.mark.parametrize("point", ["output read@3", "output announced@3", "output written@3", "output moved"])
+@pytest.mark.parametrize("point", ["output read@3", "output announced@3", "output written@3", "output rewound@2"])
 def test_a_kill_at_any_step_of_a_write_neither_loses_nor_doubles_a_line(services, workspace, point):
     count = 20000
     service = services(f'''
@@ -169,3 +170,78 @@ def test_a_log_that_cannot_be_written_drops_marks_and_goes_on(services):
     lines = service.log("app").splitlines()
     dropped = int(lines[0].split("[pillion: ")[1].split()[0])
     assert lines[1].endswith(f" line {dropped + 1}"), lines[:3]
+
+
+QUICK = '''
+import sys, time
+for number in range(int(sys.argv[1])):
+    sys.stdout.write(f"{number:07} " + "x" * 91 + "\\n")
+sys.stdout.flush()
+open(sys.argv[2], "w").close()
+time.sleep(1000)
+'''
+
+
+def write_quickly(services, count, settings):
+    """An app that says 100 bytes for each of `count`; its log is a pipe that nobody reads, as a disk that hangs."""
+    service = services(f'''
+        [network]
+        mode = "host"
+        [service]
+        stop_grace = "5s"
+        [app]
+        command = ["/usr/bin/python3", "@dir@/quick.py", "{count}", "@dir@/done"]
+        output_log = {settings}
+''')
+    (service.directory / "quick.py").write_text(QUICK)
+    service.log_dir.mkdir(parents=True)
+    os.mkfifo(service.log_dir / "app.log")
+    return service, os.open(service.log_dir / "app.log", os.O_RDWR | os.O_NONBLOCK)
+
+
+def read_until(disk, text):
+    data = b""
+
+    def is_there():
+        nonlocal data
+        try:
+            while piece := os.read(disk, 1 << 20):
+                data += piece
+        except BlockingIOError:
+            pass
+        return text in data
+    wait_until(is_there, timeout=60, what=f"{text} in the log")
+    return data.decode().splitlines()
+
+
+def test_a_log_whose_disk_hangs_holds_up_neither_its_child_nor_the_supervisor(services):
+    service, disk = write_quickly(services, 200000, '{ buffer = "1MiB" }')
+    try:
+        service.start()
+        wait_until((service.directory / "done").exists, timeout=60, what="the app to have said everything")
+        assert service.status()["ready"], "answers within the client's own patience"
+        service.wait_for(lambda: "cannot keep up with its output" in service.output, what="the supervisor to say so")
+        lines = read_until(disk, b"the log could not keep up]")
+        marks = [int(re.search(r"pillion: (\d+) records dropped", line).group(1)) for line in lines if "dropped" in line]
+        dropped = sum(marks)
+        assert 150000 < dropped < 200000, "a buffer of 1 MiB holds 10,000 of 200,000"
+        records = [line for line in lines if " stdout F:g1 " in line]
+        assert len(records) + dropped in (200000, 200001), "a record that was cut counts as dropped"
+        assert [int(line.split()[3]) for line in records] == list(range(len(records)))
+        assert f"{dropped} records of its output were dropped" in " ".join(service.child("app")["notes"])
+    finally:
+        (service.log_dir / "app.log").unlink()  # who opens it later would wait for the other end
+        os.close(disk)
+
+
+def test_a_child_that_prefers_to_wait_loses_nothing(services):
+    service, disk = write_quickly(services, 40000, '{ buffer = "1MiB", when_full = "block" }')
+    try:
+        service.start()
+        service.wait_for(lambda: service.status()["ready"], what="the app to run")
+        lines = read_until(disk, b" 0039999 ")
+        assert [int(line.split()[3]) for line in lines] == list(range(40000))
+        wait_until((service.directory / "done").exists, what="the app to have said everything")
+    finally:
+        (service.log_dir / "app.log").unlink()  # who opens it later would wait for the other end
+        os.close(disk)
