@@ -1,6 +1,7 @@
 // Core owns listeners and connections; a connection handles one request at a time (pipelined ones
 // wait in its input) and is deleted through the loop. A responder may outlive its connection: it
-// holds a ticket that the connection tears up when it goes.
+// holds a ticket that the connection tears up when it goes. Longer than
+// 600 lines because server and connection know each other well.
 #include "runtime/http_server.h"
 
 #include <fcntl.h>
@@ -107,6 +108,8 @@ class HttpServer::Core {
 
   void accept_some(Listener& listener);
   HttpServerResponse refusal(int status, std::string_view reason) const;
+  // The limit that this request is beyond, 0 when it is not.
+  std::size_t too_many_waiters(const HttpServerRequest& request) const;
   void remove(Connection* connection);
   void dispatch(const HttpServerRequest& request, HttpResponder respond);
   void check_drained();
@@ -143,6 +146,7 @@ class HttpServer::Core::Connection {
 
   bool is_idle() const { return state_ == State::Head && input_.empty(); }
   bool is_streaming() const { return state_ == State::Streaming; }
+  bool is_waiting() const { return state_ == State::Handling || state_ == State::Streaming; }
   void refuse(int status, std::string_view reason);
   bool write_piece(std::string_view bytes);
   void end_stream();
@@ -351,6 +355,12 @@ bool HttpServer::Core::Connection::read_chunked_body() {
 void HttpServer::Core::Connection::handle() {
   state_ = State::Handling;
   ticket_ = std::make_shared<Ticket>(Ticket{this});
+  if (const std::size_t waiters_max = core_.too_many_waiters(request_)) {
+    keeps_alive_ = false;
+    return on_response(core_.refusal(
+        503, std::to_string(waiters_max) + " clients wait for an answer already, and more may not: "
+                                           "ask without waiting, and look again later"));
+  }
   core_.dispatch(request_, [ticket = ticket_](HttpServerResponse response) {
     if (ticket->connection != nullptr) ticket->connection->on_response(std::move(response));
   });
@@ -481,6 +491,14 @@ void HttpServer::Core::accept_some(Listener& listener) {
 HttpServerResponse HttpServer::Core::refusal(int status, std::string_view reason) const {
   if (options.describe_refusal) return options.describe_refusal(status, std::string(reason));
   return HttpServerResponse::text(status, std::string(reason) + "\n");
+}
+
+std::size_t HttpServer::Core::too_many_waiters(const HttpServerRequest& request) const {
+  const std::size_t limit = options.waiters_max ? options.waiters_max(request) : 0;
+  if (limit == 0) return 0;
+  const auto waiting = std::count_if(connections.begin(), connections.end(),
+                                     [](const auto& held) { return held->is_waiting(); });
+  return static_cast<std::size_t>(waiting) > limit ? limit : 0;
 }
 
 void HttpServer::Core::remove(Connection* connection) {

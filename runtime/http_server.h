@@ -78,6 +78,9 @@ struct HttpServerOptions {
   std::size_t stream_bytes_max = 1u << 20;  // waiting for one client
   // Asked for each new connection: empty lets it in, else it is refused with 403 and this reason.
   std::function<std::string(int socket)> refuse_peer = nullptr;
+  // For requests whose answer comes later: how many connections may wait for theirs, or stream,
+  // this one included; beyond, it is refused with 503. 0 = this request does not wait.
+  std::function<std::size_t(const HttpServerRequest&)> waiters_max = nullptr;
   // How the server's own refusals look; plain text when empty.
   std::function<HttpServerResponse(int status, std::string reason)> describe_refusal = nullptr;
 };

@@ -26,6 +26,12 @@ HttpServerOptions options_of(const ControlLimits& limits) {
   options.idle_timeout = limits.client_timeout;
   options.stream_bytes_max = limits.output_bytes_max;
   options.refuse_peer = refuse_peer;
+  options.waiters_max = [limits](const HttpServerRequest& http) -> std::size_t {
+    ApiRequest request;
+    request.query_parameters = parse_query(http.query);
+    if (!request.has_flag("wait") && !request.has_flag("follow")) return 0;
+    return http.path == "/v1/stop" ? limits.stoppers_max : limits.waiters_max;
+  };
   options.describe_refusal = [](int status, const std::string& reason) {
     return HttpServerResponse::json(status, error_json(reason) + "\n");
   };

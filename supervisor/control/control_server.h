@@ -15,6 +15,10 @@ namespace pillion::supervisor::control {
 
 struct ControlLimits {
   std::size_t connections_max = 64;
+  // Of these, how many may wait for what they asked for, or follow events; a stop is let in a
+  // little longer than others. The rest is for who is answered at once.
+  std::size_t waiters_max = 48;
+  std::size_t stoppers_max = 56;
   std::size_t output_bytes_max = 1u << 20;  // of a stream, waiting for one client
   // For a whole request to arrive, and for an answer to be taken.
   Duration client_timeout = std::chrono::seconds(10);

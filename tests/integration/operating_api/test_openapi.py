@@ -245,3 +245,48 @@ def test_a_client_that_stalls_is_dropped_and_holds_nobody_up(services):
         refusal = answer_of(client)  # ten seconds later
         assert b" 408 " in refusal[:20]
     assert service.status()["ready"], "half a request stops nothing"
+
+
+def ask_and_keep(service, line):
+    client = connect(service)
+    client.sendall(f"{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+    return client
+
+
+def head_of(client, seconds):
+    """The status line, or nothing while there is no answer yet."""
+    client.settimeout(seconds)
+    try:
+        return client.recv(4096).split(b"\r\n")[0].decode()
+    except TimeoutError:
+        return ""
+
+
+def test_clients_that_wait_leave_room_for_those_that_ask(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [service]
+        stop_grace = "60s"
+        [app]
+        command = ["/bin/sh", "-c", "trap '' TERM; until [ -e @dir@/go ]; do sleep 0.05; done"]
+''').start()
+    followers = [ask_and_keep(service, "GET /v1/events?follow=1") for _ in range(50)]
+    answers = [head_of(client, 10) for client in followers]
+    assert answers.count("HTTP/1.1 200 OK") == 48 and sum(" 503 " in answer for answer in answers) == 2
+    assert service.status()["ready"]
+    # A stop is let in although no other waiter is; 64 of them leave room for a status, too.
+    stoppers = [ask_and_keep(service, "POST /v1/stop?wait=1") for _ in range(8)]
+    service.wait_for(lambda: service.status()["state"] == "draining", what="the first stop to be heard")
+    fds = supervisor_numbers(service)[1]
+    for client in followers:
+        client.close()
+    service.wait_for(lambda: supervisor_numbers(service)[1] <= fds - 48, what="the followers to be gone")
+    stoppers += [ask_and_keep(service, "POST /v1/stop?wait=1") for _ in range(56)]
+    refused = [client for client in stoppers if " 503 " in head_of(client, 0.05)]
+    assert len(refused) == 8, "56 of 64 wait"
+    assert service.status()["state"] == "draining"
+    (service.directory / "go").touch()
+    assert all(head_of(client, 20) == "HTTP/1.1 200 OK" for client in stoppers if client not in refused)
+    for client in stoppers:
+        client.close()
