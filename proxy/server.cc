@@ -11,9 +11,9 @@
 #include <cstdlib>
 
 #include "proxy/admin.h"
-#include "proxy/start_memory.h"
 #include "runtime/log.h"
 #include "runtime/socket_broker.h"
+#include "runtime/start_memory.h"
 
 namespace pillion::proxy {
 namespace {

@@ -1,6 +1,7 @@
 #include "supervisor/host/run.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -190,7 +191,8 @@ Result<int> run_service(config::Service service, RunOptions options) {
 int run_supervisor(const RunOptions& options, std::optional<config::Service> read) {
   log::configure(log::options_from_environment("pillion"));
   ::signal(SIGPIPE, SIG_IGN);
-  Loop loop;  // outlives everything that watches on it
+  ::mallopt(M_ARENA_MAX, 1);  // our threads are few and allocate little
+  Loop loop;                  // outlives everything that watches on it
   auto keeper = KeeperClient::from_environment();
   if (!keeper) {
     log::error("{}", keeper.error().message());

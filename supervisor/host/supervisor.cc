@@ -16,6 +16,7 @@
 
 #include "runtime/file_replacement.h"
 #include "runtime/log.h"
+#include "runtime/start_memory.h"
 #include "supervisor/host/cgroup_detect.h"
 #include "supervisor/host/failpoint.h"
 
@@ -29,6 +30,7 @@ std::string read_boot_id() {
 }
 
 constexpr auto kAlivePeriod = std::chrono::seconds(10);
+constexpr auto kSettleTime = std::chrono::seconds(1);
 constexpr auto kAlivePatience = std::chrono::seconds(30);
 
 // The keeper is less patient where its own parent's watchdog is.
@@ -201,6 +203,7 @@ Supervisor::Supervisor(Loop& loop, KeeperClient& keeper, AcceptedFile accepted, 
       boot_id_(read_boot_id()),
       alive_(loop),
       upgrade_check_(loop, keeper, processes_, *cgroups_),
+      settled_(loop),
       make_way_(loop) {}
 
 Supervisor::~Supervisor() = default;
@@ -280,6 +283,7 @@ Result<void> Supervisor::start() {
   keeper_.start(
       loop_, [this](const ChildRecord& record) { processes_.on_exit(record); },
       [this](int signal_number, std::uint64_t serial) { on_signal(signal_number, serial); });
+  settled_.start(kSettleTime, [] { return_start_memory(); });
   alive_.start(Duration::zero(), alive_period(), [this] { keeper_.say_alive(kAlivePatience); });
   run_queue();
   return {};

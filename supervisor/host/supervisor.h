@@ -147,6 +147,7 @@ class Supervisor {
   std::uint64_t last_signal_ = 0;  // serial number of the last signal that was handled
   Timer alive_;
   UpgradeCheck upgrade_check_;
+  Timer settled_;  // after a start or a reload
   Timer make_way_;
   std::vector<std::string> remarks_;  // what this machine does not let us do
   std::function<void(const core::Finish&)> on_finish_;

@@ -2,9 +2,15 @@
 #include <utility>
 
 #include "runtime/log.h"
+#include "runtime/start_memory.h"
 #include "supervisor/host/supervisor.h"
 
 namespace pillion::supervisor::host {
+namespace {
+
+constexpr auto kSettleTime = std::chrono::seconds(1);
+
+}  // namespace
 
 ReloadPlan Supervisor::plan_reload(const config::Service& next) const {
   return make_reload_plan(service_, completed(next), paths_);
@@ -58,6 +64,7 @@ void Supervisor::use_plan(core::ChildId slot) {
 
 void Supervisor::finish_reload() {
   is_reloading_ = false;
+  settled_.start(kSettleTime, [] { return_start_memory(); });
   accepted_.forget_previous();
   std::vector<std::string> names;
   for (core::ChildId slot = 0; slot < slots_.size(); ++slot) names.push_back(slots_.at(slot).name);

@@ -1,9 +1,11 @@
 #include "supervisor/keeper/keeper.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -49,7 +51,8 @@ std::uint64_t now_ns(clockid_t clock) {
          static_cast<std::uint64_t>(time.tv_nsec);
 }
 
-int Keeper::run() {
+int Keeper::run(const Options& options) {
+  options_ = options;
   const bool is_set_up = options_.resumed_state >= 0 ? resume() : set_up();
   if (!is_set_up) {
     end_first_supervisor();
@@ -100,6 +103,24 @@ bool Keeper::open_signals() {
   return true;
 }
 
+// Code and constants that are not used from now on leave the address space; the page cache has
+// them. What may be written holds relocated pointers and stays.
+int Keeper::return_start_memory() {
+  const auto drop = [](dl_phdr_info* object, std::size_t, void*) {
+    constexpr std::uintptr_t kPage = 4096;
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const auto& segment = object->dlpi_phdr[i];
+      if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+      const std::uintptr_t begin = (object->dlpi_addr + segment.p_vaddr + kPage - 1) & ~(kPage - 1);
+      const std::uintptr_t end =
+          (object->dlpi_addr + segment.p_vaddr + segment.p_memsz) & ~(kPage - 1);
+      if (end > begin) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+    }
+    return 0;
+  };
+  return ::dl_iterate_phdr(drop, nullptr);
+}
+
 int Keeper::loop() {
   for (;;) {
     pollfd watched[2] = {{signals_, POLLIN, 0}, {socket_, POLLIN, 0}};
@@ -115,6 +136,10 @@ int Keeper::loop() {
 }
 
 void Keeper::on_time(std::uint64_t now) {
+  if (is_start_memory_held_ && now - supervisor_started_ns_ > kSecond) {
+    is_start_memory_held_ = false;
+    return_start_memory();
+  }
   if (watchdog_.next_at_ns() != 0 && now >= watchdog_.next_at_ns()) watchdog_.pet(now);
   if (checker_ != 0 && now >= check_deadline_ns_) {
     ::kill(checker_, SIGKILL);
@@ -141,6 +166,7 @@ void Keeper::on_time(std::uint64_t now) {
 int Keeper::poll_timeout_ms() const {
   std::uint64_t at = 0;
   earliest(watchdog_.next_at_ns(), &at);
+  if (is_start_memory_held_) earliest(supervisor_started_ns_ + kSecond + 1, &at);
   if (checker_ != 0) earliest(check_deadline_ns_, &at);
   if (supervisor_ == 0) {
     earliest(respawn_at_ns_ != 0 ? respawn_at_ns_ : 1, &at);

@@ -41,11 +41,9 @@ struct Options {
 
 class Keeper {
  public:
-  explicit Keeper(const Options& options) : options_(options) {}
-
   // Returns the exit code of the service: what the supervisor said with Finish, 71 when it could
   // not be set up, 70 when the supervisor crashes again and again.
-  int run();
+  int run(const Options& options);
 
   // Whether `state` can be continued from; says why not on stderr. Opens nothing.
   static bool check_state(int state);
@@ -59,6 +57,7 @@ class Keeper {
   int loop();
   void on_time(std::uint64_t now);
   // The supervisor has until finish_deadline_ns_.
+  static int return_start_memory();
   bool must_end() const {
     return is_finishing_ || is_abandoning_ || upgrade_ == Upgrade::WaitingForSupervisor;
   }
@@ -107,8 +106,9 @@ class Keeper {
   std::uint64_t respawn_at_ns_ = 0;   // 0 = not waiting
   std::uint64_t alive_until_ns_ = 0;  // 0 = the supervisor promised nothing
   std::uint64_t backoff_ms_ = 0;
-  int crashes_ = 0;   // in a row
-  int restarts_ = 0;  // in total, reported by Hello
+  int crashes_ = 0;                   // in a row
+  int restarts_ = 0;                  // in total, reported by Hello
+  bool is_start_memory_held_ = true;  // until a second after the supervisor's start
   bool has_said_hello_ = false;
   bool is_abandoning_ = false;  // the last supervisor only cleans up
   bool is_finishing_ = false;

@@ -13,6 +13,8 @@ namespace {
 
 // Static: the keeper has no heap and its tables are too large for a stack.
 pillion::keeper::Options options;
+// Laid out by the compiler: of its tables only what is used takes memory.
+constinit pillion::keeper::Keeper keeper;
 
 bool parse(int argc, char** argv) {
   options.program = argv[0];
@@ -54,6 +56,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: pillion-keeper --name NAME --runtime-dir DIR -- PROGRAM ARG...\n");
     return 64;
   }
-  static pillion::keeper::Keeper keeper(options);
-  return keeper.run();
+  return keeper.run(options);
 }

@@ -1,4 +1,4 @@
-#include "proxy/start_memory.h"
+#include "runtime/start_memory.h"
 
 #include <link.h>
 #include <malloc.h>
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace pillion::proxy {
+namespace pillion {
 namespace {
 
 constexpr std::uintptr_t kPageBytes = 4096;
@@ -43,4 +43,4 @@ void return_start_memory() {
   for (const Range& range : ranges) madvise(range.begin, range.size, MADV_DONTNEED);
 }
 
-}  // namespace pillion::proxy
+}  // namespace pillion
