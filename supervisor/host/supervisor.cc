@@ -41,11 +41,15 @@ Duration alive_period() {
                              : std::min<Duration>(kAlivePeriod, period / 3);
 }
 
-// A process that was killed a moment ago, or failed before its exec, may still be in its group.
+// The last act of a service. A process that was killed a moment ago, or failed before its exec, may
+// still be in its group, on a busy machine for long.
 bool remove_cgroups(Cgroups& cgroups) {
-  for (int round = 0; round < 50; ++round) {
+  for (int round = 0; round < 400; ++round) {
     if (cgroups.remove_base()) return true;
-    for (const std::string& leaf : cgroups.leaves()) cgroups.remove(leaf);
+    for (const std::string& leaf : cgroups.leaves()) {
+      cgroups.kill(leaf);
+      cgroups.remove(leaf);
+    }
     ::usleep(5000);
   }
   return cgroups.remove_base();
