@@ -69,6 +69,7 @@ void Child::perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime>
       stop_probes(turn, true);
       cancel_post_start(turn);
       run_pre_stop(turn, *deadline_);
+      if (plan_.is_proxy && !turn.is_service_stopping && is_ready_reported_) begin_drain(turn);
       return;
     case ChildEffect::SignalStop:
       deadline_ = kill_at.value_or(turn.now + turn.stop_grace);
@@ -133,6 +134,15 @@ void Child::run_pre_stop(Turn& turn, MonotonicTime until) {
   turn.actions.push_back(RunHook{id_, generation_, HookKind::PreStop, timeout});
 }
 
+// A proxy that serves is replaced: clients with a connection to it learn from their next answer
+// that it closes, instead of finding it closed.
+void Child::begin_drain(Turn& turn) {
+  turn.actions.push_back(BeginDrain{id_, generation_});
+  if (pre_stop_ == HookProgress::Running) return;
+  pre_stop_ = HookProgress::Running;
+  hook_lost_at_ = turn.now + kReplacementDrain;
+}
+
 void Child::cancel_post_start(Turn& turn) {
   if (!plan_.post_start || facts_.is_post_start_done || !facts_.exec_at) return;
   facts_.is_post_start_done = true;
@@ -140,7 +150,7 @@ void Child::cancel_post_start(Turn& turn) {
 }
 
 void Child::cancel_pre_stop(Turn& turn) {
-  if (pre_stop_ == HookProgress::Running) {
+  if (pre_stop_ == HookProgress::Running && plan_.pre_stop) {
     turn.actions.push_back(CancelHook{id_, generation_, HookKind::PreStop});
   }
   pre_stop_ = HookProgress::Done;
@@ -242,9 +252,11 @@ bool Child::settle_hook(Turn& turn) {
   if (pre_stop_ != HookProgress::Running || !hook_lost_at_ || turn.now < *hook_lost_at_) {
     return false;
   }
-  report(turn, EventKind::HookFailed, Report::Level::Warning,
-         fmt::format("{}: pre_stop hook timed out", plan_.name),
-         {{"hook", "pre_stop"}, {"reason", "timed out"}});
+  if (plan_.pre_stop) {
+    report(turn, EventKind::HookFailed, Report::Level::Warning,
+           fmt::format("{}: pre_stop hook timed out", plan_.name),
+           {{"hook", "pre_stop"}, {"reason", "timed out"}});
+  }
   cancel_pre_stop(turn);
   turn.is_state_dirty = true;
   return true;

@@ -28,6 +28,8 @@ inline constexpr Duration kKillConfirmation = std::chrono::seconds(10);
 inline constexpr Duration kSpawnTimeout = std::chrono::seconds(30);
 // After a standstill: how long what has happened meanwhile may take to be told.
 inline constexpr Duration kNewsDelay = std::chrono::seconds(2);
+// For how long a proxy that is replaced still answers, and asks its clients to go.
+inline constexpr Duration kReplacementDrain = std::chrono::seconds(1);
 // Least time between two starts of a helper that is restarted without backoff.
 inline constexpr Duration kRestartFloor = std::chrono::seconds(1);
 
@@ -200,6 +202,7 @@ class Child {
   void perform(ChildEffect effect, Turn& turn, std::optional<MonotonicTime> kill_at);
   void begin_generation(Turn& turn);
   void run_pre_stop(Turn& turn, MonotonicTime until);
+  void begin_drain(Turn& turn);
   void cancel_post_start(Turn& turn);
   void cancel_pre_stop(Turn& turn);
   void clear_leftovers(Turn& turn);

@@ -42,6 +42,32 @@ void take_in_place(config::Child& child, const config::Child& from) {
   child.output_log = from.output_log;
 }
 
+bool has_port_template(const config::Child& child) {
+  const auto has = [](const std::string& text) { return text.find("{port") != std::string::npos; };
+  return std::any_of(child.command.begin(), child.command.end(), has) ||
+         std::any_of(child.env.begin(), child.env.end(),
+                     [&](const auto& entry) { return has(entry.second); });
+}
+
+// What [network] makes once, at the start. The sockets of published ports that our own proxy is
+// handed can come and go, and the lists of what is captured are loaded anew.
+config::Network fixed_part(config::Network network, bool has_proxy) {
+  config::Intercept& intercept = network.intercept;
+  if (has_proxy && intercept.inbound) {
+    std::erase_if(network.publish, [](const config::Publish& publish) {
+      return publish.transport == config::Transport::Tcp;
+    });
+  }
+  intercept.exclude_inbound_ports.clear();
+  intercept.exclude_outbound_ports.clear();
+  intercept.include_outbound_ports.clear();
+  intercept.exclude_outbound_cidrs.clear();
+  intercept.include_outbound_cidrs.clear();
+  intercept.exclude_users.clear();
+  intercept.exclude_groups.clear();
+  return network;
+}
+
 // Kahn's algorithm: is every child reached when only those with all dependencies done are taken?
 bool has_circle(const ServicePlan& plan) {
   std::vector<bool> is_done(plan.children.size(), false);
@@ -61,6 +87,8 @@ ChildChange compare_children(const config::Child& before, const config::Child& a
   if (before == after) return ChildChange::None;
   config::Child adapted = before;
   take_in_place(adapted, after);
+  // Declared ports are for the proxy and the rules; the process is told of those it asks for.
+  if (!has_port_template(before) && !has_port_template(after)) adapted.ports = after.ports;
   if (adapted == after) return ChildChange::InPlace;
   if (before.use && before.use == after.use) {
     adapted.config = after.config;
@@ -83,7 +111,11 @@ std::vector<std::string> find_restart_tables(const config::Service& before,
   std::vector<std::string> tables;
   if (before.settings.name != after.settings.name) tables.push_back("service.name");
   if (before.settings.metrics != after.settings.metrics) tables.push_back("service.metrics");
-  if (!(before.network == after.network)) tables.push_back("network");
+  const auto fixed_of = [](const config::Service& service) {
+    return fixed_part(service.network,
+                      service.using_component(config::Component::Proxy) != nullptr);
+  };
+  if (!(fixed_of(before) == fixed_of(after))) tables.push_back("network");
   if (before.volumes != after.volumes) tables.push_back("volume");
   return tables;
 }

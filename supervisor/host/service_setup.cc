@@ -346,6 +346,11 @@ void ServiceSetup::hand_over_listeners() {
 
 void ServiceSetup::apply_change(OnDone on_captured) {
   hand_over_listeners();
+  for (const RegisteredService& running : registry_.list()) {
+    if (running.name != service_.name()) continue;
+    withdraw();  // published ports may be others now, or none
+    announce();
+  }
   if (follower_) {
     follow_name_files();
     follower_->update();

@@ -151,6 +151,9 @@ void SimWorld::carry_out(const Action& action) {
     on_probe(*probe);
   } else if (const auto* cancel = std::get_if<CancelProbe>(&action)) {
     probes_.erase({{cancel->child, cancel->generation}, cancel->kind});
+  } else if (const auto* drain = std::get_if<BeginDrain>(&action)) {
+    // Outside of a stop it drains because it is replaced, as with a hook.
+    if (!is_stop_known_) processes_[{drain->child, drain->generation}].is_being_replaced = true;
   } else if (const auto* hook = std::get_if<RunHook>(&action)) {
     const bool is_to_end = hook->kind == HookKind::PreStop && !is_stop_known_;
     if (is_to_end) processes_[{hook->child, hook->generation}].is_being_replaced = true;

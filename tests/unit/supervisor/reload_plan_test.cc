@@ -74,6 +74,38 @@ TEST_CASE("a proxy reloads what it reads again, and is replaced for the rest") {
   CHECK(proxy_change("", "inbound = { listen = \"0.0.0.0:15106\" }\n") == ChildChange::Replace);
 }
 
+TEST_CASE("published ports and captured addresses change while the service runs") {
+  const std::string ports = "ports = [{ name = \"http\", port = 8080 }]\n";
+  const std::string proxied = kApp + ports + "[sidecar.proxy]\nuse = \"proxy\"\n";
+  const auto network = [&](const std::string& lines) { return "[network]\n" + lines + proxied; };
+  const std::string one = "publish = [\"18080:8080\"]\n";
+  const ReloadPlan published =
+      plan(network(one), network("publish = [\"18080:8080\", \"18081:8080\"]\n"));
+  CHECK(published.restart_tables.empty());
+  CHECK(published.replan.changes.at("proxy") == ChildChange::Replace);
+  CHECK(published.replan.changes.at("app") == ChildChange::None);
+  const ReloadPlan captured =
+      plan(network(one), network(one + "[network.intercept]\nexclude_outbound_ports = [5432]\n"));
+  CHECK(captured.restart_tables.empty());
+  CHECK(captured.replan.changes.at("app") == ChildChange::None);
+  // A datagram port is translated by rules that are made at the start.
+  CHECK(plan(network(one), network("publish = [\"18080:8080\", \"18053:53/udp\"]\n"))
+            .restart_tables == std::vector<std::string>{"network"});
+  CHECK(plan(network(one), network(one + "mtu = 1400\n")).restart_tables ==
+        std::vector<std::string>{"network"});
+}
+
+TEST_CASE("a port that is declared anew restarts the app only when its command names it") {
+  const std::string one = "ports = [{ name = \"http\", port = 8080 }]\n";
+  const std::string two =
+      "ports = [{ name = \"http\", port = 8080 }, { name = \"more\", port = 9000 }]\n";
+  CHECK(plan(kHost + kApp + one, kHost + kApp + two).replan.changes.at("app") ==
+        ChildChange::InPlace);
+  const std::string named = "[app]\ncommand = [\"/bin/app\", \"{port}\"]\n";
+  CHECK(plan(kHost + named + one, kHost + named + two).replan.changes.at("app") ==
+        ChildChange::Replace);
+}
+
 TEST_CASE("what only a new start can apply is named by its table") {
   CHECK(plan(kHost + kApp, kApp).restart_tables == std::vector<std::string>{"network"});
   CHECK(plan(kHost + kApp, kHost + kApp + "[volume.data]\npath = \"/data\"\n").restart_tables ==

@@ -91,6 +91,18 @@ TEST_CASE("changed children are replaced one after the other in start order, app
   CHECK(driver.status().children[kApp].restarts == 0);
 }
 
+TEST_CASE("a proxy that serves asks its clients to go for a second before it is replaced") {
+  CoreDriver driver = running_classic();
+  driver.send(Replan{classic_plan(), {{"proxy", ChildChange::Replace}}});
+  CHECK(driver.has<BeginDrain>(kProxy));
+  CHECK_FALSE(driver.has<SendSignal>(kProxy));
+  driver.advance(seconds(1));
+  CHECK(driver.was_signalled(kProxy, 15));
+  CHECK(driver.reports(EventKind::HookFailed).empty());
+  driver.exit(kProxy, exited(0));
+  CHECK(driver.find<Spawn>(kProxy)->generation == 2);
+}
+
 TEST_CASE("a changed helper that never starts leaves the old app running") {
   CoreDriver driver = running_classic();
   driver.send(
