@@ -130,19 +130,22 @@ void Exchange::on_http2_head(Http2HeadReader& reader, bool is_end) {
     return;
   }
   http1::Framing framing{BodyKind::Chunked, 0};
-  if (is_end || is_head_ || head.status == 204 || head.status == 304) {
+  if (is_head_ || head.status == 204 || head.status == 304) {
     framing.kind = BodyKind::None;
   } else if (const auto declared = http1::parse_decimal(head.fields.find(FieldId::ContentLength));
              head.fields.count(FieldId::ContentLength) == 1 && declared) {
     framing = {BodyKind::Length, *declared};
+  } else if (is_end) {
+    // An HTTP/1 client must be told that nothing follows (RFC 9112 §6.3).
+    framing.kind = downstream_->is_multiplexed() ? BodyKind::None : BodyKind::Length;
   }
   is_tunnel_ = wants_upgrade_ && head.status < 300;
   const std::uint64_t id = id_;
   if (!begin_response(head, framing)) return;
   BodyParts body;
-  body.is_done = framing.kind == BodyKind::None;
+  body.is_done = is_end || framing.kind == BodyKind::None;
   if (!downstream_->send_response(body, {}) || id != id_) return;
-  if (framing.kind == BodyKind::None && is_end) {
+  if (is_end) {
     http2_done();
   } else {
     arm(idle_timeout());

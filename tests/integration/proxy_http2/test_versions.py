@@ -56,6 +56,25 @@ def test_bodies_of_a_megabyte_pass_in_every_mix_of_versions(workspace, downstrea
     assert all(one["bytes_received"] == len(body) and one["bytes_sent"] == len(expected) for one in records)
 
 
+@pytest.mark.parametrize("headers", [(), (("content-length", "0"),)], ids=["no length", "length 0"])
+@pytest.mark.parametrize("method, status", [("GET", 200), ("POST", 201), ("GET", 404), ("GET", 204), ("HEAD", 200), ("GET", 304)])
+def test_a_response_that_ends_with_its_head_ends_for_every_client(workspace, method, status, headers):
+    """Without a length, HTTP/1 would wait for the end of the connection."""
+    with Http2Backend(lambda request: Reply(status, headers)) as backend, ProxyLab(workspace, upstream(backend.port, HTTP2)) as proxy:
+        with proxy.client() as client:
+            for _ in range(2):
+                client.send(f"{method} / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+                got, fields, _ = client.read_response(head_only=method == "HEAD")
+                assert got == status and (method == "HEAD" or status in (204, 304) or fields["content-length"] == "0")
+        with proxy.client() as client:
+            assert client.send(f"{method} / HTTP/1.0\r\n\r\n").read_to_end().startswith(b"HTTP/1.1 %d " % status)
+        with Http2Client(proxy.ports["explicit"]) as client:
+            reply = client.request(method)
+            assert (reply.status, reply.ended, reply.body) == (status, True, b"")
+            wanted = None if status == 204 else dict(headers).get("content-length")  # RFC 9110 §8.6: not in a 204
+            assert reply.headers.get("content-length") == wanted
+
+
 def test_a_request_head_becomes_http1_and_back(workspace):
     seen = []
 
