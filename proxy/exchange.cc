@@ -61,7 +61,7 @@ void Exchange::begin(Downstream& downstream, DownstreamContext& context, const R
   context_ = &context;
   started_ns_ = worker_.reactor().now_ns();
   method_.assign(head.method);
-  path_.assign(head.path.starts_with('?') ? "/" : "").append(head.path);
+  path_.assign(head.path);
   authority_.assign(head.authority);
   is_http10_ = head.version == http1::Version::Http10;
   is_head_ = head.is_head();

@@ -48,7 +48,7 @@ HttpServerRequest to_request(const http1::RequestHead& head) {
   HttpServerRequest request;
   request.method = head.method;
   const auto question = head.path.find('?');
-  request.path = question == 0 ? "/" : head.path.substr(0, question);
+  request.path = head.path.substr(0, question);
   if (question != std::string_view::npos) request.query = head.path.substr(question + 1);
   for (const auto& field : head.fields.all()) {
     request.headers.emplace_back(head.fields.name(field), head.fields.value(field));

@@ -115,10 +115,8 @@ struct RequestHead {
   std::string_view method;  // a token, case kept
   std::string_view target;  // as sent
   std::string_view
-      authority;  // of the target when it is absolute, else of Host; may be empty in 1.0
-  // Path and query to send on: starts with '/', or is "*". Of an absolute target without a path it
-  // may start with '?', and a '/' belongs in front (RFC 9112 §3.2.1).
-  std::string_view path;
+      authority;          // of the target when it is absolute, else of Host; may be empty in 1.0
+  std::string_view path;  // path and query to send on: always starts with '/', or is "*"
 
   void rebase(const char* base);
   bool is_head() const { return method == "HEAD"; }

@@ -168,6 +168,9 @@ bool HeadParse::absolute_target(RequestHead& head) {
   if (!is_valid_authority(head.authority)) return refuse("the target's host is malformed");
   if (path == std::string_view::npos) {
     head.path = head.method == "OPTIONS" ? "*" : "/";  // RFC 9112 §3.2.4
+  } else if (rest[path] == '?') {
+    // Valid, but nobody sends it, and who decides by a path may count on its slash.
+    return refuse("the request target has a query but no path");
   } else {
     head.path = rest.substr(path);
   }

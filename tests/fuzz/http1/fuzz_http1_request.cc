@@ -42,9 +42,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   remove_hop_by_hop(head.fields, false);
   std::string out;
   HeadWriter writer(out);
-  std::string path(head.path.starts_with('?') ? "/" : "");
-  path.append(head.path);
-  writer.request_line(head.method, path);
+  require(head.is_connect() || head.path.starts_with('/') || head.path == "*");
+  writer.request_line(head.method, head.is_connect() ? head.target : head.path);
   if (head.authority.empty()) return 0;
   for (Field& field : head.fields.all()) {
     if (field.id == FieldId::Host) field.is_removed = true;

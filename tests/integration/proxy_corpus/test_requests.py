@@ -36,7 +36,7 @@ REASONS = {
     "403 CONNECT is not allowed here": "haproxy passes CONNECT on",
     "505 the protocol version is not supported here": "haproxy takes every version for 1.x",
     "200 GET / 0": "RFC 9112 §3.2.2: the target's host wins over a Host that differs; haproxy refuses",
-    "200 GET /?hail=all 0": "the same",
+    "400 the request target has a query but no path": "valid by RFC 9110 §4.2.1, and sent by nobody; haproxy refuses, too",
     "200 GET /get_funky_content_length_body_hello 5": "haproxy refuses a GET of HTTP/1.0 with a body",
     "200 POST / 42": "RFC 9110 §5.5: tabs around a value are no part of it; nginx takes them for one",
 }
@@ -56,6 +56,7 @@ STRICTER = {
     "400 only OPTIONS may have * as its target": "RFC 9112 §3.2.4",
     "400 a line ends too early": "no HTTP/0.9",
     "400 the request target is malformed": "no fragment in a target",
+    "400 the request target has a query but no path": "valid by RFC 9110 §4.2.1, and sent by nobody",
     "400 the target's host is malformed": "RFC 9110 §4.2.4: no user information",
     "waits": "the body is not complete",
 }
