@@ -29,7 +29,8 @@ ServiceApi::ServiceApi(control::Api& api, Supervisor& supervisor, std::string co
   api.add("GET", "/v1/version", [this](const control::ApiRequest&, control::Responder reply) {
     const Json answer = {{"version", program_version()},
                          {"supervisor_pid", ::getpid()},
-                         {"keeper_pid", supervisor_.keeper_pid()}};
+                         {"keeper_pid", supervisor_.keeper_pid()},
+                         {"keeper_protocol", supervisor_.keeper_protocol()}};
     reply.json(200, answer.dump());
   });
   api.add("POST", "/v1/upgrade", [this](const control::ApiRequest&, control::Responder reply) {

@@ -75,6 +75,7 @@ class Supervisor {
   void stop(std::optional<Duration> grace, std::string reason);
   EventHistory& history() { return history_; }
   pid_t keeper_pid() const { return keeper_.keeper_pid(); }
+  unsigned keeper_protocol() const { return keeper_.version(); }
   // Checks the installed programs, then makes way for them: this process ends, the children do not.
   // `on_checked` runs once, from the loop, shortly before that, or with the reason for a refusal.
   void upgrade(std::function<void(Result<void>)> on_checked);

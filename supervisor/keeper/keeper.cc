@@ -73,14 +73,18 @@ int Keeper::run(const Options& options) {
 bool Keeper::set_up() {
   // Nothing inherited reaches a child by accident.
   ::syscall(SYS_close_range, 3u, ~0u, static_cast<unsigned>(CLOSE_RANGE_CLOEXEC));
-  if (const char* version = std::getenv(kKeeperVersionVariable)) {
-    own_version_ = static_cast<std::uint16_t>(std::atoi(version));
-  }
+  take_version();
   if (!open_runtime_directory(options_.runtime_directory, options_.service, &directory_)) {
     return false;
   }
   fds_.put("control", directory_.control);
   return open_signals();
+}
+
+void Keeper::take_version() {
+  if (const char* version = std::getenv(kKeeperVersionVariable)) {
+    own_version_ = static_cast<std::uint16_t>(std::atoi(version));
+  }
 }
 
 bool Keeper::open_signals() {

@@ -52,6 +52,7 @@ class Keeper {
   enum class Upgrade { None, Checking, WaitingForSupervisor };
 
   bool set_up();
+  void take_version();
   bool open_signals();
   bool resume();
   int loop();

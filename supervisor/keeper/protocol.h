@@ -29,7 +29,7 @@ inline constexpr int kChildrenMax = 256;
 // The environment variable that carries the number of the supervisor's end of the socketpair.
 inline constexpr char kSocketVariable[] = "PILLION_KEEPER_FD";
 // For tests of neighbouring versions: the version that a keeper, or a supervisor, speaks instead of
-// its newest. A keeper drops both when it is upgraded.
+// its newest. A keeper drops both when it is replaced; what replaces it may say them anew.
 inline constexpr char kKeeperVersionVariable[] = "PILLION_KEEPER_PROTOCOL";
 inline constexpr char kSupervisorVersionVariable[] = "PILLION_SUPERVISOR_PROTOCOL";
 

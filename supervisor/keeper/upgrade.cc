@@ -144,8 +144,7 @@ int Keeper::write_state() const {
 bool Keeper::resume() {
   const int state = options_.resumed_state;
   ::syscall(SYS_close_range, 3u, ~0u, static_cast<unsigned>(CLOSE_RANGE_CLOEXEC));
-  ::unsetenv(kKeeperVersionVariable);
-  ::unsetenv(kSupervisorVersionVariable);
+  take_version();
   StateHeader header;
   off_t offset = 0;
   if (!check_state(state) || !read_header(state, &header, &offset)) return false;
@@ -253,6 +252,8 @@ void Keeper::execute_anew() {
   if (state >= 0) {
     set_inherited(true, state);
     restore_terminal();
+    ::unsetenv(kKeeperVersionVariable);
+    ::unsetenv(kSupervisorVersionVariable);
     ::execv(options_.program, const_cast<char**>(arguments));
   }
   const int error = errno;

@@ -1,13 +1,17 @@
 """`pillion upgrade`: supervisor and keeper are replaced under running children, also between neighbouring versions
 of their protocol, and what cannot start replaces nobody."""
+import json
 import os
+import re
 import shutil
 import signal
 
 import pytest
 
-from support.pillion_testing import Program, Service, http_get, program, program_directory, requires_root, run
+from support.pillion_testing import REPOSITORY, Program, Service, http_get, program, program_directory, requires_root, run
 
+NEWEST = int(re.search(r"kProtocolVersion = (\d+)",
+                       (REPOSITORY / "supervisor" / "keeper" / "protocol.h").read_text())[1])
 HOST_SERVICE = '''
         [network]
         mode = "host"
@@ -43,6 +47,10 @@ class Installed(Service):
     def upgrade(self, check=0):
         return run([self.bin / "pillion", "upgrade", self.name], env=self.env, check=check, timeout=90)
 
+    def protocol(self):
+        """The version that keeper and supervisor speak now."""
+        return json.loads(http_get(f"unix:{self.runtime_dir}/control:/v1/version").body)["keeper_protocol"]
+
     def pids(self):
         return {child["name"]: (child["pid"], child["generation"]) for child in self.status()["children"]}
 
@@ -60,6 +68,14 @@ def installed(workspace):
     for service in made:
         print(service.describe())
         service.close()
+
+
+# Says to the keeper, and by the environment to its supervisor, which version of their protocol to speak.
+SPEAKS = """#!/usr/bin/python3 -S
+import os, sys
+version = {"PILLION_KEEPER_PROTOCOL": "@version@", "PILLION_SUPERVISOR_PROTOCOL": "@version@"}
+os.execve("@program@", sys.argv, {**os.environ, **version})
+"""
 
 
 def lines_of(service, child):
@@ -84,20 +100,56 @@ def test_supervisor_and_keeper_are_replaced_and_no_child_is(installed):
     assert lines == [f"line {i}" for i in range(len(lines))]
 
 
-@pytest.mark.parametrize("older", ["PILLION_KEEPER_PROTOCOL", "PILLION_SUPERVISOR_PROTOCOL"])
-def test_neighbouring_versions_of_the_protocol_work_together_and_upgrade(installed, older):
-    service = installed(env={older: "1"})
-    service.start_installed()
-    before = service.pids()
+def kill_the_supervisor(service):
     supervisor = service.status()["supervisor_pid"]
-    os.kill(supervisor, signal.SIGKILL)  # take-over with one old side
+    os.kill(supervisor, signal.SIGKILL)
     service.wait_for(lambda: (service.status() or {}).get("supervisor_pid") not in (None, supervisor),
                      what="the next supervisor")
+
+
+def renew_the_helper(service):
+    """A child can be started, and its exit is learnt of."""
+    generation = service.child("helper")["generation"]
+    os.kill(service.child("helper")["pid"], signal.SIGKILL)
+    service.wait_for(lambda: service.child("helper")["generation"] > generation
+                     and service.child("helper")["state"] == "running", what="a new helper")
+
+
+@pytest.mark.parametrize("side", ["PILLION_KEEPER_PROTOCOL", "PILLION_SUPERVISOR_PROTOCOL"])
+@pytest.mark.parametrize("version", [NEWEST - 1, NEWEST + 1], ids=["older", "newer"])
+def test_neighbouring_versions_of_the_protocol_work_together_and_upgrade(installed, side, version):
+    service = installed(env={side: str(version)})
+    service.start_installed()
+    assert service.protocol() == min(version, NEWEST)
+    renew_the_helper(service)
+    before = service.pids()
+    kill_the_supervisor(service)
     assert service.pids() == before
     assert "no child restarted" in service.upgrade().stdout
+    assert service.protocol() == NEWEST
     assert service.pids() == before
-    os.kill(before["helper"][0], signal.SIGKILL)  # both sides new: a child can be started
-    service.wait_for(lambda: service.child("helper")["generation"] == 2, what="a new helper")
+    renew_the_helper(service)
+    assert service.stop().returncode == 7
+
+
+def test_back_to_the_version_before_and_forth_again_no_child_is_restarted(installed, workspace):
+    service = installed()
+    service.start_installed()
+    before = service.pids()
+    assert service.protocol() == NEWEST
+    older = workspace / "older"
+    older.write_text(SPEAKS.replace("@version@", str(NEWEST - 1)).replace("@program@", str(program("pillion-keeper"))))
+    older.chmod(0o755)
+    service.put("pillion-keeper", older)
+    assert "no child restarted" in service.upgrade().stdout
+    assert (service.protocol(), service.pids()) == (NEWEST - 1, before)
+    kill_the_supervisor(service)
+    assert service.pids() == before
+    renew_the_helper(service)
+    before = service.pids()
+    service.install()
+    service.upgrade()
+    assert (service.protocol(), service.pids()) == (NEWEST, before)
     assert service.stop().returncode == 7
 
 
