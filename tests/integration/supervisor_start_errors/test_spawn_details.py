@@ -61,6 +61,33 @@ def test_what_is_not_set_is_what_a_service_expects(services):
     assert (found["nice"], found["oom"], found["umask"], found["cwd"], found["core"]) == (0, "0", "0o22", "/", [0, 0])
 
 
+@requires_root
+def test_lack_of_memory_takes_keeper_and_supervisor_last_and_children_as_they_say(services):
+    service = services('''
+        [network]
+        mode = "host"
+        [sidecar.helper]
+        command = ["/bin/sleep", "1000"]
+        oom_score_adjust = 200
+        pre_stop = { exec = { command = ["/bin/sh", "-c", "cat /proc/self/oom_score_adj > @dir@/hook"] } }
+        [app]
+        command = ["/bin/sleep", "1000"]
+''')
+    service.start()
+
+    def score(pid):
+        return int(open(f"/proc/{pid}/oom_score_adj").read())
+
+    assert score(service.child("app")["pid"]) == 0
+    assert score(service.child("helper")["pid"]) == 200
+    ours = [score(service.process.pid), score(service.status()["supervisor_pid"])]
+    effective = next(line for line in open("/proc/self/status") if line.startswith("CapEff"))
+    may_lower = int(effective.split()[1], 16) >> 24 & 1  # CAP_SYS_RESOURCE
+    assert ours == ([-900, -900] if may_lower else [score("self")] * 2)
+    service.stop()
+    assert int((service.directory / "hook").read_text()) >= 0
+
+
 @pytest.mark.parametrize("setting, said", [
     ("nice = -5", "nice(-5): Permission denied"),
     ('limits = { open_files = 2000000000 }', "setrlimit(RLIMIT_NOFILE, 2000000000): Operation not permitted"),
