@@ -179,10 +179,23 @@ void set_resources(const ChildStage& stage) {
   ::umask(static_cast<mode_t>(stage.umask));
 }
 
+bool is_already_user(const ChildStage& stage) {
+  uid_t uids[3];
+  gid_t gids[3];
+  ::getresuid(&uids[0], &uids[1], &uids[2]);
+  ::getresgid(&gids[0], &gids[1], &gids[2]);
+  for (int i = 0; i < 3; ++i) {
+    if (uids[i] != stage.uid || gids[i] != stage.gid) return false;
+  }
+  return true;
+}
+
 // Raw system calls: glibc's wrappers would signal the parent's threads, which do not exist here.
 void set_user(const ChildStage& stage) {
   if (!stage.has_credentials) return;
   if (::syscall(SYS_setgroups, stage.group_count, stage.groups) < 0) {
+    // Root of a container may have no privilege at all, and its child is to be root as well.
+    if (errno == EPERM && is_already_user(stage)) return;
     give_up(stage, SpawnStage::SetGroups);
   }
   if (::syscall(SYS_setresgid, stage.gid, stage.gid, stage.gid) < 0) {
@@ -216,8 +229,10 @@ void enter_user_namespace(const ChildStage& stage) {
 void drop_bounding_set(const ChildStage& stage) {
   for (int capability = 0; capability < 64; ++capability) {
     if ((stage.capabilities >> capability & 1) != 0) continue;
-    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
-      if (errno == EINVAL) return;  // past the last capability of this kernel
+    // Dropping needs a privilege, even for what is not there: root of a container may have none.
+    const int is_there = ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+    if (is_there < 0) return;  // past the last capability of this kernel
+    if (is_there > 0 && ::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {
       give_up(stage, SpawnStage::SetCapabilities, capability);
     }
   }

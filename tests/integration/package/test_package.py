@@ -3,12 +3,10 @@ import os
 import shutil
 import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from support.pillion_testing import (REPOSITORY, is_debian_mirror_reachable, make_workspace, remove_workspace,
-                                     requires_root, run)
+from support.pillion_testing import REPOSITORY, requires_root, run
 
 USERS = {"pillion-proxy": 1337, "pillion-logs": 1338, "pillion-secrets": 1339, "pillion-egress": 1340,
          "pillion-metrics": 1341}
@@ -21,21 +19,6 @@ FILES = ["/usr/bin/pillion", "/usr/bin/pillion-keeper", "/usr/bin/pillion-netns"
 LINTIAN_ACCEPTED = ("bogus-mail-host,bogus-mail-host-in-debian-changelog,maintainer-script-calls-systemctl,"
                     "statically-linked-binary")
 SERVICE_WITH_TWO_MISTAKES = '[app]\ncomand = ["/bin/true"]\n[sidecar.proxy]\nuse = "prxy"\n'
-
-
-@pytest.fixture(scope="module")
-def packages():
-    """Directory with a .deb and, where rpmbuild is, a .rpm of the programs under test."""
-    workspace = make_workspace()
-    build = Path(os.environ.get("PILLION_BUILD", REPOSITORY / "build" / "release"))
-    run([REPOSITORY / "packaging" / "build-packages.sh", build, workspace], timeout=300, check=0)
-    yield workspace
-    remove_workspace(workspace)
-
-
-@pytest.fixture(scope="module")
-def deb(packages):
-    return next(packages.glob("*.deb"))
 
 
 def test_the_deb_holds_programs_unit_manuals_and_depends_on_libraries(deb):
@@ -72,24 +55,6 @@ def test_the_unit_gives_the_stop_to_the_keeper_alone():
     if shutil.which("systemd-analyze"):
         result = run(["systemd-analyze", "verify", REPOSITORY / "packaging" / "systemd" / "pillion@.service"])
         assert "Unknown" not in result.stderr, result.stderr
-
-
-@pytest.fixture(scope="module")
-def clean_root(packages, deb):
-    """A Debian 12 of its own with the .deb installed by apt."""
-    if not shutil.which("mmdebstrap"):
-        pytest.skip("no mmdebstrap here (make package installs it)")
-    if not is_debian_mirror_reachable():
-        pytest.skip("no Debian mirror can be reached: the installation is NOT tested")
-    root = packages / "root"
-    sources = next((path for path in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
-                    if path.exists()), None)
-    # mmdebstrap names the file inside the root by its path outside: the hook makes it visible there.
-    command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={deb}",
-               "--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount", "bookworm", root, sources]
-    result = run(command, timeout=500)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return root
 
 
 def in_root(root, *words):

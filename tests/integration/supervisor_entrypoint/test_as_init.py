@@ -268,6 +268,15 @@ def test_unprivileged_on_a_read_only_root_it_names_each_missing_guarantee(servic
 
 
 @requires_root
+def test_root_without_any_capability_runs_as_in_a_container_that_dropped_them_all(services):
+    service = services(CONFINED.replace('user = "nobody"\n', ""))
+    service.run_prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    service.start()
+    assert "CapBnd:\t0000000000000000" in open(f"/proc/{service.child('app')['pid']}/status").read()
+    assert service.stop().returncode == 6
+
+
+@requires_root
 def test_with_nothing_writable_it_says_which_directory_it_needs(services):
     service = services(CONFINED, env={"PILLION_RUNTIME_DIR": "/run/pillion-test"}, uid=61000)
     shell = ('mount --bind / /mnt && mount -o remount,ro,bind /mnt && mount -t proc proc /mnt/proc && '
