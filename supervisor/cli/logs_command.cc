@@ -17,6 +17,7 @@
 #include "supervisor/cli/log_files.h"
 #include "supervisor/cli/log_records.h"
 #include "supervisor/cli/running_services.h"
+#include "supervisor/cli/service_status.h"
 #include "supervisor/cli/text_table.h"
 #include "supervisor/control/time_text.h"
 #include "supervisor/host/service_paths.h"
@@ -57,8 +58,12 @@ class LogView {
   }
 
   const std::vector<std::string>& children() const { return children_; }
+  void set_generations(std::map<std::string, std::uint64_t> running) {
+    generations_ = std::move(running);
+  }
 
   void show_round(bool is_first) {
+    if (!is_first) take_new_children();
     std::vector<Line> lines;
     for (std::size_t child = 0; child < followers_.size(); ++child) {
       followers_[child]->read([&](std::string_view text) {
@@ -79,18 +84,31 @@ class LogView {
   }
 
  private:
-  static void keep_previous_generation(std::vector<Line>& lines) {
-    std::map<std::size_t, std::pair<std::uint64_t, std::uint64_t>> last_two;  // last, before it
+  // A generation that runs, and has printed nothing yet, is the last one all the same.
+  void keep_previous_generation(std::vector<Line>& lines) const {
+    std::vector<std::uint64_t> last(children_.size());
+    std::vector<std::uint64_t> before(children_.size());
+    for (std::size_t child = 0; child < children_.size(); ++child) {
+      const auto running = generations_.find(children_[child]);
+      if (running != generations_.end()) last[child] = running->second;
+    }
+    for (const Line& line : lines) last[line.child] = std::max(last[line.child], line.generation);
     for (const Line& line : lines) {
-      auto& [last, before] = last_two[line.child];
-      if (line.generation > last) {
-        before = last;
-        last = line.generation;
-      }
+      if (line.generation >= last[line.child]) continue;
+      before[line.child] = std::max(before[line.child], line.generation);
     }
     std::erase_if(lines, [&](const Line& line) {
-      return line.generation == 0 || line.generation != last_two[line.child].second;
+      return line.generation == 0 || line.generation != before[line.child];
     });
+  }
+
+  void take_new_children() {
+    if (!options_.child.empty()) return;
+    for (const std::string& child : list_logged_children(directory_)) {
+      if (std::find(children_.begin(), children_.end(), child) != children_.end()) continue;
+      children_.push_back(child);
+      followers_.push_back(std::make_unique<LogFollower>(directory_, child));
+    }
   }
 
   void print(const Line& line) const {
@@ -126,7 +144,16 @@ class LogView {
   std::string directory_;
   std::vector<std::string> children_;
   std::vector<std::unique_ptr<LogFollower>> followers_;
+  std::map<std::string, std::uint64_t> generations_;  // of children that run; for --previous
 };
+
+std::map<std::string, std::uint64_t> running_generations(const std::string& service) {
+  std::map<std::string, std::uint64_t> generations;
+  const auto report = fetch_status(service);
+  if (!report) return generations;  // it has ended: its logs say all
+  for (const auto& child : report->service.children) generations[child.name] = child.generation;
+  return generations;
+}
 
 }  // namespace
 
@@ -146,6 +173,7 @@ int show_logs(const LogsOptions& options) {
     }
     return kExitFailed;
   }
+  if (options.is_previous) view.set_generations(running_generations(service));
   view.show_round(true);
   while (options.is_following) {
     // Ends by a signal, or when nobody reads any more.
