@@ -14,6 +14,8 @@ GATES = {
     "log_line": ('log_line = "^serving on [0-9]+$"',
                  "echo not serving on 80 yet; read line < @dir@/go; echo serving on 80; exec sleep 1000"),
     "file": ('file = "@dir@/ready"', "read line < @dir@/go; touch @dir@/ready; exec sleep 1000"),
+    "startup_probe": ('exec = { command = ["/bin/test", "-e", "@dir@/probed"] }, period = "100ms", failure_threshold = 100000',
+                      "read line < @dir@/go; touch @dir@/probed; exec sleep 1000"),
 }
 
 
@@ -25,13 +27,14 @@ def state_of(service, name):
 @pytest.mark.parametrize("kind", GATES)
 def test_the_app_waits_for_the_gate_of_its_sidecar(services, kind):
     gate, script = GATES[kind]
+    key = "startup_probe" if kind == "startup_probe" else "gate"
     service = services(f'''
         [network]
         mode = "host"
         [sidecar.helper]
         command = ["/bin/sh", "-c", "{script}"]
         env = {{ SEND = "{SEND}" }}
-        gate = {{ {gate} }}
+        {key} = {{ {gate} }}
         [app]
         command = ["/bin/sleep", "1000"]
 ''')

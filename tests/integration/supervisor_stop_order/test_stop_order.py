@@ -94,6 +94,30 @@ def test_hooks_run_and_a_second_signal_skips_the_delay(services):
     assert service.process.wait(15) == 0
 
 
+def test_hooks_may_ask_over_http_or_wait(services):
+    service = services('''
+        [service]
+        stop_grace = "60s"
+        [network]
+        mode = "host"
+        [sidecar.waiting]
+        command = ["/bin/sleep", "1000"]
+        post_start = { sleep = "1s" }
+        [app]
+        command = ["/usr/bin/python3", "@support@/http_app.py", "--port", "@port:app@"]
+        ports = [{ name = "http", port = @port:app@ }]
+        startup_probe = { http = { port = "http", path = "/healthz" }, period = "100ms", timeout = "5s", failure_threshold = 1000 }
+        pre_stop = { http = { port = "http", path = "/append?file=@dir@/hooks&line=asked" } }
+''')
+    service.start(wait=False)
+    service.wait_for(lambda: (service.child("waiting") or {}).get("state") == "post-start", what="the hook that waits")
+    assert service.child("app")["generation"] == 0
+    service.wait_ready()
+    service.process.signal(signal.SIGTERM)
+    service.process.wait(30)
+    assert (service.directory / "hooks").read_text() == "asked\n"
+
+
 @requires_root
 def test_volumes_are_seen_as_mounted_and_vanish(services):
     service = services('''
