@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kBodyBytesMax = 10 * 1024;
 constexpr std::size_t kHeadersMax = 200;
+constexpr int kResetsMax = 20;
 
 struct Receiver {
   Transfer result;
@@ -70,15 +71,18 @@ void set_bounds(CURL* handle, const TransferRequest& request) {
   ::curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
 }
 
-}  // namespace
+struct Attempt {
+  Transfer result;
+  bool is_reset = false;  // by an HTTP/2 server, and no word of it was left
+};
 
-Transfer transfer(const TransferRequest& request) {
+Attempt attempt(const TransferRequest& request) {
   const std::unique_ptr<CURL, decltype(&::curl_easy_cleanup)> handle(::curl_easy_init(),
                                                                      &::curl_easy_cleanup);
   Receiver receiver;
   if (!handle) {
     receiver.result.error = "libcurl cannot start";
-    return receiver.result;
+    return {receiver.result, false};
   }
   curl_slist* list = nullptr;
   for (const std::string& header : request.headers) {
@@ -106,7 +110,24 @@ Transfer transfer(const TransferRequest& request) {
   char* redirect = nullptr;
   ::curl_easy_getinfo(handle.get(), CURLINFO_REDIRECT_URL, &redirect);
   if (redirect != nullptr) receiver.result.redirect_url = redirect;
-  return receiver.result;
+  return {receiver.result, code == CURLE_HTTP2_STREAM && !has_grpc_status};
+}
+
+}  // namespace
+
+// When a refusal and the reset behind it arrive together, libcurl throws the refusal away. Whether
+// they do is chance, so it is asked again.
+Transfer transfer(const TransferRequest& request) {
+  const auto deadline = std::chrono::steady_clock::now() + request.timeout;
+  Attempt last = attempt(request);
+  for (int again = 0; last.is_reset && again < kResetsMax; ++again) {
+    TransferRequest next = request;
+    next.timeout = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    if (next.timeout <= std::chrono::milliseconds::zero()) break;
+    last = attempt(next);
+  }
+  return last.result;
 }
 
 std::string host_of(const std::string& url) {
