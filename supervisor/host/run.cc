@@ -122,6 +122,13 @@ void show_command_line(const RunOptions& options) {
   static_cast<void>(::prctl(PR_SET_MM, PR_SET_MM_ARG_END, begin + words.size(), 0, 0));
 }
 
+// When the machine lacks memory, keeper and supervisor go last; children get a value of their own.
+// Needs a privilege, and does without.
+void protect_from_lack_of_memory() {
+  const Fd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (file) static_cast<void>(write_all(file.get(), "-900"));
+}
+
 // In the forked child, as the keeper does it before it executes a supervisor: nothing inherited but
 // the socket, no signal of the keeper's terminal, and no life without the keeper.
 void become_supervisor(pid_t keeper, int socket, const RunOptions& options) {
@@ -174,6 +181,7 @@ Result<int> run_service(config::Service service, RunOptions options) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0) {
     return fail_errno("cannot create the keeper's channel");
   }
+  protect_from_lack_of_memory();
   const pid_t keeper = ::getpid();
   const pid_t supervisor = ::fork();
   if (supervisor < 0) return fail_errno("cannot create the supervisor's process");

@@ -38,16 +38,6 @@ void watched_signals(sigset_t* set) {
   for (int signo = SIGRTMIN; signo <= SIGRTMAX; ++signo) ::sigaddset(set, signo);
 }
 
-// When the machine lacks memory, keeper and supervisor go last; children get a value of their own.
-// Needs a privilege, and does without.
-void protect_from_lack_of_memory() {
-  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  static constexpr char kLast[] = "-900";
-  static_cast<void>(!::write(fd, kLast, sizeof kLast - 1));
-  ::close(fd);
-}
-
 void earliest(std::uint64_t at, std::uint64_t* result) {
   if (at != 0 && (*result == 0 || at < *result)) *result = at;
 }
@@ -84,7 +74,6 @@ bool Keeper::set_up() {
   // Nothing inherited reaches a child by accident.
   ::syscall(SYS_close_range, 3u, ~0u, static_cast<unsigned>(CLOSE_RANGE_CLOEXEC));
   take_version();
-  protect_from_lack_of_memory();
   if (!open_runtime_directory(options_.runtime_directory, options_.service, &directory_)) {
     return false;
   }
