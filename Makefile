@@ -52,7 +52,7 @@ bench-logs: ## Measure how fast log lines become JSON, and the log adapter besid
 bench-supervisor: ## Measure the supervisor beside supervisord, s6 and runit
 	@packaging/bootstrap.sh build bench
 	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
-	@$(CMAKE_BUILD) --target pillion pillion-keeper
+	@$(CMAKE_BUILD) --target programs
 	@tests/bench/supervisor/run.py --bin $(BUILD)/bin $(ARGS)
 
 bench-netns: ## Measure building and taking down networks, and a call from the app through each mode

@@ -146,12 +146,84 @@ def measure(make, options):
         running.close()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bin", required=True, help="directory of our programs")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--idle-seconds", type=int, default=60)
-    options = parser.parse_args()
+ALONE = """
+[service]
+stop_grace = "5s"
+[network]
+mode = "host"
+[app]
+command = ["/bin/sleep", "100000"]
+"""
+BRIDGED = """
+[service]
+stop_grace = "5s"
+[volume.logs]
+path = "/var/log/bench"
+[volume.secrets]
+path = "/run/secrets"
+tmpfs = "1MiB"
+[app]
+command = ["/bin/sleep", "100000"]
+mounts = ["logs", "secrets:ro"]
+[adapter.logs]
+use = "logs"
+mounts = ["logs:ro"]
+[[adapter.logs.config.input]]
+file = "/var/log/bench/app.log"
+[ambassador.vault]
+use = "secrets"
+mounts = ["secrets"]
+[[ambassador.vault.config.file]]
+path = "/run/secrets/password"
+source = "file"
+secret = "{directory}/password"
+[sidecar.proxy]
+use = "proxy"
+[sidecar.other]
+command = ["/bin/sleep", "100000"]
+user = "nobody"
+"""
+
+
+def until_ready(text, options):
+    """Milliseconds from the command to READY=1, told as systemd is told."""
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/run"))
+    directory.chmod(0o755)
+    (directory / "password").write_text("secret")
+    path = directory / f"bench-{os.getpid()}.toml"
+    path.write_text(text.replace("{directory}", str(directory)))
+    env = {**os.environ, "PILLION_RUNTIME_DIR": str(directory / "run"), "PILLION_STATE_DIR": str(directory / "state"),
+           "PILLION_LOG_DIR": str(directory / "log"), "NOTIFY_SOCKET": str(directory / "notify")}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as parent:
+        parent.bind(str(directory / "notify"))
+        parent.settimeout(60)
+        began = time.perf_counter()
+        with open(directory / "output", "wb") as output:
+            process = subprocess.Popen([f"{options.bin}/pillion", "run", path], env=env, stdin=subprocess.DEVNULL,
+                                       stdout=output, stderr=output)
+        try:
+            while b"READY=1" not in parent.recv(4096):
+                pass
+            return (time.perf_counter() - began) * 1000
+        except TimeoutError:
+            raise RuntimeError((directory / "output").read_text()) from None
+        finally:
+            process.terminate()
+            process.wait(30)
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def print_bridged(options):
+    alone, full = [], []
+    for _ in range(options.rounds):  # in turn, so that both bear what else the machine does
+        alone.append(until_ready(ALONE, options))
+        full.append(until_ready(BRIDGED, options))
+    base, whole = statistics.median(alone), statistics.median(full)
+    print(f"\n| until READY=1 | ms | ratio |\n|---|---|---|\n| an app alone, host mode | {base:.0f} | 1.0 |\n"
+          f"| bridged, with four helpers | {whole:.0f} | {whole / base:.1f} |\n\noverhead {whole - base:.0f} ms")
+
+
+def print_peers(options):
     base = statistics.median(bare(5) for _ in range(options.rounds))
     print(f"| | ms to 5 children | idle CPU % | PSS MiB |\n|---|---|---|---|\n| fork and exec alone | {base:.1f} | – | – |")
     for make, program in ((pillion, f"{options.bin}/pillion"), (s6, "s6-svscan"), (runit, "runsvdir"),
@@ -162,6 +234,18 @@ def main():
         start, share, pss = measure(make, options)
         print(f"| {make.__name__} | {start:.1f} | {share:.3f} | {pss:.1f} |", flush=True)
 
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True, help="directory of our programs")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--idle-seconds", type=int, default=60)
+    parser.add_argument("--only", choices=["peers", "bridged"])
+    options = parser.parse_args()
+    if options.only != "bridged":
+        print_peers(options)
+    if options.only != "peers":
+        print_bridged(options)
 
 
 PROBED = socket.create_server(("127.0.0.1", 0), backlog=4096)
