@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "runtime/fd.h"
+
 namespace pillion::supervisor::host {
 namespace {
 
@@ -14,6 +16,7 @@ struct Failpoint {
   std::string name;  // empty = any
   long hit = 1;      // which time
   std::string mark;
+  std::string victim;  // empty = this process
   int trace = -1;
   bool can_kill = false;
 };
@@ -22,7 +25,9 @@ Failpoint read_failpoint() {
   Failpoint point;
   const char* where = std::getenv("PILLION_FAILPOINT");
   const char* mark = std::getenv("PILLION_FAILPOINT_MARK");
+  const char* victim = std::getenv("PILLION_FAILPOINT_VICTIM");
   const char* trace = std::getenv("PILLION_FAILPOINT_TRACE");
+  if (victim != nullptr) point.victim = victim;
   if (trace != nullptr)
     point.trace = ::open(trace, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   if (where == nullptr || mark == nullptr) return point;
@@ -41,6 +46,18 @@ Failpoint& the_failpoint() {
   return point;
 }
 
+// 0 when there is none. The file may be an old one: who is no child of the keeper's is a stranger.
+pid_t victim_of(const Failpoint& point) {
+  if (point.victim.empty()) return ::getpid();
+  const auto text = read_file(point.victim);
+  const long pid = text ? std::strtol(text->c_str(), nullptr, 10) : 0;
+  const auto status = read_file("/proc/" + std::to_string(pid) + "/status");
+  if (pid <= 0 || !status) return 0;
+  const bool is_ours =
+      status->find("\nPPid:\t" + std::to_string(::getppid()) + "\n") != status->npos;
+  return is_ours ? static_cast<pid_t>(pid) : 0;
+}
+
 }  // namespace
 
 bool failpoints_are_armed() {
@@ -55,9 +72,11 @@ void reach_failpoint(std::string_view name) {
     static_cast<void>(!::write(point.trace, line.data(), line.size()));
   }
   if (!point.can_kill || (!point.name.empty() && point.name != name) || --point.hit != 0) return;
-  const int mark = ::open(point.mark.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (mark >= 0) ::kill(::getpid(), SIGKILL);
   point.can_kill = false;
+  const pid_t victim = victim_of(point);
+  if (victim == 0) return;
+  const int mark = ::open(point.mark.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (mark >= 0) ::kill(victim, SIGKILL);
 }
 
 }  // namespace pillion::supervisor::host
