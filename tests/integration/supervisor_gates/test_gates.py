@@ -95,3 +95,18 @@ def test_strangers_cannot_speak_for_a_child(services):
         stranger.sendto(b"READY=1", str(service.runtime_dir / "notify.0"))
         for _ in range(3):
             assert state_of(service, "helper") == "gating"
+
+
+def test_a_child_whose_watchdog_falls_silent_is_replaced(services):
+    service = services(f'''
+        [network]
+        mode = "host"
+        [app]
+        command = ["/usr/bin/python3", "-S", "-c", "import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.connect(os.environ['NOTIFY_SOCKET']); [s.send(b'WATCHDOG=1') or time.sleep(0.1) for _ in range(20)]; print('silent now', flush=True); time.sleep(1000)"]
+        watchdog = "3s"
+''')
+    service.start()
+    service.wait_for(lambda: "silent now" in service.log("app"), what="the silence")
+    assert service.child("app")["generation"] == 1, "it was replaced while it still spoke"
+    service.wait_for(lambda: service.child("app")["generation"] == 2, what="the next generation")
+    assert "watchdog" in service.output
