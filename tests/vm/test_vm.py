@@ -1,7 +1,8 @@
 """Boots Debian 12 with systemd and pure cgroup v2 in qemu (software emulation) and runs tests/vm/guest there.
 
-What only such a machine has: limits of cgroup v2, delegation to a unit, Type=notify, `systemctl stop`. The image is built
-once (build_image.sh) and kept in the build directory; each run boots it from a throw-away overlay.
+What only such a machine has: limits of cgroup v2, delegation to a unit, Type=notify, the watchdog, `systemctl stop`, a
+package upgrade by dpkg, a reboot. The image is built once (build_image.sh) and kept in the build directory; each run
+boots it from a throw-away overlay, and it reboots itself once.
 """
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-BOOT_SECONDS = 600
+MACHINE_SECONDS = 1500  # a bound for a busy machine; on a quiet one both boots with all cases take some three minutes
 
 
 def need(*programs):
@@ -47,24 +48,22 @@ def results(tmp_path_factory):
                     work / "root.qcow2"], check=True)
     log = work / "tests.log"
     command = ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1024",
-               "-nographic", "-no-reboot", "-monitor", "none", "-net", "none",
+               "-nographic", "-monitor", "none", "-net", "none",
                "-kernel", image / "vmlinuz", "-initrd", image / "initrd.img",
-               "-append", "root=/dev/vda rw console=ttyS0 quiet",
+               "-append", "root=/dev/vda rw console=ttyS0 quiet mitigations=off",
                "-drive", f"file={work / 'root.qcow2'},if=virtio,format=qcow2,cache=unsafe",
                "-drive", f"file={work / 'payload.ext4'},if=virtio,format=raw,readonly=on",
                "-serial", f"file:{work / 'console.log'}", "-serial", f"file:{log}"]
     try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, timeout=BOOT_SECONDS, check=False)
+        subprocess.run(command, stdin=subprocess.DEVNULL, timeout=MACHINE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         pass  # the log says how far it came
     text = log.read_text(errors="replace") if log.exists() else ""
     print(text)
     assert "guest tests are over" in text, (
         f"the guest did not finish\n{text[-8000:]}\n{(work / 'console.log').read_text(errors='replace')[-3000:]}")
-    return {name.strip(): (problem or "") for word, name, problem in
-            re.findall(r"^(ok|not ok) ([^:\r\n]+)(?:: ([^\r\n]*))?", text, re.MULTILINE)} | {
-                name.strip(): problem or "failed" for name, problem in
-                re.findall(r"^not ok ([^:\r\n]+)(?:: ([^\r\n]*))?", text, re.MULTILINE)}
+    return {name: "" if word == "ok" else problem or "failed" for word, name, problem in
+            re.findall(r"^(ok|not ok) (\w+)(?:: ([^\r\n]*))?", text, re.MULTILINE)}
 
 
 GUEST_TESTS = re.findall(r"^def test_(\w+)", (HERE / "guest" / "guest_tests.py").read_text(), re.MULTILINE)
