@@ -286,6 +286,9 @@ def check_promises(repository):
         return []
     there = {f"{path.parent.name}::{name}" for path in (repository / "tests" / "integration").glob("*/test_*.py")
              for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    guest = repository / "tests" / "vm" / "guest" / "guest_tests.py"
+    if guest.exists():
+        there |= {f"vm::{name}" for name in re.findall(r"^def (test_\w+)", guest.read_text(), re.M)}
     for kind, folder in (("core", "supervisor/core"), ("host", "supervisor")):
         for path in (repository / "tests" / "unit" / folder).glob("*.cc"):
             for name in re.findall(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', path.read_text()):
