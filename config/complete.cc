@@ -130,7 +130,7 @@ void complete_proxy(const Service& service, ProxyConfig& proxy) {
       });
       if (is_known) continue;
       proxy.inbound.published.push_back(
-          {listener, static_cast<Port>(publish.target.first + i), std::nullopt});
+          {listener, static_cast<Port>(publish.target.first + i), std::nullopt, Transport::Tcp});
     }
   }
 }

@@ -35,8 +35,14 @@ struct PublishedListener {
   std::string listener;  // name in LISTEN_FDNAMES, "publish-8080"
   Port port = 0;
   std::optional<SocketAddress> listen;  // bound when no such descriptor was handed over
+  Transport transport = Transport::Tcp;
   bool operator==(const PublishedListener&) const = default;
 };
+
+// Forwarded and X-Forwarded-*, which an app believes.
+enum class ForwardedFields { Set, Strip, Pass };
+PILLION_NAMES(ForwardedFields, {ForwardedFields::Set, "set"}, {ForwardedFields::Strip, "strip"},
+              {ForwardedFields::Pass, "pass"});
 
 struct ProxyInbound {
   SocketAddress listen = SocketAddress::of("0.0.0.0:15006");
@@ -47,6 +53,9 @@ struct ProxyInbound {
   MutualTls mutual_tls = MutualTls::Disable;
   bool require_client_certificate = true;  // where mutual_tls is not `disable`
   std::vector<std::string> allowed_peers;  // SPIFFE ids or trust domains; empty = any verified peer
+  ForwardedFields forwarded = ForwardedFields::Set;
+  unsigned trusted_hops = 0;          // proxies before us whose X-Forwarded-* are believed
+  std::vector<Cidr> trusted_proxies;  // where they connect from; empty = anywhere
   bool operator==(const ProxyInbound&) const = default;
 };
 
@@ -62,8 +71,10 @@ struct ProxyOutbound {
 
 struct ExplicitListener {
   SocketAddress listen;
-  std::string upstream;  // empty = route by Host
+  std::string upstream;  // empty = route by Host, or by SNI
+  std::string fallback;  // upstream of what no name leads to; empty = refused
   ProxyProtocol protocol = ProxyProtocol::Http;
+  Transport transport = Transport::Tcp;  // datagrams go to `upstream`, whatever `protocol` says
   bool operator==(const ExplicitListener&) const = default;
 };
 
@@ -181,6 +192,7 @@ struct ProxyLimits {
   unsigned max_requests_per_connection = 0;   // 0 = unlimited
   unsigned max_streams = 100;                 // HTTP/2, per connection
   unsigned max_hops = 8;                      // own Via entries before 508
+  unsigned max_udp_sessions = 4096;           // per worker
   bool operator==(const ProxyLimits&) const = default;
 };
 
@@ -197,6 +209,7 @@ struct ProxyTimeouts {
   std::chrono::milliseconds delayed_close{1'000};
   std::chrono::milliseconds tcp_keepalive{60'000};
   std::chrono::milliseconds tcp_user{30'000};  // TCP_USER_TIMEOUT
+  std::chrono::milliseconds udp_idle{60'000};
   bool operator==(const ProxyTimeouts&) const = default;
 };
 
@@ -230,6 +243,52 @@ struct ProxyOverload {
   bool operator==(const ProxyOverload&) const = default;
 };
 
+enum class TrafficSide { Inbound, Outbound };
+PILLION_NAMES(TrafficSide, {TrafficSide::Inbound, "inbound"}, {TrafficSide::Outbound, "outbound"});
+
+enum class RuleAction { Continue, Allow, Deny };
+PILLION_NAMES(RuleAction, {RuleAction::Continue, "continue"}, {RuleAction::Allow, "allow"},
+              {RuleAction::Deny, "deny"});
+
+// A service that is asked about a request: 2xx lets it pass, anything else is its answer.
+struct ExternalCheck {
+  std::string upstream;
+  std::string path = "/";
+  std::chrono::milliseconds timeout{1'000};
+  bool send_body = false;
+  bool allow_on_failure = false;
+  std::vector<std::string> take_headers;  // of its answer, set on the request
+  bool operator==(const ExternalCheck&) const = default;
+};
+
+// What happens to requests of a kind; rules are asked in the order of the file. Every condition
+// that is given must hold.
+struct ProxyRule {
+  std::string name;  // the table's key
+  TrafficSide side = TrafficSide::Inbound;
+  std::vector<Port> ports;         // of the app; inbound only
+  std::vector<std::string> peers;  // SPIFFE ids or trust domains
+  std::vector<std::string> methods;
+  std::vector<std::string> hosts;
+  std::vector<std::string> paths;          // "/exact", "/prefix/*"
+  std::vector<std::string> content_types;  // "application/json", "text/*"
+  std::optional<Bytes> body_larger_than;
+  std::optional<std::string> body_matches;         // PCRE2
+  std::optional<std::string> json_pointer;         // RFC 6901
+  std::optional<std::string> json_matches;         // PCRE2, of the value there
+  std::map<std::string, std::string> set_headers;  // "$0", "$1" … are what matched
+  std::string upstream;                            // routes the request there
+  std::optional<ExternalCheck> check;
+  RuleAction action = RuleAction::Continue;
+  unsigned status = 403;  // of `deny`
+
+  // Whether the body must be there before the rule can be asked.
+  bool inspects_body() const {
+    return body_larger_than || body_matches || json_pointer || (check && check->send_body);
+  }
+  bool operator==(const ProxyRule&) const = default;
+};
+
 struct ProxyConfig {
   std::string service;  // filled in by the supervisor
   unsigned workers = 1;
@@ -238,6 +297,7 @@ struct ProxyConfig {
   ProxyOutbound outbound;
   std::vector<ExplicitListener> explicit_listeners;  // key `explicit`
   std::vector<Upstream> upstreams;                   // key `upstream`, file order
+  std::vector<ProxyRule> rules;                      // key `rule`, file order
   std::optional<Identity> identity;
   ProxyLimits limits;
   ProxyTimeouts timeouts;

@@ -31,6 +31,8 @@ const TableSchema& schema_of<PublishedListener>() {
           .field("port", &PublishedListener::port, "The app's port.", {.required = true})
           .field("listen", &PublishedListener::listen,
                  "Address to bind when no such socket was handed over.")
+          .field("transport", &PublishedListener::transport, "`udp` forwards datagrams.",
+                 {.planned = true})
           .done();
   return schema;
 }
@@ -54,6 +56,14 @@ const TableSchema& schema_of<ProxyInbound>() {
           .field("allowed_peers", &ProxyInbound::allowed_peers,
                  "SPIFFE ids or trust domains that may connect; empty is any verified peer.",
                  {.form = Form::SpiffeId})
+          .field("forwarded", &ProxyInbound::forwarded,
+                 "`X-Forwarded-For`, `-Proto`, `-Host`, `Forwarded`: `set` says what we know, "
+                 "`strip` removes them, `pass` leaves them to the client.")
+          .field("trusted_hops", &ProxyInbound::trusted_hops,
+                 "Proxies before us whose `X-Forwarded-*` are kept with `forwarded = \"set\"`.",
+                 {.max = 100})
+          .field("trusted_proxies", &ProxyInbound::trusted_proxies,
+                 "Networks they connect from; empty is anywhere.")
           .done();
   return schema;
 }
@@ -76,8 +86,13 @@ const TableSchema& schema_of<ExplicitListener>() {
                                      "A local address that the app calls knowingly.")
           .field("listen", &ExplicitListener::listen, "Address to listen on.", {.required = true})
           .field("upstream", &ExplicitListener::upstream,
-                 "Where requests go; empty routes by Host.")
+                 "Where requests go; empty routes by Host, or by SNI with `protocol = \"tls\"`.")
+          .field("fallback", &ExplicitListener::fallback,
+                 "Upstream of what no name leads to, when `upstream` is empty; without it such "
+                 "requests are refused.")
           .field("protocol", &ExplicitListener::protocol, "What the app speaks to it.")
+          .field("transport", &ExplicitListener::transport,
+                 "`udp` forwards datagrams to `upstream`.", {.planned = true})
           .done();
   return schema;
 }
@@ -242,6 +257,9 @@ const TableSchema& schema_of<ProxyLimits>() {
                  {.min = 1})
           .field("max_hops", &ProxyLimits::max_hops,
                  "How often a request may pass this proxy before it is a loop; 508.", {.min = 1})
+          .field("max_udp_sessions", &ProxyLimits::max_udp_sessions,
+                 "Clients that exchange datagrams at a time, per worker; those beyond are dropped.",
+                 {.min = 1, .max = 1'000'000, .planned = true})
           .done();
   return schema;
 }
@@ -268,6 +286,9 @@ const TableSchema& schema_of<ProxyTimeouts>() {
           .field("tcp_keepalive", &ProxyTimeouts::tcp_keepalive, "Between keep-alive probes.")
           .field("tcp_user", &ProxyTimeouts::tcp_user,
                  "Unacknowledged data: the peer is taken for dead.")
+          .field("udp_idle", &ProxyTimeouts::udp_idle,
+                 "A client without a datagram either way is forgotten.",
+                 {.min = 100, .planned = true})
           .done();
   return schema;
 }
@@ -317,6 +338,65 @@ const TableSchema& schema_of<ProxyOverload>() {
 }
 
 template<>
+const TableSchema& schema_of<ExternalCheck>() {
+  static const TableSchema schema =
+      TableBuilder<ExternalCheck>("External check",
+                                  "A service that is asked by HTTP whether a request may pass: "
+                                  "2xx lets it, any other answer goes to the client.")
+          .field("upstream", &ExternalCheck::upstream,
+                 "Where it is, an upstream that speaks HTTP/1.",
+                 {.required = true, .planned = true})
+          .field("path", &ExternalCheck::path, "Path of the POST.")
+          .field("timeout", &ExternalCheck::timeout, "Until its answer is complete.", {.min = 1})
+          .field("send_body", &ExternalCheck::send_body,
+                 "Send it the request's body, which is held in memory meanwhile.")
+          .field("allow_on_failure", &ExternalCheck::allow_on_failure,
+                 "Whether requests pass when it fails; else they get 503.")
+          .field("take_headers", &ExternalCheck::take_headers,
+                 "Fields of its answer that are set on the request.")
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<ProxyRule>() {
+  static const TableSchema schema =
+      TableBuilder<ProxyRule>("Rule",
+                              "What happens to requests of a kind, [rule.NAME]. Rules are asked in "
+                              "the order of the file; every condition that is given must hold, one "
+                              "element of a list is enough. What no rule denies passes.")
+          .field("side", &ProxyRule::side, "Requests to the app, or of the app.")
+          .field("ports", &ProxyRule::ports, "Ports of the app; inbound only.")
+          .field("peers", &ProxyRule::peers, "SPIFFE ids or trust domains of verified clients.",
+                 {.form = Form::SpiffeId})
+          .field("methods", &ProxyRule::methods, "Such as \"GET\"; case matters.")
+          .field("hosts", &ProxyRule::hosts, "Of the request, without the port.",
+                 {.form = Form::HostName})
+          .field("paths", &ProxyRule::paths,
+                 "\"/exact\", or \"/prefix/*\", without the query; compared after dot segments and "
+                 "escapes are resolved.")
+          .field("content_types", &ProxyRule::content_types, "Such as \"text/*\".")
+          .field("body_larger_than", &ProxyRule::body_larger_than, "Of the request.")
+          .field("body_matches", &ProxyRule::body_matches,
+                 "Regular expression (PCRE2) that is found in the body.", {.form = Form::Regex})
+          .field("json_pointer", &ProxyRule::json_pointer,
+                 "Place in a JSON body that must be there, such as \"/user/role\" (RFC 6901).")
+          .field("json_matches", &ProxyRule::json_matches,
+                 "Regular expression that is found in the value at `json_pointer`.",
+                 {.form = Form::Regex})
+          .field("set_headers", &ProxyRule::set_headers,
+                 "Set on the request; \"$1\" is what the first group of the expression matched, "
+                 "\"$0\" all of it, or the value at `json_pointer`.")
+          .field("upstream", &ProxyRule::upstream, "The request goes there.")
+          .field("check", &ProxyRule::check, "Asked when all conditions hold.")
+          .field("action", &ProxyRule::action,
+                 "Then: go on with the next rule, let the request pass, or answer `status`.")
+          .field("status", &ProxyRule::status, "Of `deny`.", {.min = 400, .max = 599})
+          .done();
+  return schema;
+}
+
+template<>
 const TableSchema& schema_of<ProxyConfig>() {
   static const TableSchema schema =
       TableBuilder<ProxyConfig>("Proxy", "The table of a child with `use = \"proxy\"`.")
@@ -328,6 +408,7 @@ const TableSchema& schema_of<ProxyConfig>() {
           .field("explicit", &ProxyConfig::explicit_listeners,
                  "Local addresses that the app calls knowingly.")
           .named("upstream", &ProxyConfig::upstreams, "Services that the app calls.")
+          .named("rule", &ProxyConfig::rules, "What happens to requests of a kind.")
           .field("identity", &ProxyConfig::identity, "Our certificate.")
           .field("limits", &ProxyConfig::limits, "Limits.")
           .field("timeouts", &ProxyConfig::timeouts, "Timeouts.")

@@ -10,6 +10,8 @@ namespace pillion::config {
 void check_settings(Reader& reader, const Node& node, ServiceSettings& settings);
 void check_child(Reader& reader, const Node& node, Child& child);
 void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy);
+// Of check_proxy: the proxy's rules.
+void check_rules(Reader& reader, const Node& node, const ProxyConfig& proxy);
 void check_log_input(Reader& reader, const Node& node, LogInput& input);
 void check_secrets(Reader& reader, const Node& node, SecretsConfig& secrets);
 

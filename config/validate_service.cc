@@ -239,7 +239,8 @@ void ServiceCheck::claim_listeners(const Child& child, const ProxyConfig& proxy)
   claim_port(child, proxy.prometheus.listen.port, false, "config.prometheus.listen");
   claim_port(child, proxy.admin.listen.port, false, "config.admin.listen");
   for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
-    claim_port(child, proxy.explicit_listeners[i].listen.port, false,
+    claim_port(child, proxy.explicit_listeners[i].listen.port,
+               proxy.explicit_listeners[i].transport == Transport::Udp,
                "config.explicit." + std::to_string(i) + ".listen");
   }
 }

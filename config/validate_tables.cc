@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "config/validate.h"
 
@@ -32,8 +33,10 @@ class ListenSet {
  public:
   ListenSet(Reader& reader, const Node& node) : reader_(reader), node_(node) {}
 
-  void add(const std::string& path, const SocketAddress& address) {
-    for (const auto& [other, other_address] : seen_) {
+  void add(const std::string& path, const SocketAddress& address,
+           Transport transport = Transport::Tcp) {
+    for (const auto& [other, other_address, other_transport] : seen_) {
+      if (other_transport != transport) continue;
       const bool overlaps =
           other_address.ip == address.ip || other_address.ip.is_any() || address.ip.is_any();
       if (other_address.port != address.port || !overlaps) continue;
@@ -42,28 +45,43 @@ class ListenSet {
                     {tick(other) + " listens on " + other_address.to_string()});
       return;
     }
-    seen_.emplace_back(path, address);
+    seen_.emplace_back(path, address, transport);
   }
 
  private:
   Reader& reader_;
   const Node& node_;
-  std::vector<std::pair<std::string, SocketAddress>> seen_;
+  std::vector<std::tuple<std::string, SocketAddress, Transport>> seen_;
 };
 
-void check_explicit(Reader& reader, const Node& node, const ProxyConfig& proxy) {
+// `path` names an upstream that must be there.
+void check_upstream_name(Reader& reader, const Node& node, const ProxyConfig& proxy,
+                         const std::string& path, const std::string& wanted) {
+  if (wanted.empty() || proxy.find_upstream(wanted) != nullptr) return;
   std::vector<std::string_view> names;
   for (const Upstream& upstream : proxy.upstreams) names.push_back(upstream.name);
+  const std::string_view near = nearest(wanted, names);
+  std::vector<std::string> notes;
+  if (!near.empty()) notes.push_back("did you mean " + tick(near) + "?");
+  if (near.empty() && !names.empty()) notes.push_back("defined are " + list_names(names, "and"));
+  if (names.empty()) notes.push_back("define it: [upstream." + wanted + "] with an `address`");
+  reader.missing(position_of(node, path), "there is no upstream " + tick(wanted), std::move(notes));
+}
+
+void check_explicit(Reader& reader, const Node& node, const ProxyConfig& proxy) {
   for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
-    const std::string& wanted = proxy.explicit_listeners[i].upstream;
-    if (wanted.empty() || proxy.find_upstream(wanted) != nullptr) continue;
-    const std::string_view near = nearest(wanted, names);
-    std::vector<std::string> notes;
-    if (!near.empty()) notes.push_back("did you mean " + tick(near) + "?");
-    if (near.empty() && !names.empty()) notes.push_back("defined are " + list_names(names, "and"));
-    if (names.empty()) notes.push_back("define it: [upstream." + wanted + "] with an `address`");
-    reader.missing(position_of(node, "explicit." + std::to_string(i) + ".upstream"),
-                   "there is no upstream " + tick(wanted), std::move(notes));
+    const ExplicitListener& listener = proxy.explicit_listeners[i];
+    const std::string path = "explicit." + std::to_string(i);
+    check_upstream_name(reader, node, proxy, path + ".upstream", listener.upstream);
+    check_upstream_name(reader, node, proxy, path + ".fallback", listener.fallback);
+    if (!listener.upstream.empty() && !listener.fallback.empty()) {
+      reader.error(position_of(node, path + ".fallback"),
+                   "`fallback` has no meaning beside `upstream`, which takes everything");
+    }
+    if (listener.transport == Transport::Udp && listener.upstream.empty()) {
+      reader.missing(position_of(node, path), "a listener for datagrams needs `upstream`",
+                     {"a datagram names no host to route by"});
+    }
   }
 }
 
@@ -183,9 +201,16 @@ void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy) {
   listens.add("admin.listen", proxy.admin.listen);
   listens.add("dns.listen", proxy.dns.listen);
   for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
-    listens.add("explicit." + std::to_string(i) + ".listen", proxy.explicit_listeners[i].listen);
+    listens.add("explicit." + std::to_string(i) + ".listen", proxy.explicit_listeners[i].listen,
+                proxy.explicit_listeners[i].transport);
   }
   check_mutual_tls(reader, node, proxy);
+  check_rules(reader, node, proxy);
+  if (!proxy.inbound.trusted_proxies.empty() && proxy.inbound.trusted_hops == 0) {
+    reader.error(position_of(node, "inbound.trusted_proxies"),
+                 "`trusted_proxies` has no meaning without `trusted_hops`",
+                 {"say how many proxies stand before this one: trusted_hops = 1"});
+  }
   if (proxy.drain.minimum > proxy.drain.maximum) {
     reader.error(position_of(node, "drain.minimum"), "`minimum` is longer than `maximum`",
                  {"`maximum` is " + to_string(proxy.drain.maximum)});

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "proxy/address.h"
 #include "proxy/body_parts.h"
@@ -36,6 +38,7 @@ struct DownstreamContext {
   Direction direction = Direction::Outbound;
   bool is_destination_http2 = false;  // what `destination` is spoken to in
   bool is_http2_declared = false;     // the listener's protocol
+  bool is_peer_trusted = false;       // what it says of its clients, see forwarded.h
   Address peer;
   Address destination;                             // where it goes unless it is routed elsewhere
   std::shared_ptr<Endpoint> endpoint;              // of `destination`; shared, see EndpointTable
@@ -59,8 +62,10 @@ struct LocalReply {
   int status = 0;
   std::string body;
   std::string proxy_status;  // RFC 9209
-  bool is_grpc = false;      // say it as gRPC does: 200, grpc-status
-  std::string_view reason;   // for grpc-message
+  // Instead of text/plain: of an external check's answer.
+  std::vector<std::pair<std::string, std::string>> fields;
+  bool is_grpc = false;     // say it as gRPC does: 200, grpc-status
+  std::string_view reason;  // for grpc-message
   // The connection keeps the snapshot that it began with, and a new one may know better.
   bool ends_connection = false;
 };

@@ -30,6 +30,9 @@ bool is_websocket_upgrade(const RequestHead& head, const http1::Framing& framing
          http1::equals_ignoring_case(head.fields.find(FieldId::Upgrade), "websocket");
 }
 
+// Longer ones, with a body that was inspected, are given back.
+constexpr std::size_t kRequestKept = 256 * 1024;
+
 // How often this very instance has handled the request (its token is in Via).
 unsigned count_own_hops(const RequestHead& head, std::string_view token) {
   if (!head.fields.has(FieldId::Via)) return 0;
@@ -109,12 +112,14 @@ bool Exchange::accept(RequestHead& head, const http1::Framing& framing) {
     return false;
   }
   wants_upgrade_ = is_websocket_upgrade(head, framing);
-  return true;
+  const RuleSet* rules = context_->routes->snapshot->rules();
+  return rules == nullptr || rules->is_empty(context_->direction) || consult_rules(head);
 }
 
 // ---- Routing ------------------------------------------------------------------------------------
 
 void Exchange::prepare(RequestHead& head) {
+  if (inspection_ && inspection_->is_holding()) return;
   if (choose_destination()) {
     uses_http2_ = cluster_ ? cluster_->uses_http2() : context_->is_destination_http2;
     if (uses_http2_ && !downstream_->is_multiplexed()) wants_upgrade_ = false;
@@ -130,6 +135,10 @@ void Exchange::prepare(RequestHead& head) {
 
 // Sets cluster or endpoint, and the counters; false when nothing leads there.
 bool Exchange::choose_destination() {
+  if (inspection_ && inspection_->walk.upstream) {
+    apply_route({RouteAnswer::Kind::Upstream, *inspection_->walk.upstream});
+    return true;
+  }
   const RouteAnswer answer =
       choose_route(*context_->routes->snapshot,
                    {context_->kind, authority_, context_->destination, context_->upstream});
@@ -170,17 +179,14 @@ void Exchange::remove_replaced_fields(RequestHead& head, bool is_host_rewritten,
       if (field.id == FieldId::RequestId) field.is_removed |= !is_id_kept;
     }
   }
-  if (context_->direction == Direction::Inbound && head.fields.has(FieldId::Forwarded)) {
-    // Only we say who the client is; what it says of itself goes nowhere.
-    for (Field& field : head.fields.all()) {
-      field.is_removed |=
-          field.id == FieldId::Forwarded &&
-          http1::equals_ignoring_case(head.fields.name(field), "x-forwarded-client-cert");
-    }
-  }
+  if (inspection_) remove_ruled_fields(head);
 }
 
 void Exchange::dispatch() {
+  if (inspection_ && inspection_->is_holding()) {
+    begin_holding();
+    return;
+  }
   is_dispatched_ = true;
   if (is_route_refused_) {
     const Refusal refusal = context_->routes->snapshot->refusal_of(context_->destination);
@@ -284,7 +290,12 @@ void Exchange::reset() {
   request_framing_ = {};
   body_position_.remaining = 0;
   body_position_.chunks.reset();
+  if (inspection_) {
+    inspection_->body.release(worker_.buffers());
+    inspection_.reset();
+  }
   request_.clear();
+  if (request_.capacity() > kRequestKept) request_.shrink_to_fit();
   request_sent_ = 0;
   if (!upstream_out_.is_empty()) upstream_out_.release(worker_.buffers());
   http2_request_.clear();

@@ -4,7 +4,7 @@
 //
 // The code is split by subject: exchange.cc (facts, routing, record), exchange_request.cc (to an
 // HTTP/1 upstream), exchange_response.cc (from it), exchange_http2.cc (both ways with HTTP/2),
-// exchange_failure.cc (local replies, retries, aborts).
+// exchange_failure.cc (local replies, retries, aborts), exchange_rules.cc (what the rules decide).
 //
 // Exchanges are reused: their strings keep their memory, so that a request in the steady state
 // allocates nothing. It reads from one side only while the other has taken everything, so an
@@ -22,6 +22,7 @@
 #include "proxy/cluster.h"
 #include "proxy/downstream.h"
 #include "proxy/http2_upstream.h"
+#include "proxy/rules/inspection.h"
 #include "proxy/stats.h"
 #include "proxy/timer_wheel.h"
 #include "proxy/upstream_connection.h"
@@ -33,7 +34,10 @@ namespace pillion::proxy {
 
 class Worker;
 
-class Exchange final : public Deadline, private UpstreamUser, private Http2Requester {
+class Exchange final : public Deadline,
+                       private UpstreamUser,
+                       private Http2Requester,
+                       private VerdictUser {
  public:
   explicit Exchange(Worker& worker) : worker_(worker) {}
   ~Exchange() override;
@@ -110,6 +114,7 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   // ---- exchange_request.cc
   void build_request(http1::RequestHead& head);
   void attempt_http1();
+  void pass_body(BodyParts& body, std::string_view trailer_section);
   bool forward_parts(const iovec* parts, std::size_t count);
   void write_upstream();
   void after_request_sent();
@@ -142,6 +147,19 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   bool can_take_http2() const override;
   void http2_done();
 
+  // ---- exchange_rules.cc
+  bool consult_rules(http1::RequestHead& head);
+  void remove_ruled_fields(http1::RequestHead& head) const;
+  void begin_holding();
+  void hold_body(BodyParts& body, std::string_view trailer_section);
+  void decide();
+  void let_pass();
+  bool follow(const RuleStep& step, const http1::RequestHead& head);
+  bool ask_check(const config::ExternalCheck& check, const http1::RequestHead& head);
+  void on_verdict(const Verdict& verdict) override;
+  void deny_as_checked(const Verdict& verdict);
+  void deny(int status, std::string_view details, std::string_view reason);
+
   // ---- exchange_failure.cc
   bool retry_if_safe();
   bool retry_connect(int error, const std::string& tls_failure);
@@ -170,6 +188,8 @@ class Exchange final : public Deadline, private UpstreamUser, private Http2Reque
   bool is_request_complete_ = false;  // its last byte has come
   http1::Framing request_framing_;
   BodyPosition body_position_;
+
+  std::unique_ptr<Inspection> inspection_;  // where rules are configured
 
   // ---- What goes upstream: head and early body, kept for a retry; then the body as it streams.
   std::string request_;

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "proxy/exchange.h"
+#include "proxy/forwarded.h"
 #include "proxy/worker.h"
 #include "runtime/http1/hop_by_hop.h"
 
@@ -34,7 +35,20 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
                           http1::equals_ignoring_case(head.fields.name(field), "sec-websocket-key");
     }
   }
+  ForwardedMemory memory;
+  const Forwarded client = context_->direction == Direction::Inbound
+                               ? describe_client(*context_, head, authority_, memory)
+                               : Forwarded{};
   fields.add_all(head.fields, false);
+  if (!client.client.empty()) fields.add_lower("x-forwarded-for", client.client);
+  if (!client.proto.empty()) fields.add_lower("x-forwarded-proto", client.proto);
+  if (!client.host.empty()) fields.add_lower("x-forwarded-host", client.host);
+  if (!client.forwarded.empty()) fields.add_lower("forwarded", client.forwarded);
+  if (inspection_) {
+    for (const auto& [name, value] : inspection_->walk.set_headers) {
+      if (!value.empty()) fields.add(name, value);
+    }
+  }
   if (!is_id_kept) fields.add_lower("x-request-id", request_id_);
   if (takes_trailers_ || is_grpc_) fields.add_lower("te", "trailers");
   if (!context_->client_certificate().empty()) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "proxy/exchange.h"
+#include "proxy/forwarded.h"
 #include "proxy/worker.h"
 #include "runtime/http1/head_writer.h"
 #include "runtime/http1/hop_by_hop.h"
@@ -23,7 +24,20 @@ void Exchange::build_request(http1::RequestHead& head) {
     if (authority_.empty()) authority_ = context_->destination.to_string();
     writer.field("Host", authority_);
   }
+  ForwardedMemory memory;
+  const Forwarded client = context_->direction == Direction::Inbound
+                               ? describe_client(*context_, head, authority_, memory)
+                               : Forwarded{};
   writer.fields(head.fields);
+  if (!client.client.empty()) writer.field("X-Forwarded-For", client.client);
+  if (!client.proto.empty()) writer.field("X-Forwarded-Proto", client.proto);
+  if (!client.host.empty()) writer.field("X-Forwarded-Host", client.host);
+  if (!client.forwarded.empty()) writer.field("Forwarded", client.forwarded);
+  if (inspection_) {
+    for (const auto& [name, value] : inspection_->walk.set_headers) {
+      if (!value.empty()) writer.field(name, value);
+    }
+  }
   if (!is_id_kept) writer.field("X-Request-ID", request_id_);
   if (!context_->client_certificate().empty()) {
     writer.field("X-Forwarded-Client-Cert", context_->client_certificate());
@@ -52,6 +66,14 @@ void Exchange::send_body(BodyParts& body, std::string_view trailer_section) {
     reject(413, Flag::LimitExceeded, "the request body is larger than the limit");
     return;
   }
+  if (inspection_ && inspection_->is_holding()) {
+    hold_body(body, trailer_section);
+  } else {
+    pass_body(body, trailer_section);
+  }
+}
+
+void Exchange::pass_body(BodyParts& body, std::string_view trailer_section) {
   if (uses_http2_) {
     send_http2_body(body, trailer_section);
     return;
@@ -110,6 +132,7 @@ bool Exchange::forward_parts(const iovec* parts, std::size_t count) {
 
 bool Exchange::wants_body() const {
   if (is_request_complete_) return false;
+  if (inspection_ && inspection_->is_holding()) return inspection_->is_gathering();
   if (uses_http2_) return http2_stream_ == nullptr || http2_stream_->has_room();
   return upstream_ != nullptr && upstream_->is_connected() && upstream_out_.is_empty() &&
          request_sent_ == request_.size() && !is_awaiting_switch();

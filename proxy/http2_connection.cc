@@ -195,8 +195,12 @@ bool Http2Connection::Stream::send_response(BodyParts& body, std::string_view tr
 void Http2Connection::Stream::send_reply(const LocalReply& reply) {
   Http2Fields& fields = owner_.worker_.http2_fields();
   start_fields(fields, reply.is_grpc ? 200 : reply.status);
-  fields.add_lower("content-type",
-                   reply.is_grpc ? "application/grpc" : "text/plain; charset=utf-8");
+  if (reply.is_grpc || reply.fields.empty()) {
+    fields.add_lower("content-type",
+                     reply.is_grpc ? "application/grpc" : "text/plain; charset=utf-8");
+  } else {
+    for (const auto& [name, value] : reply.fields) fields.add(name, value);
+  }
   fields.add_lower("proxy-status", reply.proxy_status);
   add_own_fields(fields);
   const bool has_body = !reply.is_grpc && !exchange_->is_head();

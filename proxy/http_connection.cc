@@ -199,10 +199,13 @@ std::size_t HttpConnection::start_exchange(http1::RequestHead& head, std::string
     return rest.size();
   }
   exchange_->body_position().remaining = framing.framing.length;
-  if (!exchange_->accept(head, framing.framing)) return rest.size();
+  const std::uint64_t exchanges = exchanges_;
+  // What follows a refused request is parsed only when that one was whole.
+  if (!exchange_->accept(head, framing.framing)) {
+    return is_closing_after_response_ ? rest.size() : 0;
+  }
   exchange_->prepare(head);
   // The body bytes that came with the head travel with it.
-  const std::uint64_t exchanges = exchanges_;
   const std::size_t used = feed_request_body(rest);
   if (exchanges != exchanges_ || state_ != State::Exchange) return used;
   exchange_->dispatch();

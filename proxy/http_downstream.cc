@@ -100,7 +100,8 @@ void HttpConnection::send_reply(const LocalReply& reply) {
   std::string out;
   HeadWriter writer(out);
   writer.status_line(reply.status, http1::reason_phrase(reply.status));
-  writer.field("Content-Type", "text/plain; charset=utf-8");
+  if (reply.fields.empty()) writer.field("Content-Type", "text/plain; charset=utf-8");
+  for (const auto& [name, value] : reply.fields) writer.field(name, value);
   writer.field("Proxy-Status", reply.proxy_status);
   if (!exchange_->request_id().empty()) writer.field("X-Request-ID", exchange_->request_id());
   writer.field("Via", std::string("1.1 ") + context_.config().via);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 
 #include "proxy/admin.h"
@@ -24,19 +23,6 @@ constexpr std::chrono::milliseconds kMemoryCheck{250};
 constexpr unsigned kChecksSkipped = 8;  // while there is no limit
 constexpr std::size_t kDescriptorsMin = 64;
 
-std::optional<std::size_t> number_after(std::string_view name, std::string_view prefix) {
-  if (name.substr(0, prefix.size()) != prefix) return std::nullopt;
-  std::size_t number = 0;
-  const auto result =
-      std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
-  if (result.ec != std::errc() || result.ptr != name.data() + name.size()) return std::nullopt;
-  return number;
-}
-
-Result<Fd> listen_on(const config::SocketAddress& address) {
-  return listen_tcp(address.ip.to_string(), address.port);
-}
-
 // Eight random hexadecimal digits in the form of a Via comment.
 std::string make_via_token() {
   RandomSource random;
@@ -49,6 +35,12 @@ void raise_descriptor_limit() {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Null when there are none.
+std::shared_ptr<const RuleSet> share(RuleSet rules) {
+  if (rules.is_empty(Direction::Inbound) && rules.is_empty(Direction::Outbound)) return nullptr;
+  return std::make_shared<const RuleSet>(std::move(rules));
 }
 
 std::string text_of_variable(const char* name) {
@@ -67,7 +59,10 @@ std::vector<Neighbour> read_neighbours(const std::string& path) {
 Result<std::unique_ptr<Server>> Server::create(config::ProxyConfig config,
                                                InheritedListeners inherited, Reload reload) {
   raise_descriptor_limit();
-  std::unique_ptr<Server> server(new Server(std::move(config), std::move(reload)));
+  auto rules = RuleSet::compile(config.rules, config.upstreams);
+  if (!rules) return fail(rules.error());
+  std::unique_ptr<Server> server(
+      new Server(std::move(config), share(std::move(*rules)), std::move(reload)));
   auto tls = load_tls(server->snapshot_->config());
   if (!tls) return fail(tls.error());
   server->tls_ = std::move(*tls);
@@ -81,14 +76,15 @@ Result<std::unique_ptr<Server>> Server::create(config::ProxyConfig config,
   return server;
 }
 
-Server::Server(config::ProxyConfig config, Reload reload)
+Server::Server(config::ProxyConfig config, RulesPointer rules, Reload reload)
     : notifier_(Notifier::from_environment()),
       started_at_(SystemClock().now()),
       reload_(std::move(reload)),
       accepted_(std::move(config)),
+      rules_(std::move(rules)),
       neighbours_file_(text_of_variable("PILLION_NEIGHBOURS")),
       neighbours_(read_neighbours(neighbours_file_)),
-      snapshot_(std::make_shared<const Snapshot>(accepted_, neighbours_)),
+      snapshot_(std::make_shared<const Snapshot>(accepted_, neighbours_, rules_)),
       via_token_(make_via_token()) {
   wakeup_ = std::make_unique<Wakeup>(loop_, [this] {
     std::vector<std::function<void()>> batch;
@@ -125,112 +121,6 @@ std::vector<std::string> Server::listener_names() const {
   std::vector<std::string> names;
   for (const OpenListener& listener : listeners_) names.push_back(listener.info.name);
   return names;
-}
-
-// ---- Listeners ----------------------------------------------------------------------------------
-
-void Server::add_listener(Fd fd, ListenerInfo info) {
-  info.own_port = local_port(fd.get()).value_or(std::uint16_t{0});
-  log::info("listening for {} on port {}", info.name, info.own_port);
-  listeners_.push_back({std::move(fd), std::move(info)});
-}
-
-// The sockets our parent made, by name; on our own, those of the configuration.
-Result<void> Server::open_listeners(InheritedListeners& inherited) {
-  if (inherited.is_empty()) return open_own_listeners();
-  health_listener_ = inherited.take("health");
-  prometheus_listener_ = inherited.take("prometheus");
-  admin_listener_ = inherited.take("admin");
-  if (auto channel = inherited.take(kBrokerListener)) {
-    app_sockets_ = std::make_unique<SocketStock>(std::move(*channel));
-  }
-  if (auto done = open_dns(inherited); !done) return done;
-  for (const std::string& name : inherited.names()) {
-    auto fd = inherited.take(name);
-    if (!fd) continue;
-    if (auto done = set_nonblocking(fd->get(), true); !done) return done;
-    ListenerInfo info;
-    info.name = name;
-    if (name == "inbound" || name == "inbound6") {
-      info.kind = ListenerKind::Inbound;
-    } else if (name == "outbound" || name == "outbound6") {
-      info.kind = ListenerKind::Outbound;
-    } else if (const auto index = number_after(name, "explicit-")) {
-      info.kind = ListenerKind::Explicit;
-      info.explicit_index = *index;
-    } else {
-      const auto& published = snapshot_->config().inbound.published;
-      const auto found = std::find_if(published.begin(), published.end(),
-                                      [&](const auto& one) { return one.listener == name; });
-      if (found == published.end()) {
-        log::warn("ignoring the socket named {}: nothing in the configuration uses it", name);
-        continue;
-      }
-      info.kind = ListenerKind::Publish;
-      info.app_port = found->port;
-    }
-    add_listener(std::move(*fd), std::move(info));
-  }
-  return {};
-}
-
-// Only handed-over sockets: what a proxy started alone would answer, nobody is led to ask.
-Result<void> Server::open_dns(InheritedListeners& inherited) {
-  for (const char* name : {"dns", "dns6", "dns-tcp", "dns-tcp6"}) {
-    auto fd = inherited.take(name);
-    if (!fd) continue;
-    if (auto done = set_nonblocking(fd->get(), true); !done) return done;
-    if (!dns_) {
-      dns_ = std::make_unique<dns::Forwarder>(loop_);
-      set_dns_names();
-    }
-    log::info("listening for {} on port {}", name, local_port(fd->get()).value_or(0));
-    if (std::string_view(name).starts_with("dns-tcp")) {
-      dns_->serve_tcp(std::move(*fd));
-    } else if (auto done = dns_->serve_udp(std::move(*fd)); !done) {
-      return done;
-    }
-  }
-  return {};
-}
-
-Result<void> Server::open_own_listeners() {
-  const config::ProxyConfig& config = snapshot_->config();
-  const auto open = [this](const config::SocketAddress& address,
-                           ListenerInfo info) -> Result<void> {
-    auto fd = listen_on(address);
-    if (!fd) return fail(fd.error());
-    add_listener(std::move(*fd), std::move(info));
-    return {};
-  };
-  if (auto done = open(config.inbound.listen, {"inbound", ListenerKind::Inbound, 0, 0, 0}); !done) {
-    return done;
-  }
-  if (auto done = open(config.outbound.listen, {"outbound", ListenerKind::Outbound, 0, 0, 0});
-      !done) {
-    return done;
-  }
-  for (std::size_t i = 0; i < config.explicit_listeners.size(); ++i) {
-    auto done = open(config.explicit_listeners[i].listen,
-                     {fmt::format("explicit-{}", i), ListenerKind::Explicit, 0, 0, i});
-    if (!done) return done;
-  }
-  for (const config::PublishedListener& published : config.inbound.published) {
-    if (!published.listen) continue;
-    auto done =
-        open(*published.listen, {published.listener, ListenerKind::Publish, published.port, 0, 0});
-    if (!done) return done;
-  }
-  const std::pair<const config::SocketAddress*, std::optional<Fd>*> plain[] = {
-      {&config.health.listen, &health_listener_},
-      {&config.prometheus.listen, &prometheus_listener_},
-      {&config.admin.listen, &admin_listener_}};
-  for (const auto& [address, listener] : plain) {
-    auto fd = listen_on(*address);
-    if (!fd) return fail(fd.error());
-    *listener = std::move(*fd);
-  }
-  return {};
 }
 
 // ---- Start --------------------------------------------------------------------------------------
@@ -410,9 +300,11 @@ void Server::reload() {
     return;
   }
   auto tls = load_tls(*config);
-  if (!tls) {
+  auto rules = RuleSet::compile(config->rules, config->upstreams);
+  if (!tls || !rules) {
     ++status_.reloads_rejected;
-    log::error("the new configuration is refused: {}", tls.error().message());
+    log::error("the new configuration is refused: {}",
+               !tls ? tls.error().message() : rules.error().message());
     notifier_.status("serving the previous configuration: the new one was refused");
     return;
   }
@@ -422,6 +314,7 @@ void Server::reload() {
     return;
   }
   accepted_ = std::move(*config);
+  rules_ = share(std::move(*rules));
   neighbours_ = read_neighbours(neighbours_file_);
   set_app_ports(AppPorts(accepted_.inbound.ports, app_ports_.all()), nullptr);
   apply(std::move(*tls));
@@ -433,7 +326,7 @@ void Server::reload() {
 void Server::apply(TlsPointer tls) {
   {
     const std::lock_guard lock(snapshot_mutex_);
-    snapshot_ = std::make_shared<const Snapshot>(accepted_, neighbours_);
+    snapshot_ = std::make_shared<const Snapshot>(accepted_, neighbours_, rules_);
     tls_ = std::move(tls);
   }
   set_dns_names();

@@ -80,7 +80,9 @@ class Server {
     ListenerInfo info;
   };
 
-  Server(config::ProxyConfig config, Reload reload);
+  using RulesPointer = std::shared_ptr<const RuleSet>;  // shared with snapshots; null: none
+
+  Server(config::ProxyConfig config, RulesPointer rules, Reload reload);
   Result<void> open_listeners(InheritedListeners& inherited);
   Result<void> open_own_listeners();
   Result<void> open_dns(InheritedListeners& inherited);
@@ -114,6 +116,7 @@ class Server {
   const Reload reload_;
   mutable std::mutex snapshot_mutex_;
   config::ProxyConfig accepted_;  // as loaded; the snapshot has the neighbours as well
+  RulesPointer rules_;            // of `accepted_`
   // What the supervisor says of other services of the host (runtime/neighbours.h); "" = nothing.
   const std::string neighbours_file_;
   std::vector<Neighbour> neighbours_;  // of the file that the supervisor keeps

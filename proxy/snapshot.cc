@@ -53,10 +53,12 @@ bool is_server_first_port(std::uint16_t port) {
   return std::find(kPorts.begin(), kPorts.end(), port) != kPorts.end();
 }
 
-Snapshot::Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours)
+Snapshot::Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours,
+                   std::shared_ptr<const RuleSet> rules)
     : config_(std::move(config)),
       configured_count_(config_.upstreams.size()),
-      neighbours_(std::move(neighbours)) {
+      neighbours_(std::move(neighbours)),
+      rules_(std::move(rules)) {
   for (std::size_t i = 0; i < configured_count_; ++i) {
     const config::Upstream& upstream = config_.upstreams[i];
     for (const std::string& host : upstream.hosts) by_host_.emplace(to_lower(host), i);

@@ -14,6 +14,7 @@
 
 #include "config/proxy.h"
 #include "proxy/address.h"
+#include "proxy/rules/rule_set.h"
 #include "runtime/neighbours.h"
 
 namespace pillion::proxy {
@@ -27,11 +28,13 @@ struct Refusal {
 
 class Snapshot {
  public:
-  explicit Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours = {});
+  explicit Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours = {},
+                    std::shared_ptr<const RuleSet> rules = nullptr);
 
   const config::ProxyConfig& config() const { return config_; }
   // The configured ones, then each port of each neighbour that runs.
   const std::vector<config::Upstream>& upstreams() const { return config_.upstreams; }
+  const RuleSet* rules() const { return rules_.get(); }  // null: none are configured
   bool is_neighbour(std::size_t upstream) const { return upstream >= configured_count_; }
 
   // By what the app calls it: "payments", "payments:8080"; the port is ignored unless a `hosts`
@@ -63,6 +66,7 @@ class Snapshot {
   config::ProxyConfig config_;
   const std::size_t configured_count_;
   const std::vector<Neighbour> neighbours_;
+  std::shared_ptr<const RuleSet> rules_;  // shared by the snapshots of one configuration
   ByText by_host_;
   ByText by_neighbour_;                                                  // "orders:8080"
   std::unordered_map<std::uint64_t, std::size_t> by_neighbour_address_;  // address, port

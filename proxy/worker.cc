@@ -9,6 +9,7 @@
 #include <cstring>
 #include <future>
 
+#include "proxy/forwarded.h"
 #include "proxy/size_pool.h"
 #include "runtime/log.h"
 
@@ -347,6 +348,7 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
       }
       const auto* port = routes_->snapshot->inbound_port(original.port());
       if (port != nullptr) protocol = port->protocol;
+      context.is_peer_trusted = is_trusted_proxy(config.inbound, peer);
       mutual_tls = config.inbound.mutual_tls;
       if (port != nullptr && port->mutual_tls) mutual_tls = *port->mutual_tls;
       context.destination = original.is_v6()

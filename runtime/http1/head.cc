@@ -16,7 +16,8 @@ constexpr KnownName kLength4[] = {{"host", FieldId::Host}, {"date", FieldId::Dat
 constexpr KnownName kLength6[] = {{"expect", FieldId::Expect}, {"server", FieldId::Server}};
 constexpr KnownName kLength7[] = {
     {"trailer", FieldId::Trailer}, {"upgrade", FieldId::Upgrade}, {"baggage", FieldId::Trace}};
-constexpr KnownName kLength9[] = {{"forwarded", FieldId::Forwarded}};
+constexpr KnownName kLength9[] = {{"forwarded", FieldId::Forwarded},
+                                  {"x-real-ip", FieldId::Forwarded}};
 constexpr KnownName kLength10[] = {{"connection", FieldId::Connection},
                                    {"keep-alive", FieldId::KeepAlive},
                                    {"tracestate", FieldId::Trace},

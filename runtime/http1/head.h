@@ -39,7 +39,7 @@ enum class FieldId : std::uint8_t {
   Via,
   RequestId,  // X-Request-ID
   Authorization,
-  Forwarded,  // Forwarded and X-Forwarded-*
+  Forwarded,  // Forwarded, X-Forwarded-*, X-Real-IP
   Trace,      // traceparent, tracestate, baggage
   Date,
   Server,

@@ -60,7 +60,10 @@ void add_published(Plans& plans, const config::Service& service, const config::C
   for (const config::PublishedListener& published : proxy.inbound.published) {
     // In mode "host" nothing is published, but the proxy may stand before the app all the same.
     const bool is_host = service.network.mode == config::NetworkMode::Host;
-    if (is_host && published.listen) add(plans, child.name, published.listener, *published.listen);
+    if (is_host && published.listen) {
+      add(plans, child.name, published.listener, *published.listen);
+      plans.back().is_datagram = published.transport == config::Transport::Udp;
+    }
     for (const config::Publish& publish : service.network.publish) {
       const unsigned count = publish.transport == config::Transport::Tcp ? publish.host.count() : 0;
       for (unsigned i = 0; i < count; ++i) {
@@ -127,6 +130,7 @@ void add_proxy(Plans& plans, const config::Service& service, const config::Child
   add(plans, child.name, "admin", proxy.admin.listen);
   for (std::size_t i = 0; i < proxy.explicit_listeners.size(); ++i) {
     add(plans, child.name, fmt::format("explicit-{}", i), proxy.explicit_listeners[i].listen);
+    plans.back().is_datagram = proxy.explicit_listeners[i].transport == config::Transport::Udp;
   }
   add_published(plans, service, child, proxy);
 }

@@ -12,6 +12,7 @@ config::ProxyConfig fixed_part(config::ProxyConfig proxy) {
   proxy.inbound = {};
   proxy.outbound = {};
   proxy.upstreams.clear();
+  proxy.rules.clear();
   proxy.identity.reset();
   proxy.limits = {};
   proxy.timeouts = {};
@@ -19,6 +20,7 @@ config::ProxyConfig fixed_part(config::ProxyConfig proxy) {
   proxy.via.clear();
   for (config::ExplicitListener& listener : proxy.explicit_listeners) {
     listener.upstream.clear();
+    listener.fallback.clear();
     listener.protocol = config::ProxyProtocol::Http;
   }
   return proxy;

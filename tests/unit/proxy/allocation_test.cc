@@ -110,7 +110,8 @@ TEST_CASE("a request in the steady state allocates nothing") {
                       .circuit_breaker = {},
                       .outlier_detection = {},
                       .health_check = {}}};
-  proxy.explicit_listeners = {{config::SocketAddress::of("127.0.0.1:1"), "b"}};
+  proxy.explicit_listeners = {
+      {.listen = config::SocketAddress::of("127.0.0.1:1"), .upstream = "b", .fallback = {}}};
   proxy.access_log.path = "/dev/null";
   auto log = AccessLog::create(proxy.access_log);
   REQUIRE(log.has_value());
