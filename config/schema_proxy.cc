@@ -31,8 +31,7 @@ const TableSchema& schema_of<PublishedListener>() {
           .field("port", &PublishedListener::port, "The app's port.", {.required = true})
           .field("listen", &PublishedListener::listen,
                  "Address to bind when no such socket was handed over.")
-          .field("transport", &PublishedListener::transport, "`udp` forwards datagrams.",
-                 {.planned = true})
+          .field("transport", &PublishedListener::transport, "`udp` forwards datagrams.")
           .done();
   return schema;
 }
@@ -92,7 +91,7 @@ const TableSchema& schema_of<ExplicitListener>() {
                  "requests are refused.")
           .field("protocol", &ExplicitListener::protocol, "What the app speaks to it.")
           .field("transport", &ExplicitListener::transport,
-                 "`udp` forwards datagrams to `upstream`.", {.planned = true})
+                 "`udp` forwards datagrams to `upstream`.")
           .done();
   return schema;
 }
@@ -246,10 +245,12 @@ const TableSchema& schema_of<ProxyLimits>() {
           .field("body_size", &ProxyLimits::body_size, "Request body; 413.",
                  {.computed_default = "unlimited, since bodies are streamed"})
           .field("inspected_body_size", &ProxyLimits::inspected_body_size,
-                 "Body that is inspected, hence held in memory; 413.", {.planned = true})
+                 "Body that a rule looks at, hence held in memory; 413.")
           .field("connection_buffer", &ProxyLimits::connection_buffer,
-                 "Per connection and direction; reading pauses above it.",
-                 {.min = 4096, .max = 16 << 20, .planned = true})
+                 "What a connection reads at a time, per direction; while it cannot be passed on, "
+                 "nothing more is "
+                 "read. Taken at the start.",
+                 {.min = 4096, .max = 16 << 20})
           .field("max_connections", &ProxyLimits::max_connections, "From clients.", {.min = 1})
           .field("max_requests_per_connection", &ProxyLimits::max_requests_per_connection,
                  "0 is unlimited.")
@@ -259,7 +260,7 @@ const TableSchema& schema_of<ProxyLimits>() {
                  "How often a request may pass this proxy before it is a loop; 508.", {.min = 1})
           .field("max_udp_sessions", &ProxyLimits::max_udp_sessions,
                  "Clients that exchange datagrams at a time, per worker; those beyond are dropped.",
-                 {.min = 1, .max = 1'000'000, .planned = true})
+                 {.min = 1, .max = 1'000'000})
           .done();
   return schema;
 }
@@ -287,8 +288,7 @@ const TableSchema& schema_of<ProxyTimeouts>() {
           .field("tcp_user", &ProxyTimeouts::tcp_user,
                  "Unacknowledged data: the peer is taken for dead.")
           .field("udp_idle", &ProxyTimeouts::udp_idle,
-                 "A client without a datagram either way is forgotten.",
-                 {.min = 100, .planned = true})
+                 "A client without a datagram either way is forgotten.", {.min = 100})
           .done();
   return schema;
 }
@@ -321,7 +321,7 @@ const TableSchema& schema_of<ProxyDrain>() {
   static const TableSchema schema =
       TableBuilder<ProxyDrain>("Drain", "What happens from SIGTERM to exit.")
           .field("minimum", &ProxyDrain::minimum, "Inbound connections are still accepted so long.")
-          .field("maximum", &ProxyDrain::maximum, "Then what is left is closed.", {.planned = true})
+          .field("maximum", &ProxyDrain::maximum, "Then what is left is closed.")
           .field("goaway_grace", &ProxyDrain::goaway_grace, "Between the two GOAWAYs of HTTP/2.")
           .done();
   return schema;
@@ -344,8 +344,7 @@ const TableSchema& schema_of<ExternalCheck>() {
                                   "A service that is asked by HTTP whether a request may pass: "
                                   "2xx lets it, any other answer goes to the client.")
           .field("upstream", &ExternalCheck::upstream,
-                 "Where it is, an upstream that speaks HTTP/1.",
-                 {.required = true, .planned = true})
+                 "Where it is, an upstream that speaks HTTP/1.", {.required = true})
           .field("path", &ExternalCheck::path, "Path of the POST.")
           .field("timeout", &ExternalCheck::timeout, "Until its answer is complete.", {.min = 1})
           .field("send_body", &ExternalCheck::send_body,

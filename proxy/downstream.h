@@ -38,6 +38,7 @@ struct DownstreamContext {
   Direction direction = Direction::Outbound;
   bool is_destination_http2 = false;  // what `destination` is spoken to in
   bool is_http2_declared = false;     // the listener's protocol
+  bool is_upstream_fallback = false;  // `upstream` is for what no name leads to
   bool is_peer_trusted = false;       // what it says of its clients, see forwarded.h
   Address peer;
   Address destination;                             // where it goes unless it is routed elsewhere
@@ -97,6 +98,8 @@ class Downstream {
   // 101: `rest` came behind the head.
   virtual void switch_protocols(http1::ResponseHead& head, std::string_view rest, RelayFacts facts,
                                 Socket upstream) = 0;
+  // 101 for a WebSocket whose other side is a stream: bodies without an end of their own follow.
+  virtual void begin_tunnel(http1::ResponseHead& head, std::string_view accept) = 0;
   // It shares a connection with others, so that 101 cannot take the socket over.
   virtual bool is_multiplexed() const { return false; }
   virtual std::string_view protocol_name() const = 0;  // "HTTP/1.1"

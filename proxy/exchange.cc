@@ -122,7 +122,10 @@ void Exchange::prepare(RequestHead& head) {
   if (inspection_ && inspection_->is_holding()) return;
   if (choose_destination()) {
     uses_http2_ = cluster_ ? cluster_->uses_http2() : context_->is_destination_http2;
-    if (uses_http2_ && !downstream_->is_multiplexed()) wants_upgrade_ = false;
+    // Without a key there is nothing to answer an HTTP/1 client with.
+    if (uses_http2_ && wants_upgrade_ && head.fields.find("sec-websocket-key") == nullptr) {
+      wants_upgrade_ = false;
+    }
   } else {
     is_route_refused_ = true;
   }
@@ -139,9 +142,9 @@ bool Exchange::choose_destination() {
     apply_route({RouteAnswer::Kind::Upstream, *inspection_->walk.upstream});
     return true;
   }
-  const RouteAnswer answer =
-      choose_route(*context_->routes->snapshot,
-                   {context_->kind, authority_, context_->destination, context_->upstream});
+  const RouteAnswer answer = choose_route(*context_->routes->snapshot,
+                                          {context_->kind, authority_, context_->destination,
+                                           context_->upstream, context_->is_upstream_fallback});
   if (answer.kind == RouteAnswer::Kind::Refused) return false;
   apply_route(answer);
   return true;
@@ -257,7 +260,9 @@ void Exchange::record() {
   record.path = path_;
   record.authority = authority_;
   record.status = status_;
-  record.protocol = is_http10_ ? "HTTP/1.0" : downstream_->protocol_name();
+  record.protocol = is_http10_   ? "HTTP/1.0"
+                    : is_tunnel_ ? "websocket"
+                                 : downstream_->protocol_name();
   record.bytes_received = bytes_received_;
   record.bytes_sent = bytes_sent_;
   record.duration_ns = duration;

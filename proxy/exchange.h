@@ -102,6 +102,11 @@ class Exchange final : public Deadline,
     return wants_upgrade_ && !is_tunnel_ && response_state_ == ResponseState::AwaitingHead &&
            downstream_->is_multiplexed();
   }
+  // An HTTP/1 client towards HTTP/2: the tunnel is a stream, and begins with a 2xx.
+  bool is_awaiting_tunnel() const {
+    return wants_upgrade_ && uses_http2_ && !is_tunnel_ &&
+           response_state_ == ResponseState::AwaitingHead && !downstream_->is_multiplexed();
+  }
   const config::ProxyConfig& config() const { return context_->config(); }
 
   // ---- exchange.cc
@@ -146,6 +151,7 @@ class Exchange final : public Deadline,
   void on_http2_failed(const Http2Failure& failure) override;
   bool can_take_http2() const override;
   void http2_done();
+  void begin_upgraded(http1::ResponseHead& head, bool is_end);
 
   // ---- exchange_rules.cc
   bool consult_rules(http1::RequestHead& head);

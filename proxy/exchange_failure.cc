@@ -210,7 +210,7 @@ void Exchange::on_deadline(Milliseconds) {
   }
   const bool is_upstream_full = uses_http2_ ? http2_stream_ != nullptr && !http2_stream_->has_room()
                                             : !upstream_out_.is_empty();
-  if (!is_request_complete_ && !is_upstream_full) {
+  if (!is_request_complete_ && !is_upstream_full && !is_awaiting_tunnel()) {
     reject(408, Flag::RequestTimeout, "the request body stopped coming");
   } else if (is_request_sent()) {
     fail_upstream(504, Flag::UpstreamTimeout, "response_timeout",

@@ -6,6 +6,7 @@
 
 #include "proxy/exchange.h"
 #include "proxy/forwarded.h"
+#include "proxy/websocket.h"
 #include "proxy/worker.h"
 #include "runtime/http1/hop_by_hop.h"
 
@@ -31,8 +32,9 @@ void Exchange::build_http2_request(http1::RequestHead& head) {
   fields.add_lower(":path", path_);
   if (wants_upgrade_) {
     for (http1::Field& field : head.fields.all()) {
-      field.is_removed |= field.id == FieldId::Upgrade ||
-                          http1::equals_ignoring_case(head.fields.name(field), "sec-websocket-key");
+      const bool is_key = http1::equals_ignoring_case(head.fields.name(field), "sec-websocket-key");
+      if (is_key) http2_request_.websocket_key.assign(head.fields.value(field));
+      field.is_removed |= is_key || field.id == FieldId::Upgrade;
     }
   }
   ForwardedMemory memory;
@@ -110,7 +112,7 @@ void Exchange::attempt_http2() {
     return;
   }
   bytes_written_upstream_ = 1;  // see on_http2_failed for what was certainly not seen
-  if (is_request_complete_) {
+  if (is_request_complete_ || is_awaiting_tunnel()) {
     arm(response_timeout());
   }
 }
@@ -153,12 +155,42 @@ void Exchange::on_http2_head(Http2HeadReader& reader, bool is_end) {
     // An HTTP/1 client must be told that nothing follows (RFC 9112 §6.3).
     framing.kind = downstream_->is_multiplexed() ? BodyKind::None : BodyKind::Length;
   }
+  if (is_awaiting_tunnel()) {
+    if (head.status < 300) {
+      begin_upgraded(head, is_end);
+      return;
+    }
+    is_request_complete_ = true;  // refused: nothing follows
+  }
   is_tunnel_ = wants_upgrade_ && head.status < 300;
   const std::uint64_t id = id_;
   if (!begin_response(head, framing)) return;
   BodyParts body;
   body.is_done = is_end || framing.kind == BodyKind::None;
   if (!downstream_->send_response(body, {}) || id != id_) return;
+  if (is_end) {
+    http2_done();
+  } else {
+    arm(idle_timeout());
+  }
+}
+
+// RFC 8441 §5: what HTTP/2 answers with 2xx is 101 in HTTP/1.
+void Exchange::begin_upgraded(http1::ResponseHead& head, bool is_end) {
+  is_tunnel_ = true;
+  response_state_ = ResponseState::Body;
+  response_framing_ = {BodyKind::UntilClose, 0};
+  status_ = 101;
+  details_ = "via_upstream";
+  http1::remove_hop_by_hop(head.fields, false);
+  for (http1::Field& field : head.fields.all()) {
+    field.is_removed |=
+        field.id == FieldId::RequestId ||
+        http1::equals_ignoring_case(head.fields.name(field), "sec-websocket-accept");
+  }
+  const std::uint64_t id = id_;
+  downstream_->begin_tunnel(head, websocket_accept(http2_request_.websocket_key));
+  if (id != id_) return;
   if (is_end) {
     http2_done();
   } else {

@@ -59,6 +59,7 @@ void Exchange::build_request(http1::RequestHead& head) {
 // ---- The body -----------------------------------------------------------------------------------
 
 void Exchange::send_body(BodyParts& body, std::string_view trailer_section) {
+  if (is_awaiting_tunnel()) return;  // its head has no end: the stream stays open
   bytes_received_ += body.data_bytes;
   if (body.is_done) is_request_complete_ = true;
   const auto& limit = config().limits.body_size;
@@ -133,6 +134,7 @@ bool Exchange::forward_parts(const iovec* parts, std::size_t count) {
 bool Exchange::wants_body() const {
   if (is_request_complete_) return false;
   if (inspection_ && inspection_->is_holding()) return inspection_->is_gathering();
+  if (is_awaiting_tunnel()) return false;
   if (uses_http2_) return http2_stream_ == nullptr || http2_stream_->has_room();
   return upstream_ != nullptr && upstream_->is_connected() && upstream_out_.is_empty() &&
          request_sent_ == request_.size() && !is_awaiting_switch();
@@ -195,6 +197,7 @@ void Exchange::write_upstream() {
 }
 
 bool Exchange::is_request_sent() const {
+  if (is_awaiting_tunnel()) return true;
   if (uses_http2_) return is_request_complete_ && (!http2_stream_ || http2_stream_->is_sent());
   if (is_awaiting_switch()) return request_sent_ == request_.size();
   return is_request_complete_ && request_sent_ == request_.size() && upstream_out_.is_empty();

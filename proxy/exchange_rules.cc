@@ -211,6 +211,11 @@ void Exchange::let_pass() {
     request_framing_ = {BodyKind::Length, inspection.body.size()};
   }
   prepare(inspection.head);
+  if (is_awaiting_tunnel()) {
+    is_request_complete_ = false;
+    dispatch();
+    return;
+  }
   const std::uint64_t id = id_;
   BodyParts body;
   body.is_done = is_request_complete_;

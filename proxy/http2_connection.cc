@@ -66,6 +66,9 @@ class Http2Connection::Stream final : public Http2Stream, public Pooled, private
   void switch_protocols(http1::ResponseHead&, std::string_view, RelayFacts, Socket) override {
     PILLION_ASSERT(false);  // an exchange asks only for what the client asked for
   }
+  void begin_tunnel(http1::ResponseHead&, std::string_view) override {
+    PILLION_ASSERT(false);  // extended CONNECT is answered by 200
+  }
   bool is_multiplexed() const override { return true; }
   std::string_view protocol_name() const override { return "HTTP/2"; }
   std::string_view via_prefix() const override { return "Via: 2 "; }

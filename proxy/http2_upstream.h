@@ -23,6 +23,7 @@ struct Http2Request {
   Http2Fields fields;
   std::string body;
   std::string trailers;
+  std::string websocket_key;  // of an HTTP/1 client, which waits for the answer to it
   bool is_complete = false;
   bool is_websocket = false;  // extended CONNECT
 
@@ -31,6 +32,7 @@ struct Http2Request {
     fields.clear();
     body.clear();
     trailers.clear();
+    websocket_key.clear();
     is_complete = is_websocket = false;
   }
 };

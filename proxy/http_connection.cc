@@ -214,6 +214,12 @@ std::size_t HttpConnection::start_exchange(http1::RequestHead& head, std::string
 
 // Takes body bytes off the front of `bytes`; returns how many. May end the exchange.
 std::size_t HttpConnection::feed_request_body(std::string_view bytes) {
+  if (is_tunnel_) {
+    BodyParts body;
+    body.add_data(bytes);
+    exchange_->send_body(body, {});
+    return bytes.size();
+  }
   if (exchange_->request_framing().kind == http1::BodyKind::Chunked) {
     return feed_chunked_body(bytes);
   }
@@ -264,6 +270,12 @@ void HttpConnection::on_client_end() {
     case State::Head:
     case State::Lingering: close(); return;
     case State::Exchange:
+      if (is_tunnel_) {
+        BodyParts end;
+        end.is_done = true;
+        exchange_->send_body(end, {});
+        return;
+      }
       // Half-closed after a complete request is fine; otherwise the request will never be whole.
       if (!exchange_->is_request_complete()) {
         exchange_->abort(Flag::DownstreamClosed, "downstream_closed_before_request_complete");

@@ -92,6 +92,7 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
   void abort_exchange() override;
   void switch_protocols(http1::ResponseHead& head, std::string_view rest, RelayFacts facts,
                         Socket upstream) override;
+  void begin_tunnel(http1::ResponseHead& head, std::string_view accept) override;
   std::string_view protocol_name() const override { return "HTTP/1.1"; }
   std::string_view via_prefix() const override { return "Via: 1.1 "; }
   bool is_exchanging() const { return state_ == State::Exchange || state_ == State::Flushing; }
@@ -114,6 +115,7 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
   bool is_head_timer_armed_ = false;
   bool is_head_pending_ = false;  // a response's head is in the worker's scratch
   bool needs_lingering_ = false;
+  bool is_tunnel_ = false;  // after a 101 of ours: bytes both ways, in an exchange that stays
 };
 
 }  // namespace pillion::proxy

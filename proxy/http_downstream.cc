@@ -130,7 +130,7 @@ void HttpConnection::end_response() {
 // No last chunk is sent, and where only the close marks the end it becomes a reset.
 void HttpConnection::truncate_response() {
   is_closing_after_response_ = true;
-  if (response_coding_ == Coding::UntilClose) is_reset_on_close_ = true;
+  if (response_coding_ == Coding::UntilClose || is_tunnel_) is_reset_on_close_ = true;
   if (out_.is_empty()) {
     finish_exchange();
   } else {
@@ -149,6 +149,34 @@ void HttpConnection::refuse_request() {
 void HttpConnection::abort_exchange() {
   give_exchange();
   close();
+}
+
+void HttpConnection::begin_tunnel(ResponseHead& head, std::string_view accept) {
+  is_tunnel_ = true;
+  is_closing_after_response_ = true;
+  response_coding_ = Coding::Plain;
+  std::string& out = worker_.scratch();
+  out.clear();
+  HeadWriter writer(out);
+  writer.status_line(101, http1::reason_phrase(101));
+  writer.fields(head.fields);
+  writer.field("Upgrade", "websocket");
+  writer.field("Connection", "Upgrade");
+  writer.field("Sec-WebSocket-Accept", accept);
+  writer.field("X-Request-ID", exchange_->request_id());
+  append_via(out, exchange_->upstream_version(), context_.config().via);
+  writer.end();
+  iovec part{out.data(), out.size()};
+  if (!send_downstream(&part, 1)) return;
+  if (!held_.is_empty()) {  // what the client sent ahead
+    const std::uint64_t exchanges = exchanges_;
+    BodyParts body;
+    body.add_data(held_.view());
+    exchange_->send_body(body, {});
+    if (exchanges != exchanges_) return;
+    held_.release(worker_.buffers());
+  }
+  read_downstream();
 }
 
 void HttpConnection::switch_protocols(ResponseHead& head, std::string_view rest, RelayFacts facts,

@@ -17,6 +17,7 @@ struct ListenerInfo {
   std::uint16_t app_port = 0;      // Publish: the app's port
   std::uint16_t own_port = 0;      // where the socket itself listens
   std::size_t explicit_index = 0;  // Explicit: index in config.explicit_listeners
+  bool is_datagram = false;
 
   Direction direction() const {
     return kind == ListenerKind::Inbound || kind == ListenerKind::Publish ? Direction::Inbound

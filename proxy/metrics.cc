@@ -164,6 +164,31 @@ void write_workers(MetricsWriter& writer, const Server& server) {
               "Connections detected as plain TCP.", &WorkerStats::detections_tcp);
 }
 
+std::uint64_t sum_of_workers(const Server& server, Count WorkerStats::*member) {
+  std::uint64_t sum = 0;
+  for (const auto& worker : server.workers()) sum += (worker->stats().*member).value();
+  return sum;
+}
+
+// Only where datagrams are forwarded.
+void write_udp(MetricsWriter& writer, const Server& server) {
+  if (!server.forwards_datagrams()) return;
+  write_plain(writer, server, "pillion_proxy_udp_sessions_active", MetricType::Gauge,
+              "Clients that exchange datagrams.", &WorkerStats::udp_active);
+  write_plain(writer, server, "pillion_proxy_udp_sessions_refused_total", MetricType::Counter,
+              "Datagrams of clients beyond limits.max_udp_sessions.",
+              &WorkerStats::udp_sessions_refused);
+  writer.begin_family("pillion_proxy_udp_datagrams_total", MetricType::Counter,
+                      "Datagrams passed on, by whom they went to.");
+  writer.sample({{"to", "upstream"}}, sum_of_workers(server, &WorkerStats::udp_forwarded));
+  writer.sample({{"to", "client"}}, sum_of_workers(server, &WorkerStats::udp_answered));
+  write_plain(writer, server, "pillion_proxy_udp_dropped_total", MetricType::Counter,
+              "Datagrams that went nowhere.", &WorkerStats::udp_dropped);
+  write_plain(writer, server, "pillion_proxy_udp_unreachable_total", MetricType::Counter,
+              "Times that the other side of a session was not there.",
+              &WorkerStats::udp_unreachable);
+}
+
 void write_server(MetricsWriter& writer, const Server& server) {
   writer.begin_family("pillion_proxy_ready", MetricType::Gauge, "1 while ready.");
   writer.sample({}, std::uint64_t{server.status().is_ready() ? 1u : 0u});
@@ -216,6 +241,7 @@ std::string render_metrics(const Server& server) {
   write_workers(writer, server);
   write_server(writer, server);
   write_dns(writer, server);
+  write_udp(writer, server);
   return out;
 }
 

@@ -28,13 +28,14 @@ RouteAnswer choose_route(const Snapshot& snapshot, const RouteQuestion& question
     case ListenerKind::Outbound: return choose_outbound(snapshot, question);
     case ListenerKind::Explicit: break;
   }
-  if (question.upstream) return to_upstream(*question.upstream);
+  if (question.upstream && !question.is_fallback) return to_upstream(*question.upstream);
   if (const auto index = snapshot.upstream_of_authority(question.authority)) {
     return to_upstream(*index);
   }
   if (const auto index = snapshot.neighbour_of_authority(question.authority)) {
     return to_upstream(*index);
   }
+  if (question.upstream) return to_upstream(*question.upstream);
   return {};
 }
 

@@ -19,6 +19,7 @@ struct RouteQuestion {
   std::string_view authority;
   Address destination;                  // original destination of a captured connection
   std::optional<std::size_t> upstream;  // the one an explicit listener is bound to
+  bool is_fallback = false;             // `upstream` is for what no name leads to
 };
 
 struct RouteAnswer {

@@ -43,6 +43,12 @@ std::shared_ptr<const RuleSet> share(RuleSet rules) {
   return std::make_shared<const RuleSet>(std::move(rules));
 }
 
+// What our supervisor grants; on our own, what the configuration says. See begin_shutdown().
+Duration longest_drain(const config::ProxyConfig& config) {
+  const bool is_granted = std::getenv("PILLION_DRAIN_SECONDS") != nullptr;
+  return is_granted ? drain_timeout_from_environment() : Duration(config.drain.maximum);
+}
+
 std::string text_of_variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
@@ -128,8 +134,9 @@ std::vector<std::string> Server::listener_names() const {
 void Server::start_workers() {
   const config::ProxyConfig& config = snapshot_->config();
   for (unsigned i = 0; i < std::max(config.workers, 1u); ++i) {
-    workers_.push_back(std::make_unique<Worker>(via_token_, access_log_.get(),
-                                                config.access_log.format, app_sockets_.get()));
+    workers_.push_back(std::make_unique<Worker>(
+        via_token_, access_log_.get(), config.access_log.format, app_sockets_.get(),
+        static_cast<std::size_t>(config.limits.connection_buffer.value)));
   }
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -234,8 +241,10 @@ void Server::on_first_resolution() {
   if (status_.is_started) return;
   if (first_resolution_) first_resolution_->stop();
   for (auto& worker : workers_) {
-    worker->post([one = worker.get(), this] {
+    // A client's datagrams must all come to the worker that has its session.
+    worker->post([one = worker.get(), is_first = worker == workers_.front(), this] {
       for (const OpenListener& listener : listeners_) {
+        if (listener.info.is_datagram && !is_first) continue;
         one->add_listener(listener.fd.get(), listener.info);
       }
     });
@@ -260,7 +269,7 @@ int Server::run() {
   follow_neighbours();
   hangup_ = std::make_unique<SignalWatch>(loop_, SIGHUP, [this] { reload(); });
   drain_ = std::make_unique<Drain>(
-      loop_, drain_timeout_from_environment(), [this] { begin_shutdown(); }, [this] { quit(); });
+      loop_, longest_drain(snapshot_->config()), [this] { begin_shutdown(); }, [this] { quit(); });
   if (const auto period = notifier_.watchdog_period()) {
     watchdog_ = std::make_unique<Timer>(loop_);
     watchdog_->start(*period, *period, [this] { notifier_.send("WATCHDOG=1"); });
@@ -282,6 +291,7 @@ int Server::run() {
   watchdog_.reset();
   first_resolution_.reset();
   drain_minimum_.reset();
+  drain_maximum_.reset();
   drain_check_.reset();
   hangup_.reset();
   drain_.reset();
@@ -441,6 +451,8 @@ void Server::begin_shutdown() {
   begin_inbound_drain();
   // Our supervisor sends SIGTERM when the app is gone: there is nothing left to wait for.
   if (std::getenv("PILLION_SERVICE") != nullptr && !is_inbound_drained_) close_inbound();
+  drain_maximum_ = std::make_unique<Timer>(loop_);
+  drain_maximum_->start(snapshot_->config().drain.maximum, [this] { quit(); });
   drain_check_ = std::make_unique<Timer>(loop_);
   drain_check_->start(kDrainCheck, kDrainCheck, [this] { check_drained(); });
 }

@@ -66,6 +66,7 @@ class Server {
   const AccessLog* access_log() const { return access_log_.get(); }
   const dns::Forwarder* dns_forwarder() const { return dns_.get(); }  // null: DNS is not captured
   std::vector<std::string> listener_names() const;
+  bool forwards_datagrams() const;
   MonotonicTime started_at() const { return started_at_; }
   // New requests and connections go to the app's new ports; `on_done` runs on a worker's thread
   // when every worker has taken them over.
@@ -143,6 +144,7 @@ class Server {
   std::unique_ptr<Timer> watchdog_;
   std::unique_ptr<Timer> first_resolution_;
   std::unique_ptr<Timer> drain_minimum_;
+  std::unique_ptr<Timer> drain_maximum_;
   std::unique_ptr<Timer> drain_check_;
   std::unique_ptr<Timer> memory_check_;
   std::unique_ptr<SignalWatch> hangup_;

@@ -1,5 +1,6 @@
 // The server's listening sockets: those that were handed over, or its own. See server.h.
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
@@ -20,11 +21,23 @@ std::optional<std::size_t> number_after(std::string_view name, std::string_view 
   return number;
 }
 
-Result<Fd> listen_on(const config::SocketAddress& address) {
-  return listen_tcp(address.ip.to_string(), address.port);
+Result<Fd> listen_on(const config::SocketAddress& address, bool is_datagram = false) {
+  const std::string ip = address.ip.to_string();
+  return is_datagram ? bind_udp(ip, address.port) : listen_tcp(ip, address.port);
+}
+
+bool is_datagram_socket(int fd) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
 }
 
 }  // namespace
+
+bool Server::forwards_datagrams() const {
+  return std::any_of(listeners_.begin(), listeners_.end(),
+                     [](const OpenListener& listener) { return listener.info.is_datagram; });
+}
 
 void Server::add_listener(Fd fd, ListenerInfo info) {
   info.own_port = local_port(fd.get()).value_or(std::uint16_t{0});
@@ -48,6 +61,7 @@ Result<void> Server::open_listeners(InheritedListeners& inherited) {
     if (auto done = set_nonblocking(fd->get(), true); !done) return done;
     ListenerInfo info;
     info.name = name;
+    info.is_datagram = is_datagram_socket(fd->get());
     if (name == "inbound" || name == "inbound6") {
       info.kind = ListenerKind::Inbound;
     } else if (name == "outbound" || name == "outbound6") {
@@ -95,27 +109,30 @@ Result<void> Server::open_own_listeners() {
   const config::ProxyConfig& config = snapshot_->config();
   const auto open = [this](const config::SocketAddress& address,
                            ListenerInfo info) -> Result<void> {
-    auto fd = listen_on(address);
+    auto fd = listen_on(address, info.is_datagram);
     if (!fd) return fail(fd.error());
     add_listener(std::move(*fd), std::move(info));
     return {};
   };
-  if (auto done = open(config.inbound.listen, {"inbound", ListenerKind::Inbound, 0, 0, 0}); !done) {
+  if (auto done = open(config.inbound.listen, {"inbound", ListenerKind::Inbound, 0, 0, 0, false});
+      !done) {
     return done;
   }
-  if (auto done = open(config.outbound.listen, {"outbound", ListenerKind::Outbound, 0, 0, 0});
+  if (auto done =
+          open(config.outbound.listen, {"outbound", ListenerKind::Outbound, 0, 0, 0, false});
       !done) {
     return done;
   }
   for (std::size_t i = 0; i < config.explicit_listeners.size(); ++i) {
+    const bool is_datagram = config.explicit_listeners[i].transport == config::Transport::Udp;
     auto done = open(config.explicit_listeners[i].listen,
-                     {fmt::format("explicit-{}", i), ListenerKind::Explicit, 0, 0, i});
+                     {fmt::format("explicit-{}", i), ListenerKind::Explicit, 0, 0, i, is_datagram});
     if (!done) return done;
   }
   for (const config::PublishedListener& published : config.inbound.published) {
     if (!published.listen) continue;
-    auto done =
-        open(*published.listen, {published.listener, ListenerKind::Publish, published.port, 0, 0});
+    auto done = open(*published.listen, {published.listener, ListenerKind::Publish, published.port,
+                                         0, 0, published.transport == config::Transport::Udp});
     if (!done) return done;
   }
   const std::pair<const config::SocketAddress*, std::optional<Fd>*> plain[] = {

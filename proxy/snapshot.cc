@@ -35,6 +35,12 @@ config::ProxyProtocol protocol_of(std::string_view name) {
   return config::ProxyProtocol::Auto;
 }
 
+// Whether what it gets is what the client sent, so that TLS may be inside.
+bool passes_tls(const config::Upstream& upstream) {
+  return !upstream.tls && (upstream.protocol == config::ProxyProtocol::Tls ||
+                           upstream.protocol == config::ProxyProtocol::Tcp);
+}
+
 std::uint64_t key_of(std::uint32_t address, std::uint16_t port) {
   return std::uint64_t{address} << 16 | port;
 }
@@ -62,6 +68,7 @@ Snapshot::Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours
   for (std::size_t i = 0; i < configured_count_; ++i) {
     const config::Upstream& upstream = config_.upstreams[i];
     for (const std::string& host : upstream.hosts) by_host_.emplace(to_lower(host), i);
+    routes_server_names_ |= passes_tls(upstream);
     if (upstream.hosts.empty()) by_host_.emplace(to_lower(upstream.name), i);
   }
   for (const Neighbour& neighbour : neighbours_) {
@@ -148,6 +155,12 @@ Refusal Snapshot::refusal_of(const Address& destination) const {
                 "; it publishes " + (ports.empty() ? "none" : ports)};
   }
   return {502, "no_route", "no upstream is configured for this host"};
+}
+
+std::optional<std::size_t> Snapshot::upstream_of_server_name(std::string_view name) const {
+  const auto found = by_host_.find(name);
+  if (found == by_host_.end() || !passes_tls(config_.upstreams[found->second])) return {};
+  return found->second;
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_name(std::string_view name) const {

@@ -48,6 +48,9 @@ class Snapshot {
   // Why nobody is reached at a virtual address that stands for no upstream.
   Refusal refusal_of(const Address& destination) const;
   bool is_neighbour_address(const Address& address) const;
+  // By the name in a ClientHello, lower case: only upstreams to which TLS is passed on as it is.
+  std::optional<std::size_t> upstream_of_server_name(std::string_view name) const;
+  bool routes_server_names() const { return routes_server_names_; }
   std::optional<std::size_t> upstream_of_name(std::string_view name) const;
   const config::InboundPort* inbound_port(std::uint16_t port) const;
 
@@ -67,6 +70,7 @@ class Snapshot {
   const std::size_t configured_count_;
   const std::vector<Neighbour> neighbours_;
   std::shared_ptr<const RuleSet> rules_;  // shared by the snapshots of one configuration
+  bool routes_server_names_ = false;
   ByText by_host_;
   ByText by_neighbour_;                                                  // "orders:8080"
   std::unordered_map<std::uint64_t, std::size_t> by_neighbour_address_;  // address, port

@@ -102,6 +102,13 @@ class WorkerStats {
   Count tls_plain;  // plain text on a permissive port
   Count detections_http;
   Count detections_tcp;
+  Count udp_active;  // sessions
+  Count udp_sessions_refused;
+  Count udp_received;  // datagrams from clients
+  Count udp_forwarded;
+  Count udp_answered;
+  Count udp_dropped;
+  Count udp_unreachable;  // ICMP errors
 
   const std::deque<RouteStats>& routes() const { return routes_; }
   // Any thread: the deque only grows, under this lock.

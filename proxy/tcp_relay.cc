@@ -36,7 +36,8 @@ TcpRelay::TcpRelay(Worker& worker, RelayFacts facts, Socket downstream, bool det
     : worker_(worker),
       facts_(std::move(facts)),
       context_(std::move(context)),
-      mode_(detecting ? Mode::Detecting : Mode::Relaying) {
+      mode_(detecting ? Mode::Detecting : Mode::Relaying),
+      is_by_name_(!facts_.cluster && !facts_.endpoint) {
   if (facts_.cluster) ++facts_.cluster->active_requests;
   facts_.stats->active.add();
   downstream_.is_connected = true;
@@ -49,6 +50,12 @@ TcpRelay::~TcpRelay() { stop_waiting(); }
 void TcpRelay::begin() {
   worker_.stats().tcp_active[static_cast<std::size_t>(facts_.direction)].add();
   touch();
+  if (is_by_name_) {
+    const auto delay = facts_.snapshot->config().timeouts.tls_handshake;
+    worker_.reactor().timers().arm(*this, worker_.reactor().now() + delay.count());
+    detect();
+    return;
+  }
   if (!upstream_.is_connected) {
     connect_upstream();
     return;
@@ -155,6 +162,7 @@ bool TcpRelay::advance_connect() {
       on_connect_failed(error);
       return false;
     }
+    if (is_rerouted_ && !socket.has_peer()) return false;
     if (facts_.endpoint->options().tls) socket.start_tls(facts_.endpoint->make_tls());
   }
   if (socket.tls() != nullptr) {
@@ -334,7 +342,9 @@ void TcpRelay::settle() {
 }
 
 void TcpRelay::on_deadline(Milliseconds) {
-  if (is_connect_failed_ && is_refused()) {
+  if (is_by_name_) {
+    finish(Flag::DownstreamTlsFailure, "client_hello_timeout");
+  } else if (is_connect_failed_ && is_refused()) {
     finish_refused();
   } else if (!upstream_.is_connected) {
     facts_.stats->connect_failures.add();
@@ -388,7 +398,7 @@ void TcpRelay::finish(Flag flag, std::string_view details) {
     record.attempts = facts_.attempts;
     worker_.log(record, facts_.started_ns);
   }
-  if (flag != Flag::None) {
+  if (flag != Flag::None && !is_alert_sent_) {
     // The other side must not take a failure for an orderly end.
     if (downstream_.socket.is_open()) downstream_.socket.reset_on_close();
     if (upstream_.socket.is_open()) upstream_.socket.reset_on_close();
@@ -416,12 +426,22 @@ void TcpRelay::detect() {
       return;
     }
     if (result.status == IoStatus::Eof) {
+      if (is_by_name_) {
+        finish(Flag::DownstreamClosed, "closed_before_client_hello");
+        return;
+      }
       downstream_.is_read_ended = true;
       mode_ = Mode::Relaying;
       break;
     }
     downstream_.bytes_read += result.bytes;
     upstream_.out.append(worker_.buffers(), {buffer.data(), result.bytes});
+    if (is_asking_for_name()) {
+      const Named named = look_for_name();
+      if (named == Named::Ended) return;
+      if (named == Named::Decided) break;
+      continue;
+    }
     const Detected detected = detect_protocol(upstream_.out.view());
     if (detected == Detected::Http1 || detected == Detected::Http2) {
       become_http(detected == Detected::Http2);
@@ -429,7 +449,8 @@ void TcpRelay::detect() {
     }
     if (detected != Detected::Undecided) mode_ = Mode::Relaying;
   }
-  if (mode_ == Mode::Detecting && upstream_.is_connected && upstream_.socket.is_readable()) {
+  if (mode_ == Mode::Detecting && !is_by_name_ && upstream_.is_connected &&
+      upstream_.socket.is_readable()) {
     mode_ = Mode::Relaying;
   }
   if (mode_ == Mode::Relaying) worker_.stats().detections_tcp.add();

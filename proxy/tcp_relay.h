@@ -5,6 +5,9 @@
 // Detection is a race, never a timeout: the upstream is connected at once; if the server speaks
 // first it is TCP, if the client's first bytes are HTTP/1 the connection goes on as an
 // HttpConnection.
+//
+// TLS that is not terminated here may be led by the name in its ClientHello (tcp_relay_names.cc):
+// where that decides alone, nothing is connected before.
 #pragma once
 
 #include <memory>
@@ -100,6 +103,12 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   bool flush(Side& side);
   void pass_on_end(Side& from, Side& to);
   void detect();
+  // ---- tcp_relay_names.cc
+  enum class Named : std::uint8_t { Undecided, Decided, Ended };
+  bool is_asking_for_name() const;
+  Named look_for_name();
+  void go_to(std::size_t upstream);
+  void refuse_hello(std::string_view alert, Flag flag, std::string_view details);
   void become_http(bool is_http2);
   void settle();
   void touch();
@@ -113,6 +122,9 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   Mode mode_ = Mode::Relaying;
   bool is_connect_failed_ = false;
   bool is_awaiting_socket_ = false;
+  bool is_by_name_ = false;  // only the name decides; nothing is connected yet
+  bool is_alert_sent_ = false;
+  bool is_rerouted_ = false;  // events of the first upstream socket may still come
 };
 
 }  // namespace pillion::proxy

@@ -92,12 +92,13 @@ class Worker::Housekeeping final : public Deadline {
 };
 
 Worker::Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format,
-               SocketStock* stock)
+               SocketStock* stock, std::size_t read_buffer_bytes)
     : reactor_(loop_),
       wakeup_(loop_, [this] { run_posted(); }),
       app_sockets_(stock == nullptr ? nullptr : std::make_unique<AppSockets>(reactor_, *stock)),
       endpoints_(reactor_, stats_),
-      read_buffer_(new char[kReadBufferBytes]),
+      read_buffer_bytes_(read_buffer_bytes),
+      read_buffer_(new char[read_buffer_bytes]),
       via_token_(std::move(via_token)),
       log_(log),
       formatter_(format),
@@ -248,6 +249,9 @@ void Worker::follow_app(DownstreamContext& context) {
 void Worker::set_app_ports(AppPorts ports) {
   endpoints_.follow_app(app_ports_, ports);
   app_ports_ = std::move(ports);
+  for (const auto& forwarder : forwarders_) {
+    if (forwarder->info().kind == ListenerKind::Publish) forwarder->end_sessions();
+  }
 }
 
 std::map<std::uint16_t, std::size_t> Worker::count_busy_app_ports() const {
@@ -261,13 +265,33 @@ std::map<std::uint16_t, std::size_t> Worker::count_busy_app_ports() const {
 
 // ---- Accepting ----------------------------------------------------------------------------------
 
+udp::Batch& Worker::udp_batch() {
+  if (!udp_batch_) udp_batch_ = std::make_unique<udp::Batch>();
+  return *udp_batch_;
+}
+
 void Worker::add_listener(int fd, const ListenerInfo& info) {
+  if (info.is_datagram) {
+    auto forwarder = std::make_unique<udp::Forwarder>(*this, fd, info);
+    if (auto begun = forwarder->begin(); !begun) {
+      log::error("{}: {}", info.name, begun.error().message());
+      return;
+    }
+    forwarders_.push_back(std::move(forwarder));
+    return;
+  }
   auto watcher = std::make_unique<AcceptWatcher>(*this, fd, info);
   reactor_.add_listener(fd, *watcher);
   listeners_.push_back(std::move(watcher));
 }
 
 void Worker::remove_listeners(bool inbound_only) {
+  std::erase_if(forwarders_, [&](std::unique_ptr<udp::Forwarder>& forwarder) {
+    if (inbound_only && forwarder->info().direction() != Direction::Inbound) return false;
+    forwarder->close();
+    reactor_.bury(std::move(forwarder));
+    return true;
+  });
   std::erase_if(listeners_, [&](std::unique_ptr<AcceptWatcher>& watcher) {
     if (inbound_only && watcher->info.direction() != Direction::Inbound) return false;
     // The keeper holds the socket too: its events would go on after our close().
@@ -384,11 +408,15 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
       protocol = listener.protocol;
       if (!listener.upstream.empty()) {
         context.upstream = routes_->snapshot->upstream_of_name(listener.upstream);
+      } else if (!listener.fallback.empty()) {
+        context.upstream = routes_->snapshot->upstream_of_name(listener.fallback);
+        context.is_upstream_fallback = true;
       }
       break;
     }
   }
-  if (context.upstream && protocol == config::ProxyProtocol::Auto) {
+  if (context.upstream && !context.is_upstream_fallback &&
+      protocol == config::ProxyProtocol::Auto) {
     protocol = routes_->clusters[*context.upstream]->config().protocol;
   }
   begin(std::move(context), protocol, mutual_tls, std::move(fd));
@@ -435,7 +463,12 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
   facts.tls_version = context.tls_version();
   facts.peer_uri = context.peer_uri();
   facts.snapshot = context.routes->snapshot;
-  if (context.upstream) {
+  const bool is_by_name = context.kind == ListenerKind::Explicit &&
+                          protocol == config::ProxyProtocol::Tls &&
+                          (!context.upstream || context.is_upstream_fallback);
+  if (is_by_name) {
+    facts.stats = &stats_.route(context.direction, "none");
+  } else if (context.upstream) {
     facts.cluster = context.routes->clusters[*context.upstream];
     facts.stats = &facts.cluster->stats(context.direction, stats_);
   } else if (context.kind == ListenerKind::Explicit) {
@@ -453,8 +486,8 @@ void Worker::begin_connection(DownstreamContext context, config::ProxyProtocol p
     stats_.connections_refused.add();
     return;
   }
-  const bool is_detecting =
-      protocol == config::ProxyProtocol::Auto && !is_server_first_port(context.destination.port());
+  const bool is_detecting = is_by_name || (protocol == config::ProxyProtocol::Auto &&
+                                           !is_server_first_port(context.destination.port()));
   auto relay = std::make_unique<TcpRelay>(*this, std::move(facts), std::move(socket), is_detecting,
                                           std::move(context));
   TcpRelay& begun = *relay;

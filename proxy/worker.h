@@ -35,6 +35,7 @@
 #include "proxy/tcp_relay.h"
 #include "proxy/tls_acceptor.h"
 #include "proxy/tls_context.h"
+#include "proxy/udp/forwarder.h"
 #include "runtime/loop.h"
 
 namespace pillion::proxy {
@@ -47,7 +48,7 @@ class Worker final {
   // `log` may be null (access log off).
   // `stock` where the app is in a sealed namespace, else null.
   Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format,
-         SocketStock* stock = nullptr);
+         SocketStock* stock = nullptr, std::size_t read_buffer_bytes = 64 * 1024);
   ~Worker();
 
   void start();  // the thread
@@ -94,7 +95,7 @@ class Worker final {
   EndpointTable& endpoints() { return endpoints_; }
   std::span<char> read_buffer() {
     if (buffers_.held() > held_checkpoint_) look_at_memory();
-    return {read_buffer_.get(), kReadBufferBytes};
+    return {read_buffer_.get(), read_buffer_bytes_};
   }
   http1::RequestHead& request_head() { return request_head_; }
   http1::ResponseHead& response_head() { return response_head_; }
@@ -123,12 +124,16 @@ class Worker final {
   void remove(TcpRelay& relay);
   std::shared_ptr<Endpoint> endpoint_of(const RouteTable& routes, const Address& address,
                                         bool is_app, bool is_http2 = false);
+  // Where the app serves this address now.
+  Address app_address(const Address& address) const {
+    return address.with_port(app_ports_.app_port_of(address.port()));
+  }
+  udp::Batch& udp_batch();
   // Before each use of an endpoint that the context has: a deploy may have moved the app meanwhile.
   void follow_app(DownstreamContext& context);
   std::shared_ptr<const RouteTable> routes() const { return routes_; }
 
  private:
-  static constexpr std::size_t kReadBufferBytes = 64 * 1024;
   // Between two looks at the memory; the timer looks too.
   static constexpr std::size_t kHeldStep = 512 * 1024;
   static constexpr std::size_t kConnectionsStep = 128;
@@ -167,6 +172,7 @@ class Worker final {
   std::unique_ptr<AppSockets> app_sockets_;  // null: the app is in our own namespace
   AppPorts app_ports_;
   EndpointTable endpoints_;
+  const std::size_t read_buffer_bytes_;
   std::unique_ptr<char[]> read_buffer_;
   http1::RequestHead request_head_;
   http1::ResponseHead response_head_;
@@ -186,6 +192,8 @@ class Worker final {
   std::unordered_map<const void*, std::unique_ptr<TcpRelay>> relays_;
   std::unordered_map<const void*, std::unique_ptr<TlsAcceptor>> acceptors_;
   std::unordered_map<const void*, std::unique_ptr<Http2Connection>> http2_connections_;
+  std::unique_ptr<udp::Batch> udp_batch_;  // from the first datagram on
+  std::vector<std::unique_ptr<udp::Forwarder>> forwarders_;
   Milliseconds drain_begun_ = 0;
   std::unique_ptr<Housekeeping> housekeeping_;
   std::int64_t wall_offset_ns_ = 0;  // wall clock minus monotonic clock

@@ -30,8 +30,40 @@ address = ["10.9.0.2:9000"]
 [upstream.second]
 address = ["10.9.0.2:9000"]
 hosts = ["second.internal"]
+[upstream.sealed]
+address = ["10.9.0.2:7443"]
+hosts = ["sealed.internal"]
+protocol = "tls"
 [access_log]
 flush_interval = "10ms"
+"""
+# Answers each connection with its own port and what the ClientHello began with.
+HELLO_SERVERS = """
+import socket, threading
+def serve(port):
+    server = socket.create_server(("10.9.0.2", port))
+    while True:
+        connection, _ = server.accept()
+        data = connection.recv(1000)
+        if data:
+            connection.sendall(f"{port} {data[0]}".encode())
+        connection.close()
+threading.Thread(target=serve, args=(7443,), daemon=True).start()
+serve(7444)
+"""
+HELLO_CLIENT = """
+import socket, ssl, sys
+incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=sys.argv[1])
+try:
+    tls.do_handshake()
+except ssl.SSLWantReadError:
+    pass
+connection = socket.create_connection(("10.9.0.2", 7444), timeout=20)
+hello = outgoing.read()
+connection.sendall(hello[:50])
+connection.sendall(hello[50:])
+print(connection.recv(100).decode())
 """
 SERVER_FIRST = """
 import socket
@@ -62,7 +94,8 @@ class Capture:
         self.programs = [
             self.start([PYTHON, http_app, "--port", "8080", "--address", "127.0.0.1"]),
             self.start([PYTHON, http_app, "--port", "9000", "--address", "10.9.0.2"]),
-            self.start([PYTHON, "-c", SERVER_FIRST])]
+            self.start([PYTHON, "-c", SERVER_FIRST]),
+            self.start([PYTHON, "-c", HELLO_SERVERS])]
         config = directory / "proxy.toml"
         config.write_text(CONFIG)
         self.proxy = self.start(["setpriv", f"--reuid={PROXY_UID}", f"--regid={PROXY_UID}", "--clear-groups",
@@ -142,6 +175,17 @@ def test_a_server_that_speaks_first_is_not_kept_waiting(capture):
     result = capture.machine.run([PYTHON, "-c", SERVER_FIRST_CLIENT])
     assert result.stdout == "greeting\nHELLO\n"
     assert capture.log({"upstream_address": "10.9.0.2:7777"})["protocol"] == "tcp"
+
+
+@requires_root
+def test_tls_goes_to_the_upstream_that_its_client_names_else_where_it_was_going(capture):
+    def hello(name):
+        return capture.machine.run([PYTHON, "-c", HELLO_CLIENT, name]).stdout.strip()
+
+    assert hello("sealed.internal") == "7443 22"
+    assert capture.log({"upstream": "sealed"})["upstream_address"] == "10.9.0.2:7443"
+    assert hello("other.internal") == "7444 22"
+    assert capture.log({"upstream": "passthrough", "upstream_address": "10.9.0.2:7444"})["protocol"] == "tcp"
 
 
 @requires_root

@@ -102,11 +102,12 @@ def test_other_protocols_and_plain_connect_are_refused(workspace):
         assert client.wait(open_websocket(client, "connect-udp")).status in (400, 403)
 
 
-def extended_backend(enabled):
+def extended_backend(enabled, seen=None):
     def on_event(connection, event):
         if isinstance(event, h2.events.RequestReceived):
             fields = dict(event.headers)
-            connection.tunnels = getattr(connection, "tunnels", []) + [fields]
+            if seen is not None:
+                seen.append(fields)
             connection.send_headers(event.stream_id, [(":status", "200"), ("sec-websocket-protocol", "p")])
         elif isinstance(event, h2.events.DataReceived):
             connection.send_data(event.stream_id, b"echo " + event.data)
@@ -139,3 +140,112 @@ def test_an_http2_upstream_that_does_not_take_it_is_a_502(workspace):
             reply = client.wait(open_websocket(client))
             assert reply.status == 502 and b"WebSocket over HTTP/2" in reply.body
         wait_until(lambda: proxy.log(2)[1]["response_code_details"] == "upstream_without_extended_connect", what="the record")
+
+
+# ---- An HTTP/1 client towards HTTP/2
+
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+UPGRADE = (f"GET /chat?a HTTP/1.1\r\nHost: h.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\n"
+           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: p\r\n\r\n")
+
+
+def test_the_upgrade_of_an_http1_client_becomes_an_extended_connect(workspace):
+    seen = []
+    with extended_backend(True, seen) as backend, ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy:
+        for turn in range(2):
+            with proxy.client() as client:
+                status, headers, _ = client.send(UPGRADE).read_response()
+                assert status == 101 and headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 §1.3
+                assert headers["upgrade"] == "websocket" and headers["connection"] == "Upgrade"
+                assert headers["sec-websocket-protocol"] == "p"
+                assert client.send(b"ping").read_exactly(9) == b"echo ping"
+                client.socket.shutdown(1)
+                assert client.read_to_end() == b"echo "  # of the empty frame that ends the stream
+            record = proxy.log(turn + 1)[turn]
+            assert (record["protocol"], record["status"], record["bytes_received"], record["bytes_sent"]) == ("websocket", 101, 4, 14)
+        assert backend.connections == 1 and len(seen) == 2
+        assert (seen[0][":method"], seen[0][":protocol"], seen[0][":path"]) == ("CONNECT", "websocket", "/chat?a")
+        assert "sec-websocket-key" not in seen[0] and "upgrade" not in seen[0] and seen[0]["sec-websocket-version"] == "13"
+
+
+def test_what_an_http1_client_sends_ahead_follows_the_101(workspace):
+    with extended_backend(True) as backend, ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy, \
+            proxy.client() as client:
+        assert client.send(UPGRADE + "early").read_response()[0] == 101
+        assert client.read_exactly(10) == b"echo early"
+
+
+def test_a_tunnel_carries_megabytes_both_ways(workspace):
+    def on_event(connection, event):
+        if isinstance(event, h2.events.RequestReceived):
+            connection.send_headers(event.stream_id, [(":status", "200")])
+            connection.got = 0
+        elif isinstance(event, h2.events.DataReceived):
+            connection.got += len(event.data)
+            connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if connection.got == 4 << 20:
+                connection.send_data(event.stream_id, b"all")
+        else:
+            return False
+        return True
+
+    settings = {h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+    with Http2Backend(on_event=on_event, settings=settings) as backend, \
+            ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy, proxy.client() as client:
+        assert client.send(UPGRADE).read_response()[0] == 101
+        client.send(b"x" * (4 << 20))
+        assert client.read_exactly(3) == b"all"
+
+
+def test_a_refused_upgrade_is_an_answer_like_any_other(workspace):
+    def on_event(connection, event):
+        if isinstance(event, h2.events.RequestReceived):
+            connection.send_headers(event.stream_id, [(":status", "403"), ("content-length", "2")])
+            connection.send_data(event.stream_id, b"no", end_stream=True)
+            return True
+        return False
+
+    settings = {h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+    with Http2Backend(on_event=on_event, settings=settings) as backend, \
+            ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy, proxy.client() as client:
+        for _ in range(2):  # and the connection lives on
+            status, _, body = client.send(UPGRADE).read_response()
+            assert status == 403 and body == b"no"
+
+
+def test_an_http2_upstream_without_extended_connect_is_a_502_for_http1_too(workspace):
+    with extended_backend(False) as backend, ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy, \
+            proxy.client() as client:
+        status, _, body = client.send(UPGRADE).read_response()
+        assert status == 502 and b"WebSocket over HTTP/2" in body
+
+
+def test_an_upstream_that_does_not_answer_an_upgrade_is_a_504(workspace):
+    def on_event(_, event):
+        return isinstance(event, h2.events.RequestReceived)
+
+    settings = {h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+    config = 'protocol = "http2"\ntimeouts = { response_headers = "300ms" }'
+    with Http2Backend(on_event=on_event, settings=settings) as backend, \
+            ProxyLab(workspace, upstream(backend.port, config)) as proxy, proxy.client() as client:
+        assert client.send(UPGRADE).read_response()[0] == 504
+
+
+def test_a_tunnel_that_breaks_is_reset(workspace):
+    def on_event(connection, event):
+        if isinstance(event, h2.events.RequestReceived):
+            connection.send_headers(event.stream_id, [(":status", "200")])
+        elif isinstance(event, h2.events.DataReceived):
+            connection.reset_stream(event.stream_id, 2)
+        else:
+            return False
+        return True
+
+    settings = {h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}
+    with Http2Backend(on_event=on_event, settings=settings) as backend, \
+            ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy, proxy.client() as client:
+        assert client.send(UPGRADE).read_response()[0] == 101
+        client.send(b"x")
+        assert client.is_closed_by_peer()
+        assert proxy.log(1)[0]["response_flags"] == "UC"
