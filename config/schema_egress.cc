@@ -1,6 +1,5 @@
-// Schema of the egress ambassador's and the metrics adapter's tables.
+// Schema of the egress ambassador's table.
 #include "config/egress.h"
-#include "config/metrics.h"
 #include "config/table_builder.h"
 
 namespace pillion::config {
@@ -83,40 +82,6 @@ const TableSchema& schema_of<EgressConfig>() {
                  {.form = Form::AbsolutePath, .computed_default = "the system's"})
           .field("access_log", &EgressConfig::access_log, "Access log.")
           .field("admin", &EgressConfig::admin, "Admin.")
-          .done();
-  return schema;
-}
-
-template<>
-const TableSchema& schema_of<MetricsInput>() {
-  constexpr Rules url{.form = Form::HttpUrl};
-  static const TableSchema schema =
-      TableBuilder<MetricsInput>("Metrics input", "Where the app's metrics come from.")
-          .field("statsd", &MetricsInput::statsd, "UDP address to receive statsd on.")
-          .field("json", &MetricsInput::json, "URL that answers JSON.", url)
-          .field("prometheus", &MetricsInput::prometheus, "URL that answers Prometheus text.", url)
-          .field("redis", &MetricsInput::redis, "Redis server to ask for INFO.")
-          .field("nginx_status", &MetricsInput::nginx_status, "URL of nginx' stub_status.", url)
-          .field("haproxy_stats", &MetricsInput::haproxy_stats, "URL of HAProxy's CSV.", url)
-          .field("prefix", &MetricsInput::prefix, "Put before every metric's name.")
-          .field("labels", &MetricsInput::labels, "Labels to add.")
-          .field("period", &MetricsInput::period, "Between polls.", {.min = 100})
-          .field("timeout", &MetricsInput::timeout, "Of one poll.", {.min = 1})
-          .exactly_one({"statsd", "json", "prometheus", "redis", "nginx_status", "haproxy_stats"})
-          .done();
-  return schema;
-}
-
-template<>
-const TableSchema& schema_of<MetricsConfig>() {
-  static const TableSchema schema =
-      TableBuilder<MetricsConfig>("Metrics", "The table of a child with `use = \"metrics\"`.")
-          .field("service", &MetricsConfig::service, "Filled in by the supervisor.")
-          .field("listen", &MetricsConfig::listen, "Where Prometheus scrapes.")
-          .field("input", &MetricsConfig::inputs, "Inputs.", {.required = true, .non_empty = true})
-          .field("max_series", &MetricsConfig::max_series,
-                 "Series beyond it are dropped and counted.", {.min = 1})
-          .field("admin", &MetricsConfig::admin, "Admin.")
           .done();
   return schema;
 }

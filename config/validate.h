@@ -14,6 +14,10 @@ void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy);
 void check_rules(Reader& reader, const Node& node, const ProxyConfig& proxy);
 void check_log_input(Reader& reader, const Node& node, LogInput& input);
 void check_secrets(Reader& reader, const Node& node, SecretsConfig& secrets);
+void check_statsd(Reader& reader, const Node& node, StatsdInput& statsd);
+void check_haproxy(Reader& reader, const Node& node, HaproxyInput& haproxy);
+void check_sql_query(Reader& reader, const Node& node, SqlQuery& query);
+void check_metrics(Reader& reader, const Node& node, MetricsConfig& metrics);
 
 // Fills in defaults that depend on other tables and resolves names of ports.
 void complete_service(Reader& reader, const Node& root, Service& service);

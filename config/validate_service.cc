@@ -117,7 +117,7 @@ void ServiceCheck::check_roles() {
     const std::string use(name_of(*child.use));
     const std::string usual(name_of(usual_role(*child.use)));
     const Position position = at(child, "use");
-    if (*child.use == Component::Egress || *child.use == Component::Metrics) {
+    if (*child.use == Component::Egress) {
       reader_.warning(position, "the component " + tick(use) + " is checked but cannot run yet");
     }
     if (child.role == Role::App || child.role == Role::Init) {

@@ -135,6 +135,21 @@ void add_proxy(Plans& plans, const config::Service& service, const config::Child
   add_published(plans, service, child, proxy);
 }
 
+void add_metrics(Plans& plans, const config::Child& child, const ServicePaths& paths,
+                 const config::MetricsConfig& metrics) {
+  add(plans, child.name, "metrics", metrics.listen);
+  for (std::size_t i = 0; i < metrics.inputs.size(); ++i) {
+    const auto& statsd = metrics.inputs[i].statsd;
+    if (statsd && statsd->udp) {
+      add(plans, child.name, fmt::format("statsd-{}", i), *statsd->udp);
+      plans.back().is_datagram = true;
+    }
+    if (statsd && statsd->tcp)
+      add(plans, child.name, fmt::format("statsd-tcp-{}", i), *statsd->tcp);
+  }
+  add_admin(plans, child, paths, metrics.admin);
+}
+
 // The inode of the listening socket on `port`, from /proc/net/tcp{,6} (proc(5): state 0A).
 std::string find_listening_inode(const char* file, std::uint16_t port) {
   auto text = read_file(file);
@@ -216,6 +231,8 @@ std::vector<ListenerPlan> plan_listeners(const config::Service& service,
     } else if (const auto* egress = std::get_if<config::EgressConfig>(&child.config)) {
       add(plans, child.name, "egress", egress->listen);
       add_admin(plans, child, paths, egress->admin);
+    } else if (const auto* metrics = std::get_if<config::MetricsConfig>(&child.config)) {
+      add_metrics(plans, child, paths, *metrics);
     }
   }
   return plans;

@@ -62,7 +62,7 @@ std::optional<ChildEndpoint> metrics_endpoint_of(const config::Child& child,
     return of(at_admin(child, paths, egress->admin, inside));
   }
   if (const auto* metrics = std::get_if<config::MetricsConfig>(&child.config)) {
-    return of(at_address(metrics->listen, own));
+    return of(at_address(metrics->listen, inside));
   }
   return std::nullopt;
 }

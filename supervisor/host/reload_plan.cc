@@ -43,6 +43,15 @@ config::SecretsConfig fixed_part(config::SecretsConfig secrets) {
   return secrets;
 }
 
+config::MetricsConfig fixed_part(config::MetricsConfig metrics) {
+  metrics.inputs.clear();
+  metrics.outputs.clear();
+  metrics.labels.clear();
+  metrics.max_series = {};
+  metrics.has_created = {};
+  return metrics;
+}
+
 template<class T>
 bool has_same_fixed_part(const config::ComponentConfig& before,
                          const config::ComponentConfig& after) {
@@ -70,7 +79,8 @@ bool ReloadPlan::is_empty() const {
 bool can_reload(const config::ComponentConfig& before, const config::ComponentConfig& after) {
   return has_same_fixed_part<config::ProxyConfig>(before, after) ||
          has_same_fixed_part<config::LogsConfig>(before, after) ||
-         has_same_fixed_part<config::SecretsConfig>(before, after);
+         has_same_fixed_part<config::SecretsConfig>(before, after) ||
+         has_same_fixed_part<config::MetricsConfig>(before, after);
 }
 
 ReloadPlan make_reload_plan(const config::Service& before, const config::Service& after,

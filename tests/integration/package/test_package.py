@@ -11,7 +11,8 @@ from support.pillion_testing import REPOSITORY, requires_root, run
 USERS = {"pillion-proxy": 1337, "pillion-logs": 1338, "pillion-secrets": 1339, "pillion-egress": 1340,
          "pillion-metrics": 1341}
 FILES = ["/usr/bin/pillion", "/usr/bin/pillion-keeper", "/usr/bin/pillion-netns", "/usr/bin/pillion-proxy",
-         "/usr/bin/pillion-logs", "/usr/bin/pillion-secrets", "/usr/lib/systemd/system/pillion@.service",
+         "/usr/bin/pillion-logs", "/usr/bin/pillion-metrics", "/usr/bin/pillion-secrets",
+         "/usr/lib/systemd/system/pillion@.service",
          "/usr/lib/sysusers.d/pillion.conf", "/etc/pillion/example.toml.sample",
          "/usr/share/man/man8/pillion.8.gz", "/usr/share/bash-completion/completions/pillion"]
 # The project has no mail address or archive yet; a removal stops services by systemctl on purpose.

@@ -1,0 +1,76 @@
+// OTLP bodies, start times and what receivers answer.
+#include <catch2/catch.hpp>
+
+#include "adapters/metrics/output/otlp_metrics.h"
+
+namespace pillion::metrics {
+namespace {
+
+Merge merge_of(Families families) {
+  Refused refused;
+  Merge merge;
+  merge.add("a", std::make_shared<Families>(finish(std::move(families), {}, 100, refused)));
+  return merge;
+}
+
+Families example() {
+  Families families;
+  families.add("hits", Kind::Counter, 7, {{"code", "200"}}, "Hits.");
+  families.add("fill", Kind::Gauge, 0.5);
+  Family& times = families.family("t", Kind::Histogram, "", "seconds");
+  auto whole = std::make_unique<Distribution>();
+  whole->bounds = {0.1, 1};
+  whole->values = {1, 3};
+  whole->sum = 4.5;
+  whole->count = 4;
+  times.series.push_back({{}, 0, std::move(whole), 2'000});
+  return families;
+}
+
+}  // namespace
+
+TEST_CASE("The JSON of counters, gauges and histograms") {
+  StartTimes starts;
+  const OtlpRequest request =
+      otlp_request(merge_of(example()), {{"service.name", "shop"}}, false, starts, 5'000'000'000);
+  CHECK(request.points == 3);
+  CHECK(
+      request.body ==
+      R"({"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":)"
+      R"({"stringValue":"shop"}}]},"scopeMetrics":[{"scope":{"name":"pillion-metrics"},"metrics":[)"
+      R"({"name":"hits_total","description":"Hits.","sum":{"aggregationTemporality":2,)"
+      R"("isMonotonic":true,"dataPoints":[{"attributes":[{"key":"code","value":)"
+      R"({"stringValue":"200"}}],"startTimeUnixNano":"5000000000","timeUnixNano":"5000000000",)"
+      R"("asDouble":7}]}},{"name":"fill","gauge":{"dataPoints":[{"attributes":[],)"
+      R"("timeUnixNano":"5000000000","asDouble":0.5}]}},{"name":"t_seconds","unit":"s",)"
+      R"("histogram":{"aggregationTemporality":2,"dataPoints":[{"attributes":[],)"
+      R"("startTimeUnixNano":"2000000000","timeUnixNano":"5000000000","count":"4","sum":4.5,)"
+      R"("bucketCounts":["1","2","1"],"explicitBounds":[0.1,1]}]}}]}]}]})");
+}
+
+TEST_CASE("A counter that went back began anew after the last push") {
+  StartTimes starts;
+  const Series series;
+  CHECK(starts.start_of("a", series, 5, 100) == 100);
+  CHECK(starts.start_of("a", series, 9, 200) == 100);
+  CHECK(starts.start_of("a", series, 2, 300) == 200);
+  CHECK(starts.start_of("a", series, 3, 400) == 200);
+  starts.sweep();
+  starts.sweep();
+  CHECK(starts.start_of("a", series, 4, 500) == 500);
+}
+
+TEST_CASE("What a receiver refused is read from both encodings") {
+  const OtlpRefusal json = read_otlp_response(
+      R"({"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"too old"}})", false);
+  CHECK(json.points == 3);
+  CHECK(json.why == "too old");
+  const OtlpRefusal binary = read_otlp_response(std::string("\x0a\x06\x08\x02\x12\x02no", 8), true);
+  CHECK(binary.points == 2);
+  CHECK(binary.why == "no");
+  CHECK(read_otlp_response("", true).points == 0);
+  CHECK(read_otlp_response("{}", false).points == 0);
+  CHECK(read_otlp_response("\x0a\xff\xff\xff\xff", true).points == 0);
+}
+
+}  // namespace pillion::metrics
