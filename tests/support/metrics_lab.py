@@ -87,14 +87,14 @@ class MetricsLab:
     def samples(self):
         return parse(self.text())
 
-    def value(self, name, **labels):
+    def value(self, name, /, **labels):
         """The one sample of that name with (at least) these labels; None when there is none."""
         found = [value for (each, pairs), value in self.samples().items()
                  if each == name and labels.items() <= dict(pairs).items()]
         assert len(found) < 2, f"{name}{labels} is not one series: {found}"
         return found[0] if found else None
 
-    def wait_for(self, name, value=None, **labels):
+    def wait_for(self, name, value=None, /, **labels):
         """Waits until there is such a sample, with that value when one is given; returns the value."""
         def look():
             seen = self.value(name, **labels)

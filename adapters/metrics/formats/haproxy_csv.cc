@@ -1,3 +1,4 @@
+// The table of HAProxy's columns is long because there are that many; the reader below it is short.
 #include "adapters/metrics/formats/haproxy_csv.h"
 
 #include <algorithm>

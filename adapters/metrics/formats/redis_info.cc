@@ -1,3 +1,4 @@
+// The table of Redis' fields is long because there are that many; the reader below it is short.
 #include "adapters/metrics/formats/redis_info.h"
 
 #include <algorithm>
@@ -66,15 +67,15 @@ constexpr Field kFields[] = {
     {"rdb_bgsave_in_progress", "rdb_bgsave_in_progress"},
     {"rdb_last_save_time", "rdb_last_save_timestamp_seconds"},
     {"rdb_last_bgsave_status", "rdb_last_bgsave_status"},
-    {"rdb_last_bgsave_time_sec", "rdb_last_bgsave_duration_sec"},
-    {"rdb_current_bgsave_time_sec", "rdb_current_bgsave_duration_sec"},
+    {"rdb_last_bgsave_time_sec", "rdb_last_bgsave_duration_seconds"},
+    {"rdb_current_bgsave_time_sec", "rdb_current_bgsave_duration_seconds"},
     {"rdb_saves", "rdb_saves_total", kC},
     {"rdb_last_cow_size", "rdb_last_cow_size_bytes"},
     {"aof_enabled", "aof_enabled"},
     {"aof_rewrite_in_progress", "aof_rewrite_in_progress"},
     {"aof_rewrite_scheduled", "aof_rewrite_scheduled"},
-    {"aof_last_rewrite_time_sec", "aof_last_rewrite_duration_sec"},
-    {"aof_current_rewrite_time_sec", "aof_current_rewrite_duration_sec"},
+    {"aof_last_rewrite_time_sec", "aof_last_rewrite_duration_seconds"},
+    {"aof_current_rewrite_time_sec", "aof_current_rewrite_duration_seconds"},
     {"aof_last_cow_size", "aof_last_cow_size_bytes"},
     {"aof_current_size", "aof_current_size_bytes"},
     {"aof_base_size", "aof_base_size_bytes"},
@@ -100,7 +101,7 @@ constexpr Field kFields[] = {
     {"evicted_clients", "evicted_clients_total", kC},
     {"keyspace_hits", "keyspace_hits_total", kC},
     {"keyspace_misses", "keyspace_misses_total", kC},
-    {"instantaneous_ops_per_sec", "instantaneous_ops_per_sec"},
+    {"instantaneous_ops_per_sec", "instantaneous_ops_per_second"},
     {"pubsub_channels", "pubsub_channels"},
     {"pubsub_patterns", "pubsub_patterns"},
     {"latest_fork_usec", "latest_fork_seconds", kG, kMicro},

@@ -218,13 +218,13 @@ std::vector<config::SqlQuery> standard_queries(int server_version) {
       {"datname"}, {}, {"size_bytes"});
   add("pg_stat_activity",
       "SELECT coalesce(datname, '') AS datname, coalesce(state, 'other') AS state, count(*) AS "
-      "count, coalesce(max(extract(epoch FROM now() - xact_start)), 0) AS max_tx_duration FROM "
-      "pg_stat_activity GROUP BY 1, 2",
-      {"datname", "state"}, {}, {"count", "max_tx_duration"});
+      "backends, coalesce(max(extract(epoch FROM now() - xact_start)), 0) AS "
+      "longest_transaction_seconds FROM pg_stat_activity GROUP BY 1, 2",
+      {"datname", "state"}, {}, {"backends", "longest_transaction_seconds"});
   add("pg_locks",
-      "SELECT coalesce(d.datname, '') AS datname, l.mode, count(*) AS count FROM pg_locks l LEFT "
+      "SELECT coalesce(d.datname, '') AS datname, l.mode, count(*) AS held FROM pg_locks l LEFT "
       "JOIN pg_database d ON d.oid = l.database GROUP BY 1, 2",
-      {"datname", "mode"}, {}, {"count"});
+      {"datname", "mode"}, {}, {"held"});
   add("pg_replication",
       "SELECT pg_is_in_recovery() AS is_replica, CASE WHEN pg_is_in_recovery() THEN "
       "greatest(0, extract(epoch FROM now() - pg_last_xact_replay_timestamp())) ELSE 0 END AS "

@@ -89,7 +89,7 @@ stdout = {}
 file = { path = "/var/log/x.json" }
 [adapter.metrics]
 use = "metrics"
-config = { input = [{ redis = "127.0.0.1:6379" }] }
+config = { input = [{ redis = { address = "127.0.0.1:6379" } }] }
 [ambassador.secrets]
 use = "secrets"
 [[ambassador.secrets.config.file]]
