@@ -11,7 +11,6 @@
 
 #include "proxy/admin.h"
 #include "runtime/log.h"
-#include "runtime/socket_broker.h"
 #include "runtime/start_memory.h"
 
 namespace pillion::proxy {
