@@ -105,7 +105,9 @@ def run_undisturbed(workspace):
     assert expected["exit code"] == 9 and expected["starts"] == ["start"], expected
     assert expected["app's lines"] == [f"line {i}" for i in range(40)] + ["serving", "stopping"]
     assert not undisturbed.leaks()
-    return expected, trace.read_text().splitlines()
+    names = trace.read_text().splitlines()
+    print(f"{len(names)} points")
+    return expected, names
 
 
 def choose_points(count, sample):
