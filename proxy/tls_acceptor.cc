@@ -117,7 +117,8 @@ void TlsAcceptor::accept_peer() {
   }
   identity->tls_version = tls.version();
   context_.identity = std::move(identity);
-  const std::string_view alpn = tls.negotiated_alpn();
+  const std::string alpn(tls.negotiated_alpn());
+  tls.slim_down();  // all that the handshake tells is known
   if (alpn == "h2") {
     state_ = State::Done;
     worker_.reactor().timers().disarm(*this);

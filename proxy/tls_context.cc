@@ -246,6 +246,7 @@ Result<std::shared_ptr<const ServerTls>> ServerTls::create(const config::ProxyCo
   for (const X509Pointer& one : files.trust) SSL_CTX_add_client_CA(context, one.get());
   set_policy(context, config.inbound.allowed_peers);
   SSL_CTX_set_alpn_select_cb(context, &select_alpn, nullptr);
+  TlsStream::note_secrets(context);
   // Sessions live in tickets alone: workers share the context and with it the ticket keys, and
   // nobody takes a lock for a cache.
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "proxy/socket.h"
+#include "runtime/http1/syntax.h"
 #include "runtime/result.h"
 
 namespace pillion::proxy {
@@ -25,11 +26,15 @@ struct TlsBio {
     auto& stream = *static_cast<TlsStream*>(BIO_get_data(bio));
     BIO_clear_retry_flags(bio);
     Socket& socket = *stream.socket_;
+    const auto wanted = static_cast<std::size_t>(size);
+    if (!stream.received_.empty()) return stream.take_received(buffer, wanted);
     if (!socket.is_transport_readable()) {
       BIO_set_retry_read(bio);
       return -1;
     }
-    const IoResult result = socket.read_transport(buffer, static_cast<std::size_t>(size));
+    const bool is_buffered = stream.handshake_ && !stream.is_established_;
+    const IoResult result =
+        is_buffered ? stream.receive(buffer, wanted) : socket.read_transport(buffer, wanted);
     if (result.status == IoStatus::Ok) return static_cast<int>(result.bytes);
     if (result.status == IoStatus::WouldBlock) {
       BIO_set_retry_read(bio);
@@ -70,6 +75,38 @@ struct TlsBio {
   }
 };
 
+// What a handshake as a server tells on its way.
+struct TlsNotes {
+  // "SERVER_TRAFFIC_SECRET_0 <client random> <secret>" and others, as in NSS key logs.
+  static void on_secret(const SSL* ssl, const char* text) {
+    auto& stream = *static_cast<TlsStream*>(BIO_get_data(SSL_get_rbio(ssl)));
+    const std::string_view line(text);
+    if (!stream.handshake_) return;
+    const bool is_write = line.starts_with("SERVER_TRAFFIC_SECRET_0 ");
+    if (!is_write && !line.starts_with("CLIENT_TRAFFIC_SECRET_0 ")) return;
+    const std::string_view digits = line.substr(line.rfind(' ') + 1);
+    TlsSecret& secret = is_write ? stream.handshake_->write : stream.handshake_->read;
+    if (digits.size() / 2 > secret.bytes.size()) return;
+    for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+      secret.bytes[i / 2] = static_cast<std::uint8_t>(http1::hex_digit(digits[i]) << 4 |
+                                                      http1::hex_digit(digits[i + 1]));
+    }
+    secret.size = digits.size() / 2;
+  }
+
+  // Counts the records behind the change of keys: session tickets.
+  static void on_message(int is_write, int, int content_type, const void*, std::size_t, SSL*,
+                         void* data) {
+    auto& stream = *static_cast<TlsStream*>(data);
+    if (is_write != 1 || content_type != SSL3_RT_HEADER || !stream.handshake_) return;
+    if (stream.handshake_->write.size > 0) ++stream.handshake_->records_written;
+  }
+};
+
+void TlsStream::note_secrets(ssl_ctx_st* context) {
+  SSL_CTX_set_keylog_callback(context, &TlsNotes::on_secret);
+}
+
 TlsStream::TlsStream(ssl_ctx_st* context, Role role) : ssl_(SSL_new(context)) {
   PILLION_ASSERT(ssl_ != nullptr);
   BIO* bio = BIO_new(TlsBio::method());
@@ -79,6 +116,10 @@ TlsStream::TlsStream(ssl_ctx_st* context, Role role) : ssl_(SSL_new(context)) {
   SSL_set_bio(ssl_, bio, bio);
   if (role == Role::Server) {
     SSL_set_accept_state(ssl_);
+    SSL_set_read_ahead(ssl_, 0);  // see receive()
+    SSL_set_msg_callback(ssl_, &TlsNotes::on_message);
+    SSL_set_msg_callback_arg(ssl_, this);
+    handshake_ = std::make_unique<Handshake>();
   } else {
     SSL_set_connect_state(ssl_);
   }
@@ -104,6 +145,25 @@ void TlsStream::keep_failure(int ssl_error) {
                                               : "the peer ended the session";
   }
   ERR_clear_error();
+}
+
+int TlsStream::take_received(char* buffer, std::size_t size) {
+  const std::size_t taken = std::min(size, received_.size());
+  std::memcpy(buffer, received_.data(), taken);
+  received_.erase(0, taken);
+  return static_cast<int>(taken);
+}
+
+// OpenSSL asks for as much as it needs, and so never holds records behind the handshake; what else
+// has come is kept here, so that this takes no more system calls.
+IoResult TlsStream::receive(char* buffer, std::size_t size) {
+  char space[16 * 1024];
+  const IoResult result = socket_->read_transport(space, sizeof space);
+  if (result.status != IoStatus::Ok) return result;
+  const std::size_t taken = std::min(size, result.bytes);
+  std::memcpy(buffer, space, taken);
+  received_.assign(space + taken, result.bytes - taken);
+  return {IoStatus::Ok, taken, 0};
 }
 
 HandshakeStatus TlsStream::handshake(Socket& socket) {
@@ -150,6 +210,7 @@ IoResult TlsStream::outcome(int returned, std::size_t bytes) {
 }
 
 IoResult TlsStream::read(Socket& socket, char* buffer, std::size_t size) {
+  if (slim_) return read_slim(socket, buffer, size);
   socket_ = &socket;
   std::size_t filled = 0;
   ERR_clear_error();
@@ -175,6 +236,10 @@ IoResult TlsStream::read(Socket& socket, char* buffer, std::size_t size) {
 }
 
 IoResult TlsStream::write(Socket& socket, const char* bytes, std::size_t size) {
+  if (slim_) {
+    const iovec part{const_cast<char*>(bytes), size};
+    return write_slim(socket, &part, 1);
+  }
   socket_ = &socket;
   std::size_t sent = 0;
   ERR_clear_error();
@@ -192,6 +257,7 @@ IoResult TlsStream::write(Socket& socket, const char* bytes, std::size_t size) {
 
 // Small parts share a record: each record costs a header, a tag and a system call.
 IoResult TlsStream::write(Socket& socket, const iovec* parts, std::size_t count) {
+  if (slim_) return write_slim(socket, parts, count);
   char record[kRecordBytesMax];
   std::size_t sent = 0;
   std::size_t part = 0;
@@ -226,20 +292,30 @@ IoResult TlsStream::write(Socket& socket, const iovec* parts, std::size_t count)
 
 void TlsStream::shutdown(Socket& socket) {
   if (!is_established_ || !failure_.empty()) return;
+  if (slim_) {
+    char record[TlsRecords::kOverheadBytes + 2];
+    if (!slim_->unsent.empty()) return;  // in the midst of another record
+    socket.write_transport(record, slim_->records->seal_close(record));
+    return;
+  }
   socket_ = &socket;
   ERR_clear_error();
   SSL_shutdown(ssl_);
 }
 
-std::string_view TlsStream::version() const { return SSL_get_version(ssl_); }
+std::string_view TlsStream::version() const { return slim_ ? "TLSv1.3" : SSL_get_version(ssl_); }
 
 std::string_view TlsStream::negotiated_alpn() const {
   const unsigned char* name = nullptr;
   unsigned size = 0;
+  PILLION_ASSERT(ssl_ != nullptr);
   SSL_get0_alpn_selected(ssl_, &name, &size);
   return {reinterpret_cast<const char*>(name), size};
 }
 
-bool TlsStream::is_resumed() const { return SSL_session_reused(ssl_) == 1; }
+bool TlsStream::is_resumed() const {
+  PILLION_ASSERT(ssl_ != nullptr);
+  return SSL_session_reused(ssl_) == 1;
+}
 
 }  // namespace pillion::proxy
