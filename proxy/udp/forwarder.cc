@@ -124,17 +124,16 @@ void Forwarder::forward(std::size_t count) {
 void Forwarder::send_on(Session& session, std::size_t first, std::size_t count) {
   Batch& batch = worker_.udp_batch();
   int error = 0;
-  std::size_t sent = batch.send(session.socket.get(), first, count, nullptr, error);
-  // An ICMP error of an earlier datagram is told by the next call, which sends nothing then.
-  const bool was_unreachable =
-      error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH;
-  if (was_unreachable) {
-    worker_.stats().udp_unreachable.add();
-    sent = batch.send(session.socket.get(), first, count, nullptr, error);
-  }
+  const std::size_t sent = batch.send(session.socket.get(), first, count, nullptr, error);
   for (std::size_t i = first; i < first + sent; ++i) session.bytes_received += batch.size_of(i);
   worker_.stats().udp_forwarded.add(sent);
   worker_.stats().udp_dropped.add(count - sent);
+  // ICMP's answer to an earlier datagram: the next one begins anew, perhaps elsewhere.
+  if (error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH) {
+    worker_.stats().udp_unreachable.add();
+    end(session, Flag::UpstreamConnectFailure, "udp_unreachable");
+    return;
+  }
   touch(session);
 }
 

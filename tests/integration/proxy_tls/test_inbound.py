@@ -129,6 +129,24 @@ def test_allowed_peers_are_whole_ids_or_trust_domains(workspace, authority, iden
         refused(proxy, longer.client_context(), "tls_peer_refused", records=2)
 
 
+def test_rules_authorize_by_identity_method_and_path(workspace, authority, identity, client):
+    rules = '''
+[rule.shop-reads]
+peers = ["spiffe://prod/shop"]
+methods = ["GET"]
+paths = ["/orders/*"]
+action = "allow"
+[rule.rest]
+action = "deny"
+'''
+    other = authority.issue("other", uris=["spiffe://prod/other"])
+    with RawBackend(recording([])) as app, MutualLab(workspace, identity, app.port, config=rules) as lab:
+        for who, path, status in ((client, "/orders/1", 200), (other, "/orders/1", 403), (client, "/admin", 403),
+                                  (client, "/orders/../admin", 403)):
+            assert request_over(who.client_context(), lab.ports["publish"], path)[0].startswith(f"HTTP/1.1 {status} ")
+        assert [record["response_flags"] for record in lab.log(4)] == ["", "RF", "RF", "RF"]
+
+
 def test_strict_refuses_plain_text_and_permissive_takes_both(workspace, identity, client):
     with RawBackend(answer()) as app:
         with MutualLab(workspace, identity, app.port) as proxy, proxy.client("publish") as one:
