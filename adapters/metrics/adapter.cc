@@ -40,6 +40,19 @@ bool has_same_naming(const config::MetricsConfig& a, const config::MetricsConfig
   return a.labels == b.labels && a.service == b.service;
 }
 
+// Those that go leave the paths of Unix sockets to those that stay.
+void leave_shared_paths(const std::vector<std::unique_ptr<Source>>& going,
+                        const std::vector<std::unique_ptr<Source>>& staying) {
+  for (const auto& source : going) {
+    if (!source || source->statsd() == nullptr) continue;
+    const auto& path = source->config().statsd->socket;
+    const bool is_used = std::any_of(staying.begin(), staying.end(), [&](const auto& other) {
+      return other && other->statsd() && path && other->config().statsd->socket == path;
+    });
+    if (is_used) source->statsd()->leave_path();
+  }
+}
+
 }  // namespace
 
 Adapter::Adapter(Loop& loop, const Clock& clock, config::MetricsConfig config, Reload reload)
@@ -235,8 +248,8 @@ void Adapter::reload() {
     for (const std::string& problem : find_problems(*loaded)) {
       why += (why.empty() ? "" : "; ") + problem;
     }
-    if (loaded->listen != config_.listen) why += "`listen` changes with a restart only";
-    if (loaded->admin != config_.admin) why += "`admin` changes with a restart only";
+    const bool is_fixed = loaded->listen == config_.listen && loaded->admin == config_.admin;
+    if (!is_fixed) why += "`listen` and `admin` change with a restart only";
   }
   if (why.empty()) {
     if (auto applied = apply(std::move(*loaded)); !applied) why = applied.error().message();
@@ -285,7 +298,10 @@ Result<void> Adapter::apply(config::MetricsConfig next) {
     }
     const auto& statsd = next.inputs[i].statsd;
     auto source = make_one(next, i, statsd ? share_sockets(*statsd) : StatsdServer::Sockets());
-    if (!source) return fail(source.error());
+    if (!source) {
+      leave_shared_paths(made, sources_);
+      return fail(source.error());
+    }
     made[i] = std::move(*source);
   }
   for (std::size_t i = 0; i < made.size(); ++i) {
@@ -303,13 +319,8 @@ void Adapter::adopt(config::MetricsConfig next, std::vector<std::unique_ptr<Sour
     if (!old) continue;
     samples_before_ += old->samples();
     refused_before_ += old->refused();
-    if (old->statsd() == nullptr) continue;
-    const auto& path = old->config().statsd->socket;
-    const bool is_used = std::any_of(
-        next.inputs.begin(), next.inputs.end(),
-        [&](const auto& input) { return path && input.statsd && input.statsd->socket == path; });
-    if (is_used) old->statsd()->leave_path();
   }
+  leave_shared_paths(sources_, sources);
   sources_ = std::move(sources);
   budget_.set_max(next.max_series);
   const bool has_same_outputs = next.outputs == config_.outputs && next.service == config_.service;

@@ -113,7 +113,7 @@ void PolledSource::start() {
 }
 
 void PolledSource::ask() {
-  is_waiting_ = is_asking_ = true;
+  is_waiting_ = true;
   ++polls_;
   asked_ = clock_.now();
   limit_.start(config().timeout + milliseconds(100), [this] { on_timeout(); });
@@ -127,7 +127,6 @@ void PolledSource::on_timeout() {
 }
 
 void PolledSource::on_answer(Result<Families> answer) {
-  is_asking_ = false;
   const bool is_in_time = is_waiting_;
   is_waiting_ = false;
   limit_.stop();

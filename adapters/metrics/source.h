@@ -106,7 +106,6 @@ class PolledSource final : public Source {
   std::size_t series_ = 0;                    // of the budget
   MonotonicTime asked_{};
   bool is_waiting_ = false;  // for an answer in time
-  bool is_asking_ = false;   // perhaps too late already
   unsigned failures_ = 0;    // in a row
   std::string why_;
   std::string remark_;  // what was left out of the last answer

@@ -4,6 +4,7 @@
 last one again and again until every line below it is in its output. Ports become free ones; Redis, nginx, HAProxy and
 PostgreSQL are real, what is asked by HTTP is a page of the test's.
 """
+import contextlib
 import json
 import os
 import re
@@ -40,7 +41,7 @@ def world(workspace):
                   "127.0.0.1/8125": f"127.0.0.1/{lab.port('statsd')}", "127.0.0.1:6379": f"127.0.0.1:{lab.port('redis')}",
                   "-p 6379": f"-p {lab.port('redis')}", "127.0.0.1:8081": f"127.0.0.1:{lab.port('nginx')}",
                   "127.0.0.1:8404": f"127.0.0.1:{lab.port('stats')}", "/run/postgresql": str(postgres.directory),
-                  "/etc/pillion/pg.password": str(postgres.password_file), "/run/app/statsd.sock": f"{workspace}/statsd.sock", "/run/haproxy.sock": f"{workspace}/haproxy.sock",
+                  "/etc/pillion/pg.password": str(postgres.password_file), "/run/app/statsd.sock": f"{workspace}/statsd.sock", "/var/log/app/orders.log": f"{workspace}/orders.log", "/run/haproxy.sock": f"{workspace}/haproxy.sock",
                   **{f"127.0.0.1:{port}": f"127.0.0.1:{source.port}" for port in (8080, 8778, 4318)}}
 
         def place(text):
@@ -56,12 +57,16 @@ def test_each_command_shows_what_the_page_says(world, workspace):
     for kind, name, text in BLOCK.findall(PAGE):
         text = place(text)
         if kind == "file":
-            (workspace / name).write_text(f'listen = "127.0.0.1:{lab.port("metrics")}"\n{text}')
+            head = "" if name == "logs.toml" else f'listen = "127.0.0.1:{lab.port("metrics")}"\n'
+            (workspace / name).write_text(head + text)
             continue
         assert kind == "run"
         commands = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
         wanted = {line for line in text.splitlines() if not line.startswith("$ ")}
-        with started(commands, workspace, env):
+        with contextlib.ExitStack() as running:
+            for line in [command for command in commands if command.endswith("&")]:
+                commands.remove(line)
+                running.enter_context(start(line, workspace, env))
             for command in commands[:-1]:
                 run(["/bin/bash", "-c", command], env={**os.environ, **env}, cwd=workspace, check=0)
 
@@ -74,10 +79,8 @@ def test_each_command_shows_what_the_page_says(world, workspace):
             wait_until(shows, 20, commands[-1])
 
 
-def started(commands, workspace, env):
-    """The one command that goes on, taken out of the list."""
-    line = next(command for command in commands if command.endswith("&"))
-    commands.remove(line)
+def start(line, workspace, env):
+    """A command that goes on."""
     words = line.rstrip("& ").split()
     return Program([words[0], *[workspace / word if word.endswith(".toml") else word for word in words[1:]]], workspace,
-                   env=env)
+                   env={**env, "PILLION_STATE_DIR": workspace / "state"})

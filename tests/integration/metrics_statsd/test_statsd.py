@@ -115,6 +115,13 @@ def test_a_reload_keeps_what_did_not_change_and_a_bad_one_changes_nothing(lab):
         metrics.signal(signal.SIGHUP)
         wait_until(lambda: any(m.startswith("STATUS=reload refused") for m in lab.drain_messages()))
         assert "nonsense" in metrics.stderr
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", lab.port("taken")))
+            lab.configure(ALL.replace("shop", "other") + '[[input]]\nname = "c"\nstatsd = { udp = "127.0.0.1:@port:taken@" }')
+            metrics.signal(signal.SIGHUP)
+            wait_until(lambda: "in use" in metrics.stderr)
+        lab.unix("by_path:1|c")
+        lab.wait_for("by_path_total", 1, team="shop")
         lab.configure(ALL + other + 'labels = { fresh = "yes" }\n')
         metrics.signal(signal.SIGHUP)
         wait_until(lambda: "configuration reloaded: 2 inputs" in metrics.stderr)
@@ -127,7 +134,7 @@ def test_a_reload_keeps_what_did_not_change_and_a_bad_one_changes_nothing(lab):
         lab.wait_until_gone("a_total")
         assert not (lab.directory / "statsd.sock").exists()
         assert metrics.stop() == 0
-    assert lab.receipt()["samples_taken"] == 4
+    assert lab.receipt()["samples_taken"] == 5
 
 
 def test_bad_configurations_are_told_in_full_before_anything_opens(lab):
