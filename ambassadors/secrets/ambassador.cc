@@ -1,6 +1,7 @@
 #include "ambassadors/secrets/ambassador.h"
 
 #include <csignal>
+#include <cstdlib>
 #include <map>
 #include <utility>
 
@@ -12,17 +13,27 @@ namespace {
 
 constexpr int kExitSetUp = 71;  // EX_OSERR
 
+// Where the supervisor wants it, when the service has somebody who reads it.
+std::string fingerprint_path(const config::SecretsConfig& config) {
+  if (config.fingerprints) return *config.fingerprints;
+  const char* const directory = std::getenv("PILLION_ISSUED_DIR");
+  const char* const child = std::getenv("PILLION_CHILD");
+  if (directory == nullptr || child == nullptr) return {};
+  return std::string(directory) + "/" + child;
+}
+
 }  // namespace
 
 Ambassador::Ambassador(Loop& loop, Inputs inputs)
     : loop_(loop),
       inputs_(std::move(inputs)),
-      files_(clock_, registry_),
+      issued_(clock_, fingerprint_path(inputs_.config)),
+      files_(clock_, registry_, issued_),
       file_source_(loop, {.on_data = [this](const SecretId& id,
                                             const SecretData& data) { return on_data(id, data); },
                           .on_failure = [this](const SecretId& id,
                                                const Error& why) { on_failure(id, why); }}),
-      proxy_(inputs_.config.proxy, registry_),
+      proxy_(inputs_.config.proxy, registry_, issued_),
       admin_(loop),
       proxy_server_(loop, {.body_bytes_max = kProxyBodyBytesMax,
                            .request_timeout = std::chrono::seconds(60)}),

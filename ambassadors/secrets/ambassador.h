@@ -68,6 +68,7 @@ class Ambassador {
   Inputs inputs_;
   SystemClock clock_;
   Registry registry_;
+  IssuedValues issued_;
   SecretFiles files_;
   FileSource file_source_;
   VaultProxy proxy_;

@@ -66,8 +66,9 @@ void append_number(std::string& out, std::string_view name, std::int64_t value) 
 
 }  // namespace
 
-SecretFiles::SecretFiles(const Clock& clock, Registry& registry)
+SecretFiles::SecretFiles(const Clock& clock, Registry& registry, IssuedValues& issued)
     : clock_(clock),
+      issued_(issued),
       written_(registry.counter("pillion_secrets_files_written_total",
                                 "Times a secret file was written anew.")),
       write_failures_(registry.counter("pillion_secrets_file_failures_total",
@@ -138,6 +139,7 @@ bool SecretFiles::update(const SecretId& id, const SecretData& data) {
     if (entry.id != id) continue;
     const SecretText* text = find_text(entry, data);
     if (text) {
+      issued_.issue(entry.target.path, *text);  // before anybody can read it, let alone log it
       renders.push_back({&entry, text, std::nullopt});
     } else {
       is_good = false;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ambassadors/secrets/file_write.h"
+#include "ambassadors/secrets/issued_values.h"
 #include "ambassadors/secrets/secret_data.h"
 #include "config/secrets.h"
 #include "runtime/clock.h"
@@ -23,8 +24,8 @@ namespace pillion::secrets {
 
 class SecretFiles {
  public:
-  // Both must outlive this object.
-  SecretFiles(const Clock& clock, Registry& registry);
+  // All must outlive this object.
+  SecretFiles(const Clock& clock, Registry& registry, IssuedValues& issued);
   SecretFiles(const SecretFiles&) = delete;
   SecretFiles& operator=(const SecretFiles&) = delete;
 
@@ -76,6 +77,7 @@ class SecretFiles {
   void collect(MetricsWriter& writer) const;
 
   const Clock& clock_;
+  IssuedValues& issued_;
   std::vector<Entry> entries_;
   Counter& written_;
   Counter& write_failures_;

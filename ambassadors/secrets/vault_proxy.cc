@@ -122,9 +122,10 @@ HttpClient::Headers forwarded_headers(const HttpHeaders& headers) {
   return forwarded;
 }
 
-VaultProxy::VaultProxy(const config::VaultProxy& config, Registry& registry)
+VaultProxy::VaultProxy(const config::VaultProxy& config, Registry& registry, IssuedValues& issued)
     : config_(config),
       registry_(registry),
+      issued_(issued),
       coalesced_(registry.counter("pillion_secrets_proxy_coalesced_total",
                                   "Requests of the app answered by another one in flight.")) {}
 
@@ -185,6 +186,7 @@ void VaultProxy::forward(const HttpServerRequest& request, HttpResponder respond
   const std::uint64_t number = next_number_++;
   Exchange& exchange = exchanges_[number];
   exchange.responders.push_back(std::move(respond));
+  exchange.path = request.path;
   if (!key.empty()) shared_[key] = number;
   exchange.call = source_->api().forward(
       std::move(sent), target, [this, number, token](Result<HttpClient::Response> result) {
@@ -222,6 +224,7 @@ void VaultProxy::on_done(std::uint64_t number, const SecretText& token,
     response.headers.emplace_back(name, value);
   }
   response.body = std::move(result->body);
+  issued_.issue_to_app(exchange.path, response.body);
   answer(exchange, response);
   wipe(response.body);
 }

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "ambassadors/secrets/issued_values.h"
 #include "ambassadors/secrets/vault_source.h"
 #include "config/secrets.h"
 #include "runtime/http_server.h"
@@ -31,8 +32,8 @@ HttpClient::Headers forwarded_headers(const HttpHeaders& headers);
 
 class VaultProxy {
  public:
-  // `registry` must outlive it.
-  VaultProxy(const config::VaultProxy& config, Registry& registry);
+  // `registry` and `issued` must outlive it.
+  VaultProxy(const config::VaultProxy& config, Registry& registry, IssuedValues& issued);
 
   // Where requests go from now on; null while there is no Vault. Requests in flight are answered
   // with 503. Must be called with null before the source dies.
@@ -44,6 +45,7 @@ class VaultProxy {
  private:
   struct Exchange {
     VaultApi::Call call;
+    std::string path;
     std::vector<HttpResponder> responders;
   };
 
@@ -55,6 +57,7 @@ class VaultProxy {
 
   config::VaultProxy config_;
   Registry& registry_;
+  IssuedValues& issued_;
   VaultSource* source_ = nullptr;
   std::uint64_t next_number_ = 0;
   std::map<std::uint64_t, Exchange> exchanges_;

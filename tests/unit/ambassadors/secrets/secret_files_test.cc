@@ -85,7 +85,8 @@ const SecretId kOrders{config::SecretSource::Vault, "secret/data/orders"};
 struct Files {
   ManualClock clock;
   Registry registry;
-  SecretFiles files{clock, registry};
+  IssuedValues issued{clock, ""};
+  SecretFiles files{clock, registry, issued};
 };
 
 }  // namespace
