@@ -17,6 +17,9 @@ pkg_check_modules(libcap_ng REQUIRED IMPORTED_TARGET libcap-ng)
 pkg_check_modules(libseccomp REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(libsystemd REQUIRED libsystemd)  # as rdkafka
+pkg_check_modules(rdkafka REQUIRED rdkafka)  # its header only: it is loaded when it is configured
 if(BUILD_TESTING)
   find_package(Catch2 2.13 REQUIRED)
   find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -75,16 +75,25 @@ struct MultilineRules {
   bool operator==(const MultilineRules&) const = default;
 };
 
-// Exactly one of file, child, fifo, syslog, syslog_socket, stdin.
+// The journal of systemd.
+struct JournalInput {
+  std::optional<std::string> directory;  // default: the machine's own journal
+  std::vector<std::string> units;        // empty = all
+  std::vector<std::string> match;        // "FIELD=value"; of one field any, of several all
+  bool operator==(const JournalInput&) const = default;
+};
+
+// Exactly one of file, child, fifo, syslog, syslog_socket, journald, stdin.
 struct LogInput {
   std::optional<std::string> file;   // absolute path, may hold * and ?
   std::optional<std::string> child;  // stdout and stderr of this child
   std::optional<std::string> fifo;
   std::optional<SocketAddress> syslog;       // TCP and UDP
   std::optional<std::string> syslog_socket;  // Unix datagrams
-  Bytes spool = mebibytes(1024);             // of fifo, syslog and syslog_socket
-  bool from_stdin = false;                   // key `stdin`
-  std::vector<std::string> exclude;          // globs
+  std::optional<JournalInput> journald;
+  Bytes spool = mebibytes(1024);     // of fifo, syslog and syslog_socket
+  bool from_stdin = false;           // key `stdin`
+  std::vector<std::string> exclude;  // globs
   LogFormat format = LogFormat::Auto;
   std::optional<std::string> pattern;  // of format "pattern" or "regex"
   Framing framing = Framing::Lines;    // `child` implies cri
@@ -162,6 +171,9 @@ struct LokiOutput {
 enum class OtlpEncoding { Protobuf, Json };
 PILLION_NAMES(OtlpEncoding, {OtlpEncoding::Protobuf, "protobuf"}, {OtlpEncoding::Json, "json"});
 
+enum class Compression { Gzip, Zstd };
+PILLION_NAMES(Compression, {Compression::Gzip, "gzip"}, {Compression::Zstd, "zstd"});
+
 struct OtlpOutput {
   std::string url;
   OtlpEncoding encoding = OtlpEncoding::Protobuf;
@@ -170,6 +182,7 @@ struct OtlpOutput {
   LogTls tls;
   LogAuth auth;
   bool compress = true;
+  Compression compression = Compression::Gzip;
   std::chrono::milliseconds timeout{30'000};
   bool operator==(const OtlpOutput&) const = default;
 };
@@ -193,8 +206,56 @@ struct HttpOutput {
   LogTls tls;
   LogAuth auth;
   bool compress = true;
+  Compression compression = Compression::Gzip;
   std::chrono::milliseconds timeout{30'000};
   bool operator==(const HttpOutput&) const = default;
+};
+
+enum class KafkaCompression { None, Gzip, Snappy, Lz4, Zstd };
+PILLION_NAMES(KafkaCompression, {KafkaCompression::None, "none"}, {KafkaCompression::Gzip, "gzip"},
+              {KafkaCompression::Snappy, "snappy"}, {KafkaCompression::Lz4, "lz4"},
+              {KafkaCompression::Zstd, "zstd"});
+
+enum class SaslMechanism { Plain, ScramSha256, ScramSha512 };
+PILLION_NAMES(SaslMechanism, {SaslMechanism::Plain, "PLAIN"},
+              {SaslMechanism::ScramSha256, "SCRAM-SHA-256"},
+              {SaslMechanism::ScramSha512, "SCRAM-SHA-512"});
+
+struct KafkaSasl {
+  SaslMechanism mechanism = SaslMechanism::ScramSha512;
+  std::string user;
+  std::string password_file;
+  bool operator==(const KafkaSasl&) const = default;
+};
+
+struct KafkaOutput {
+  std::vector<std::string> brokers;  // "host:port"
+  std::string topic;                 // may hold %{field}
+  std::optional<std::string> key;    // may hold %{field}; without one records are spread
+  KafkaCompression compression = KafkaCompression::Zstd;
+  std::optional<LogTls> tls;
+  std::optional<KafkaSasl> sasl;
+  std::map<std::string, std::string> settings;  // of librdkafka, by its names
+  std::optional<std::string> dead_letter;
+  std::chrono::milliseconds timeout{120'000};
+  bool operator==(const KafkaOutput&) const = default;
+};
+
+struct S3Output {
+  std::string url;  // of the service: "https://s3.eu-central-1.amazonaws.com"
+  std::string bucket;
+  std::string region = "us-east-1";
+  std::string key = "%{service.name}/%Y/%m/%d/%H/%{host.name}-%Y%m%dT%H%M%SZ-%{id}.ndjson";
+  bool path_style = true;  // bucket in the path, not in the host's name
+  std::string access_key_file;
+  std::string secret_key_file;
+  std::optional<std::string> session_token_file;
+  std::optional<std::string> dead_letter;
+  LogTls tls;
+  bool compress = true;
+  Compression compression = Compression::Gzip;
+  std::chrono::milliseconds timeout{60'000};
+  bool operator==(const S3Output&) const = default;
 };
 
 struct Batch {
@@ -221,7 +282,7 @@ struct LogFilter {
   bool operator==(const LogFilter&) const = default;
 };
 
-// Exactly one of stdout, file, elasticsearch, loki, otlp, syslog, http.
+// Exactly one of stdout, file, elasticsearch, loki, otlp, syslog, http, kafka, s3.
 struct LogOutput {
   std::optional<StdoutOutput> to_stdout;  // key `stdout`
   std::optional<FileOutput> file;
@@ -230,14 +291,20 @@ struct LogOutput {
   std::optional<OtlpOutput> otlp;
   std::optional<SyslogOutput> syslog;
   std::optional<HttpOutput> http;
+  std::optional<KafkaOutput> kafka;
+  std::optional<S3Output> s3;
   LogFilter filter;
-  Batch batch;
+  Batch batch;  // of s3: 16 MiB or five minutes, unless said otherwise
   RetryBackoff retry;
   bool operator==(const LogOutput&) const = default;
 };
 
 enum class FieldNames { Ecs, Otel };
 PILLION_NAMES(FieldNames, {FieldNames::Ecs, "ecs"}, {FieldNames::Otel, "otel"});
+
+enum class Labels { Never, OnConflict, Always };
+PILLION_NAMES(Labels, {Labels::Never, "never"}, {Labels::OnConflict, "on-conflict"},
+              {Labels::Always, "always"});
 
 enum class FieldType { Integer, Float, Boolean, String };
 PILLION_NAMES(FieldType, {FieldType::Integer, "integer"}, {FieldType::Float, "float"},
@@ -253,6 +320,8 @@ struct FieldRules {
   FieldNames names = FieldNames::Ecs;
   std::vector<SourceField> source{SourceField::Service, SourceField::Host, SourceField::File};
   std::map<std::string, std::string> add;
+  std::map<std::string, std::string> add_from_env;  // field to environment variable
+  bool trace_ids = false;                           // trace_id, traceparent… to trace.id, span.id
   std::map<std::string, std::string> rename;
   std::vector<std::string> drop;
   std::vector<std::string> keep;         // empty = all
@@ -261,7 +330,9 @@ struct FieldRules {
   std::map<std::string, FieldType> convert;
   std::vector<std::string> hash;
   std::optional<std::string> hash_key_file;
-  bool keep_original = false;  // the whole line as event.original
+  Labels labels = Labels::Never;
+  std::vector<std::string> redact_issued;  // files of pillion-secrets
+  bool keep_original = false;              // the whole line as event.original
   bool operator==(const FieldRules&) const = default;
 };
 

@@ -52,6 +52,21 @@ const TableSchema& schema_of<MultilineRules>() {
 }
 
 template<>
+const TableSchema& schema_of<JournalInput>() {
+  static const TableSchema schema =
+      TableBuilder<JournalInput>("Journal", "The journal of systemd.")
+          .field("directory", &JournalInput::directory, "Directory with journal files.",
+                 {.form = Form::AbsolutePath, .computed_default = "the machine's own journal"})
+          .field("units", &JournalInput::units, "Only these units; empty is all.",
+                 {.non_empty = true})
+          .field("match", &JournalInput::match,
+                 "Only entries with `FIELD=value`; of one field any value, of several fields all.",
+                 {.non_empty = true})
+          .done();
+  return schema;
+}
+
+template<>
 const TableSchema& schema_of<LogInput>() {
   static const TableSchema schema =
       TableBuilder<LogInput>("Log input", "Where lines come from and how they are read.")
@@ -62,6 +77,7 @@ const TableSchema& schema_of<LogInput>() {
           .field("syslog", &LogInput::syslog, "TCP and UDP address for syslog.")
           .field("syslog_socket", &LogInput::syslog_socket, "Unix datagram socket for syslog.",
                  {.form = Form::AbsolutePath})
+          .field("journald", &LogInput::journald, "The journal of systemd.")
           .field("spool", &LogInput::spool,
                  "Of `fifo`, `syslog` and `syslog_socket`: what may wait on disk for the outputs.",
                  {.min = 1 << 20})
@@ -91,13 +107,12 @@ const TableSchema& schema_of<LogInput>() {
           .field("partial_line_timeout", &LogInput::partial_line_timeout,
                  "A line without its newline is taken as it is after so long.")
           .field("discover_interval", &LogInput::discover_interval,
-                 "How often new files are looked for, beside inotify.",
-                 {.min = 10, .planned = true})
+                 "How often new files are looked for, beside inotify.", {.min = 10})
           .field("rotate_wait", &LogInput::rotate_wait,
                  "A renamed file is read on for so long after its last growth.")
           .field("multiline", &LogInput::multiline, "Records of several lines.")
           .field("fields", &LogInput::fields, "Fields to add to every record of this input.")
-          .exactly_one({"file", "child", "fifo", "syslog", "syslog_socket", "stdin"})
+          .exactly_one({"file", "child", "fifo", "syslog", "syslog_socket", "journald", "stdin"})
           .finish(check_log_input)
           .done();
   return schema;
@@ -207,7 +222,8 @@ const TableSchema& schema_of<OtlpOutput>() {
           .field("dead_letter", &OtlpOutput::dead_letter, kDeadLetterText, kDeadLetter)
           .field("tls", &OtlpOutput::tls, "TLS.")
           .field("auth", &OtlpOutput::auth, "Authentication.")
-          .field("compress", &OtlpOutput::compress, "gzip the batches.")
+          .field("compress", &OtlpOutput::compress, "Compress the batches.")
+          .field("compression", &OtlpOutput::compression, "How; zstd where the receiver takes it.")
           .field("timeout", &OtlpOutput::timeout, "Of one request.", {.min = 1})
           .done();
   return schema;
@@ -238,8 +254,77 @@ const TableSchema& schema_of<HttpOutput>() {
           .field("dead_letter", &HttpOutput::dead_letter, kDeadLetterText, kDeadLetter)
           .field("tls", &HttpOutput::tls, "TLS.")
           .field("auth", &HttpOutput::auth, "Authentication.")
-          .field("compress", &HttpOutput::compress, "gzip the batches.")
+          .field("compress", &HttpOutput::compress, "Compress the batches.")
+          .field("compression", &HttpOutput::compression, "How; zstd where the receiver takes it.")
           .field("timeout", &HttpOutput::timeout, "Of one request.", {.min = 1})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<KafkaSasl>() {
+  static const TableSchema schema =
+      TableBuilder<KafkaSasl>("SASL", "How to log in to Kafka.")
+          .field("mechanism", &KafkaSasl::mechanism, "The mechanism.")
+          .field("user", &KafkaSasl::user, "The user.", {.required = true, .non_empty = true})
+          .field("password_file", &KafkaSasl::password_file, "File with the password.",
+                 {.required = true, .form = Form::AbsolutePath})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<KafkaOutput>() {
+  static const TableSchema schema =
+      TableBuilder<KafkaOutput>("Output to Kafka",
+                                "Needs librdkafka (package librdkafka1) on the machine.")
+          .field("brokers", &KafkaOutput::brokers, "Some of the brokers, \"host:port\".",
+                 {.required = true, .non_empty = true})
+          .field("topic", &KafkaOutput::topic, "The topic; `%{field}` stands for a field's value.",
+                 {.required = true, .non_empty = true})
+          .field("key", &KafkaOutput::key,
+                 "The key, with `%{field}`: records of one key keep their order. Without one they "
+                 "are spread.",
+                 {.non_empty = true})
+          .field("compression", &KafkaOutput::compression, "Of the batches.")
+          .field("tls", &KafkaOutput::tls, "TLS; its presence switches it on.")
+          .field("sasl", &KafkaOutput::sasl, "Log in.")
+          .field("settings", &KafkaOutput::settings,
+                 "Further settings of librdkafka, by its names.")
+          .field("dead_letter", &KafkaOutput::dead_letter, kDeadLetterText, kDeadLetter)
+          .field("timeout", &KafkaOutput::timeout,
+                 "After which a record that was not acknowledged is handed to the library again.",
+                 {.min = 1000})
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<S3Output>() {
+  static const TableSchema schema =
+      TableBuilder<S3Output>("Output to S3",
+                             "Objects with a record per line; Amazon S3 and what speaks it.")
+          .field("url", &S3Output::url, "Of the service.", kUrl)
+          .field("bucket", &S3Output::bucket, "The bucket.", {.required = true, .non_empty = true})
+          .field("region", &S3Output::region, "The region that requests are signed for.",
+                 {.non_empty = true})
+          .field("key", &S3Output::key,
+                 "Name of an object: `%{field}` of its first record, `%{id}` of the batch, and "
+                 "strftime(3) for the time of its first record, UTC.",
+                 {.non_empty = true})
+          .field("path_style", &S3Output::path_style,
+                 "The bucket in the path; else in the host's name.")
+          .field("access_key_file", &S3Output::access_key_file, "File with the access key id.",
+                 {.required = true, .form = Form::AbsolutePath})
+          .field("secret_key_file", &S3Output::secret_key_file, "File with the secret key.",
+                 {.required = true, .form = Form::AbsolutePath})
+          .field("session_token_file", &S3Output::session_token_file,
+                 "File with the session token of temporary keys.", kPath)
+          .field("dead_letter", &S3Output::dead_letter, kDeadLetterText, kDeadLetter)
+          .field("tls", &S3Output::tls, "TLS.")
+          .field("compress", &S3Output::compress, "Compress the objects.")
+          .field("compression", &S3Output::compression, "How.")
+          .field("timeout", &S3Output::timeout, "Of one request.", {.min = 1})
           .done();
   return schema;
 }
@@ -288,10 +373,19 @@ const TableSchema& schema_of<LogOutput>() {
           .field("otlp", &LogOutput::otlp, "OpenTelemetry.")
           .field("syslog", &LogOutput::syslog, "Syslog.")
           .field("http", &LogOutput::http, "Any HTTP receiver.")
+          .field("kafka", &LogOutput::kafka, "Apache Kafka.")
+          .field("s3", &LogOutput::s3, "Amazon S3, or what speaks like it.")
           .field("filter", &LogOutput::filter, "Filter.")
-          .field("batch", &LogOutput::batch, "Batches.")
+          .field("batch", &LogOutput::batch, "Batches; of `s3` 16MiB or 5m without this table.")
           .field("retry", &LogOutput::retry, "After errors that pass; without end.")
-          .exactly_one({"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http"})
+          .exactly_one(
+              {"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http", "kafka", "s3"})
+          .finish([](Reader&, const Node& node, LogOutput& output) {
+            if (!output.s3 || node.find("batch") != nullptr) return;
+            output.batch.max_size = mebibytes(16);
+            output.batch.max_records = 1'000'000;
+            output.batch.max_wait = std::chrono::minutes(5);
+          })
           .done();
   return schema;
 }
@@ -304,20 +398,33 @@ const TableSchema& schema_of<FieldRules>() {
           .field("source", &FieldRules::source,
                  "Which fields about its source each record gets; `[]` for none.")
           .field("add", &FieldRules::add, "Fields to add.")
-          .field("rename", &FieldRules::rename, "Old name to new name.")
-          .field("drop", &FieldRules::drop, "Fields to leave out.")
+          .field("add_from_env", &FieldRules::add_from_env,
+                 "Fields to add, with the environment variable that holds the value.")
+          .field(
+              "trace_ids", &FieldRules::trace_ids,
+              "`trace_id`, `spanId`, `traceparent` and the like become `trace.id` and `span.id`.")
+          .field("rename", &FieldRules::rename, "Old name to new name; `a.b` is `b` within `a`.")
+          .field("drop", &FieldRules::drop, "Fields to leave out; `a.b` is `b` within `a`.")
           .field("keep", &FieldRules::keep, "Keep only these extracted fields; empty is all.")
           .field("redact", &FieldRules::redact,
                  "Fields whose value is replaced, at any depth; `a.b` is `b` within `a`.")
           .field("redact_text", &FieldRules::redact_text,
                  "What is replaced within texts: `cards`, `emails`, `secrets`, or a regular "
                  "expression between slashes.")
+          .field("redact_issued", &FieldRules::redact_issued,
+                 "Files of pillion-secrets (`fingerprints`): what it has issued is replaced "
+                 "anywhere in a record.",
+                 {.form = Form::AbsolutePath,
+                  .computed_default = "those of the service's own `secrets` children"})
           .field("convert", &FieldRules::convert,
                  "Fields to turn into another type; a value that is none stays as it is.")
           .field("hash", &FieldRules::hash,
                  "Fields whose value is replaced by 32 digits of its SHA-256.")
           .field("hash_key_file", &FieldRules::hash_key_file,
                  "File with a key: HMAC-SHA-256, so that nobody finds values by trying.", kPath)
+          .field("labels", &FieldRules::labels,
+                 "Extracted fields go to `labels` as text: never, for records that Elasticsearch "
+                 "refuses because of their mapping, or always.")
           .field("keep_original", &FieldRules::keep_original, "The whole line as `event.original`.")
           .done();
   return schema;

@@ -102,6 +102,10 @@ const TableSchema& schema_of<SecretsConfig>() {
                  {.min = 1000})
           .field("on_unavailable", &SecretsConfig::on_unavailable,
                  "At the first start: wait, fail, or become ready without the secrets.")
+          .field("fingerprints", &SecretsConfig::fingerprints,
+                 "File with fingerprints of what was issued, for `redact_issued` of logs.",
+                 {.form = Form::AbsolutePath,
+                  .computed_default = "in the runtime directory, when the service has logs"})
           .field("admin", &SecretsConfig::admin, "Admin.")
           .finish(check_secrets)
           .done();

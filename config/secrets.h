@@ -74,6 +74,7 @@ struct SecretsConfig {
   std::vector<SecretFile> files;  // key `file`
   VaultProxy proxy;               // only with [vault]
   std::chrono::milliseconds refresh{300'000};
+  std::optional<std::string> fingerprints;  // file for those who keep secrets out of logs
   OnUnavailable on_unavailable = OnUnavailable::Wait;
   ComponentAdmin admin;
   bool operator==(const SecretsConfig&) const = default;

@@ -233,6 +233,12 @@ void check_log_input(Reader& reader, const Node& node, LogInput& input) {
     reader.error(position_of(node, "pattern"),
                  "`pattern` is only for the formats \"pattern\", \"regex\" and \"csv\"");
   }
+  for (const char* key : {"format", "framing", "encoding", "multiline"}) {
+    if (input.journald && node.find(key) != nullptr) {
+      reader.error(position_of(node, key),
+                   "`" + std::string(key) + "` is not for `journald`, whose entries have fields");
+    }
+  }
   if (!input.exclude.empty() && !input.file) {
     reader.error(position_of(node, "exclude"), "`exclude` is only for `file`");
   }

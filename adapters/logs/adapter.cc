@@ -17,6 +17,7 @@ namespace pillion::logs {
 namespace {
 
 constexpr Duration kTick = std::chrono::seconds(1);
+constexpr Duration kLedgerPause = std::chrono::seconds(2);
 constexpr std::size_t kStdinBytes = 256u << 10;
 // Of the drain's time, kept for the last checkpoint and the receipt.
 constexpr Duration kFinishReserve = std::chrono::milliseconds(500);
@@ -81,7 +82,7 @@ void Adapter::serve_admin(InheritedListeners& listeners) {
                                       : HttpServerResponse::text(503, "not ready\n");
   });
   server_->route("GET", "/ledger", [this](const HttpServerRequest&) {
-    return HttpServerResponse::json(200, ledger_json());
+    return HttpServerResponse::json(200, to_json(ledgers()));
   });
   add_metrics_routes(*server_, registry_);
 }
@@ -152,8 +153,14 @@ void Adapter::report_waiting() {
   for (const auto& receiver : receivers_) {
     if (!receiver->trouble().empty()) status = receiver->name() + ": " + receiver->trouble();
   }
-  if (status != status_) notifier_.status(status);
+  // The numbers change all the time: now and then is enough for people.
+  const std::string ledger = ledger_text();
+  const bool is_due = ledger != ledger_said_ && clock_.now() - said_at_ >= kLedgerPause;
+  if (status == status_ && !is_due) return;
+  notifier_.status(status + "; " + ledger);
   status_ = status;
+  ledger_said_ = ledger;
+  said_at_ = clock_.now();
 }
 
 // ---- standard input
@@ -243,8 +250,7 @@ void Adapter::give_up() {
 void Adapter::report_end() {
   for (const auto& pipeline : pipelines_) pipeline->save_checkpoint_now();
   const Ledger total = ledger();
-  log::info("records read {} = delivered {} + dropped {} + pending {}", total.read, total.delivered,
-            total.dropped, total.pending());
+  log::info("{}", ledger_text());
   if (total.pending() > 0) {
     log::warn(
         "{} records are not acknowledged; they are read again from their files at the next "
@@ -301,28 +307,23 @@ void Adapter::swap_configuration() {
 
 Ledger Adapter::ledger() const {
   Ledger sum = before_;
-  for (const auto& pipeline : pipelines_) {
-    sum.read += pipeline->ledger().read;
-    sum.delivered += pipeline->ledger().delivered;
-    sum.dropped += pipeline->ledger().dropped;
-  }
+  for (const auto& pipeline : pipelines_) sum += pipeline->ledger();
   return sum;
 }
 
-std::string Adapter::ledger_json() const {
-  std::string text = "{\"outputs\":[";
+std::vector<OutputLedger> Adapter::ledgers() const {
+  std::vector<OutputLedger> ledgers;
   for (const auto& pipeline : pipelines_) {
-    const Ledger& own = pipeline->ledger();
-    text += text.back() == '[' ? "{\"output\":" : ",{\"output\":";
-    append_json_string(text, pipeline->output().name());
-    text += fmt::format(
-        ",\"read\":{},\"delivered\":{},\"dropped\":{},\"pending\":{},\"bytes_unread\":{},"
-        "\"trouble\":",
-        own.read, own.delivered, own.dropped, own.pending(), pipeline->counts().bytes_unread);
-    append_json_string(text, pipeline->output().trouble());
-    text += '}';
+    ledgers.push_back({pipeline->output().name(), pipeline->input_ledgers(), pipeline->ledger(),
+                       pipeline->counts().bytes_unread, pipeline->output().trouble()});
   }
-  return text + "]}\n";
+  return ledgers;
+}
+
+std::string Adapter::ledger_text() const {
+  const Ledger total = ledger();
+  return fmt::format("records read {} = delivered {} + dropped {} + pending {}", total.read,
+                     total.delivered, total.dropped, total.pending());
 }
 
 void Adapter::collect_metrics(MetricsWriter& writer) const {
@@ -347,6 +348,9 @@ void Adapter::collect_metrics(MetricsWriter& writer) const {
           [](const Pipeline& p) { return p.ledger().dropped; });
   counter("pillion_logs_records_filtered_total", "Records that the output's filter left out.",
           [](const Pipeline& p) { return p.counts().encode.filtered; });
+  counter("pillion_logs_issued_secrets_redacted_total",
+          "Records that held a secret which the service's ambassador has issued.",
+          [](const Pipeline& p) { return p.redacted(); });
   gauge("pillion_logs_records_pending", "Records read and not yet acknowledged.",
         [](const Pipeline& p) { return p.ledger().pending(); });
   counter("pillion_logs_read_bytes_total", "Bytes of raw log read.",
@@ -373,6 +377,7 @@ void Adapter::collect_metrics(MetricsWriter& writer) const {
         [](const Pipeline& p) { return p.is_paused() ? 1 : 0; });
   gauge("pillion_logs_output_trouble", "1 while the output does not accept records.",
         [](const Pipeline& p) { return p.output().trouble().empty() ? 0 : 1; });
+  collect_inputs(writer);
   collect_receivers(writer);
   if (pipelines_.empty()) return;
   std::vector<std::string> done;
@@ -387,6 +392,23 @@ void Adapter::collect_metrics(MetricsWriter& writer) const {
           writer.sample({{"output", other->output().name()}}, same.value);
         }
       }
+    }
+  }
+}
+
+void Adapter::collect_inputs(MetricsWriter& writer) const {
+  writer.begin_family("pillion_logs_input_records_total", MetricType::Counter,
+                      "What became of records, by input, since the first checkpoint.");
+  for (const auto& pipeline : pipelines_) {
+    for (const auto& [input, counts] : pipeline->input_ledgers()) {
+      const auto sample = [&](const char* outcome, std::uint64_t value) {
+        writer.sample(
+            {{"input", input}, {"output", pipeline->output().name()}, {"outcome", outcome}}, value);
+      };
+      sample("read", counts.read);
+      sample("delivered", counts.delivered);
+      sample("dropped", counts.dropped);
+      sample("filtered", counts.filtered);
     }
   }
 }

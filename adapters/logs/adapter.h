@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adapters/logs/follow/directory_watch.h"
+#include "adapters/logs/ledger_report.h"
 #include "adapters/logs/pipeline.h"
 #include "adapters/logs/wiring.h"
 #include "config/logs.h"
@@ -52,7 +53,9 @@ class Adapter {
   void collect_metrics(MetricsWriter& writer) const;
   void collect_receivers(MetricsWriter& writer) const;
   Ledger ledger() const;
-  std::string ledger_json() const;
+  std::vector<OutputLedger> ledgers() const;
+  std::string ledger_text() const;
+  void collect_inputs(MetricsWriter& writer) const;
 
   Loop& loop_;
   const Clock& clock_;
@@ -78,6 +81,8 @@ class Adapter {
   bool is_ready_ = false;
   bool is_stopping_ = false;
   std::string status_;
+  std::string ledger_said_;
+  MonotonicTime said_at_{};
 };
 
 }  // namespace pillion::logs

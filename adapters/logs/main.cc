@@ -7,6 +7,7 @@
 
 #include "adapters/logs/adapter.h"
 #include "adapters/logs/inspect/commands.h"
+#include "adapters/logs/ledger_command.h"
 #include "config/load.h"
 #include "config/system_lookup.h"
 #include "runtime/log.h"
@@ -80,6 +81,7 @@ int main(int argc, char** argv) {
   logs::add_explain(app, exit_code);
   logs::add_test(app, exit_code);
   logs::add_replay(app, exit_code);
+  logs::add_ledger(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   if (!app.get_subcommands().empty()) return exit_code;
   log::configure(log::options_from_environment("pillion-logs"));

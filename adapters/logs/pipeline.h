@@ -11,19 +11,12 @@
 #include <vector>
 
 #include "adapters/logs/follow/follower.h"
+#include "adapters/logs/issued_redaction.h"
 #include "adapters/logs/output/output.h"
 #include "adapters/logs/stream_input.h"
 #include "runtime/loop.h"
 
 namespace pillion::logs {
-
-// read = delivered + dropped + pending, in records. Always true: pending is derived.
-struct Ledger {
-  std::uint64_t read = 0;
-  std::uint64_t delivered = 0;
-  std::uint64_t dropped = 0;
-  std::uint64_t pending() const { return read - delivered - dropped; }
-};
 
 struct PipelineOptions {
   std::string checkpoint_path;  // empty = none is kept
@@ -31,7 +24,11 @@ struct PipelineOptions {
   std::size_t in_flight_bytes_max = 64u << 20;
   // Offsets per file make sense only for outputs that keep what they got.
   std::vector<FollowerOptions> followers;
+  std::vector<JournalOptions> journals;
   std::function<Encoder()> make_stream_encoder;  // set when standard input is read
+  std::size_t stream_input = 0;                  // its place in the configuration
+  std::vector<std::string> input_names;          // of the whole configuration
+  std::shared_ptr<IssuedRedaction> issued;       // shared by all pipelines; null: nothing is
 };
 
 class Pipeline {
@@ -61,10 +58,15 @@ class Pipeline {
   void save_checkpoint_now();
 
   const Output& output() const { return *output_; }
+  // Of this run, all inputs together.
   const Ledger& ledger() const { return ledger_; }
+  // Of all runs since the first checkpoint, per input.
+  std::vector<InputLedger> input_ledgers() const;
   Follower::Counts counts() const;
   std::size_t in_flight_bytes() const { return in_flight_bytes_; }
   bool is_paused() const { return is_paused_; }
+  // Records from which an issued secret was taken out.
+  std::uint64_t redacted() const { return redacted_; }
   // Whether everything in this file is delivered, and it is closed.
   bool has_finished(const FileFacts& facts) const;
   std::vector<std::string> directories() const;
@@ -72,8 +74,21 @@ class Pipeline {
 
  private:
   void look();
+  void look_often();
   void pump();
   bool fill_batch();
+  template<class Read, class Filtered>
+  auto read_from(std::size_t input, const Read& read, const Filtered& filtered);
+  std::string identity_of(const Batch& batch);
+  void take_out_secrets(RecordBuffer& records);
+  void note_share(std::size_t input, std::uint64_t records_before, std::uint64_t filtered);
+  void flush_partials();
+  bool read_journal(const std::shared_ptr<JournalFollower>& journal, std::size_t bytes_max,
+                    std::int64_t wall_ns);
+  void open_journals(const std::vector<JournalCheckpoint>& saved);
+  void add_outcome(const Batch& batch, std::vector<Ledger>& ledgers);
+  void add_settled(const Batch& batch);
+  void take_over_ledger(std::vector<InputLedger> saved);
   void hand_over();
   bool has_room() const;
   std::unique_ptr<Batch> new_batch();
@@ -81,13 +96,14 @@ class Pipeline {
   void settle();
   void finish_drain();
   void save_checkpoint_soon();
-  std::vector<FileCheckpoint> checkpoint() const;
+  Checkpoint checkpoint() const;
 
   Loop& loop_;
   const Clock& clock_;
   PipelineOptions options_;
   std::unique_ptr<Output> output_;
   std::vector<std::unique_ptr<Follower>> followers_;
+  std::vector<std::shared_ptr<JournalFollower>> journals_;
   std::unique_ptr<StreamInput> stream_;
   ReadBuffer read_buffer_;
   std::unique_ptr<Batch> batch_;                  // being filled
@@ -96,9 +112,18 @@ class Pipeline {
   std::size_t in_flight_bytes_ = 0;
   std::size_t next_follower_ = 0;
   Ledger ledger_;
+  std::vector<Ledger> own_;          // per input: of this run
+  std::vector<Ledger> settled_;      // of it what the positions are behind, and all earlier runs
+  std::vector<Ledger> earlier_;      // all earlier runs
+  std::vector<InputLedger> former_;  // of inputs that the configuration no longer has
+  std::uint64_t run_id_ = 0;
+  std::uint64_t batches_without_place_ = 0;
+  std::uint64_t redacted_ = 0;
+  std::string redaction_trouble_;
   Timer pump_timer_;   // the next slice of reading
   Timer batch_timer_;  // a batch that is not full yet
   Timer checkpoint_timer_;
+  Timer look_timer_;  // when somebody wants to look more often than the tick
   bool is_paused_ = false;
   bool is_draining_ = false;  // reads to the end first
   bool is_reading_ = true;

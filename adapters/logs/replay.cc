@@ -47,6 +47,8 @@ std::optional<std::string>* dead_letter_of(config::LogOutput& output) {
   if (output.elasticsearch) return &output.elasticsearch->dead_letter;
   if (output.loki) return &output.loki->dead_letter;
   if (output.otlp) return &output.otlp->dead_letter;
+  if (output.kafka) return &output.kafka->dead_letter;
+  if (output.s3) return &output.s3->dead_letter;
   return output.http ? &output.http->dead_letter : nullptr;
 }
 
@@ -105,8 +107,8 @@ int replay_dead_letters(const config::LogsConfig& config, std::size_t index,
   Outcome outcome;
   auto batch = std::make_unique<Batch>();
   const auto output = make_output(loop, clock, target, path, [&](Batch& done) {
-    outcome.sent += done.delivered;
-    outcome.refused += done.dropped;
+    outcome.sent += done.delivered();
+    outcome.refused += done.dropped.size();
     loop.stop();
   });
   for (;;) {
@@ -116,6 +118,8 @@ int replay_dead_letters(const config::LogsConfig& config, std::size_t index,
       return kExitSetup;
     }
     if (!*more) break;
+    batch->identity =
+        fmt::format("replay-{}-{}", clock.wall_now().time_since_epoch().count(), reader.number());
     output->deliver(*batch);
     loop.run();
     batch = std::make_unique<Batch>();

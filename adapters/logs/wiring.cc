@@ -12,8 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "adapters/logs/encode/layout.h"
-#include "adapters/logs/encode/regex_format.h"
+#include "adapters/logs/input_format.h"
 #include "adapters/logs/output/make_output.h"
 #include "adapters/logs/output/otlp.h"
 
@@ -23,123 +22,6 @@ namespace {
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-Format format_of(config::LogFormat format) {
-  switch (format) {
-    case config::LogFormat::Auto: return Format::Auto;
-    case config::LogFormat::Raw: return Format::Raw;
-    case config::LogFormat::Json: return Format::Json;
-    case config::LogFormat::Logfmt: return Format::Logfmt;
-    case config::LogFormat::PrefixedLogfmt: return Format::PrefixedLogfmt;
-    case config::LogFormat::Clf:
-    case config::LogFormat::Combined: return Format::Clf;
-    case config::LogFormat::NginxError: return Format::NginxError;
-    case config::LogFormat::ApacheError: return Format::ApacheError;
-    case config::LogFormat::Syslog3164: return Format::Syslog3164;
-    case config::LogFormat::Syslog5424: return Format::Syslog5424;
-    case config::LogFormat::Log4j: return Format::Log4j;
-    case config::LogFormat::Glog: return Format::Glog;
-    case config::LogFormat::Python: return Format::Python;
-    case config::LogFormat::Postgresql: return Format::Postgresql;
-    case config::LogFormat::Mysql: return Format::Mysql;
-    case config::LogFormat::Redis: return Format::Redis;
-    case config::LogFormat::Haproxy: return Format::Haproxy;
-    case config::LogFormat::Envoy: return Format::Envoy;
-    case config::LogFormat::JavaGc: return Format::JavaGc;
-    case config::LogFormat::Csv: return Format::Csv;
-    case config::LogFormat::Ltsv: return Format::Ltsv;
-    case config::LogFormat::KeyValue: return Format::KeyValue;
-    case config::LogFormat::Pattern: return Format::Pattern;
-    case config::LogFormat::Regex: return Format::Regex;
-  }
-  return Format::Raw;
-}
-
-// The names in "time,level,message".
-Result<std::vector<std::string>> columns_of(const std::string& list) {
-  std::vector<std::string> columns;
-  std::size_t at = 0;
-  for (;;) {
-    const std::size_t comma = std::min(list.find(',', at), list.size());
-    std::string name = list.substr(at, comma - at);
-    name.erase(0, name.find_first_not_of(' '));
-    name.erase(name.find_last_not_of(' ') + 1);
-    const bool has_bad = std::any_of(name.begin(), name.end(), [](unsigned char c) {
-      return c <= ' ' || c == '"' || c == '\\' || c >= 0x7f;
-    });
-    if (has_bad || name.size() > kKeyBytesMax) return fail("\"" + name + "\" is no field name");
-    columns.push_back(std::move(name));  // an empty one is skipped in lines
-    if (comma == list.size()) break;
-    at = comma + 1;
-  }
-  if (columns.size() > kFieldsMax - 2) return fail("more than 254 columns");
-  return columns;
-}
-
-// What `pattern` says for the formats that have one.
-Result<void> set_pattern(const config::LogInput& input, EncoderOptions& options) {
-  const bool wants_one = options.format == Format::Pattern || options.format == Format::Regex ||
-                         options.format == Format::Csv;
-  if (!wants_one) return {};
-  const std::string name(config::name_of(input.format));
-  if (!input.pattern) {
-    return fail("format \"" + name + "\" needs `pattern`" +
-                (options.format == Format::Csv ? ", the columns: \"time,level,message\"" : ""));
-  }
-  if (options.format == Format::Pattern) {
-    auto layout = Layout::compile(*input.pattern);
-    if (!layout) return fail(layout.error().wrap("pattern"));
-    options.layout = std::make_shared<const Layout>(std::move(*layout));
-  } else if (options.format == Format::Regex) {
-    auto regex = RegexFormat::compile(*input.pattern);
-    if (!regex) return fail(regex.error().wrap("pattern"));
-    options.regex = std::move(*regex);
-  } else {
-    auto columns = columns_of(*input.pattern);
-    if (!columns) return fail(columns.error().wrap("pattern"));
-    options.columns = std::move(*columns);
-  }
-  return {};
-}
-
-GroupPreset preset_of(config::Multiline preset) {
-  switch (preset) {
-    case config::Multiline::Java: return GroupPreset::Java;
-    case config::Multiline::Python: return GroupPreset::Python;
-    case config::Multiline::Go: return GroupPreset::Go;
-    case config::Multiline::Node: return GroupPreset::Node;
-    case config::Multiline::Ruby: return GroupPreset::Ruby;
-    case config::Multiline::Dotnet: return GroupPreset::Dotnet;
-    case config::Multiline::Generic: return GroupPreset::Generic;
-    case config::Multiline::Pattern: return GroupPreset::Pattern;
-    case config::Multiline::None:
-    case config::Multiline::Auto: break;
-  }
-  return GroupPreset::Auto;
-}
-
-// What `multiline` says.
-Result<void> set_groups(const config::LogInput& input, EncoderOptions& options) {
-  const config::MultilineRules& source = input.multiline;
-  const bool is_by_pattern = source.preset == config::Multiline::Pattern;
-  if (is_by_pattern != source.start.has_value()) {
-    return fail(is_by_pattern ? "multiline: preset \"pattern\" needs `start`, a regular expression "
-                                "that a record's first line matches"
-                              : "multiline: `start` is for preset \"pattern\"");
-  }
-  if (source.preset == config::Multiline::None) return {};
-  GroupRules rules;
-  rules.preset = preset_of(source.preset);
-  rules.lines_max = source.max_lines;
-  rules.bytes_max = source.max_size.value;
-  if (is_by_pattern) {
-    auto start = RegexFormat::compile(*source.start, false);
-    if (!start) return fail(start.error().wrap("multiline.start"));
-    rules.start = std::move(*start);
-  }
-  options.groups = std::move(rules);
-  return {};
 }
 
 bool is_received(const config::LogInput& input) {
@@ -153,12 +35,19 @@ bool is_writable_directory(const std::string& path) {
   return ::access(path.c_str(), W_OK | X_OK) == 0;
 }
 
-void choose_state_directory(Surroundings& surroundings) {
+// Of the whole service.
+std::string service_state(const std::string& service) {
   std::string parent = environment("PILLION_STATE_DIR");
   if (parent.empty()) parent = "/var/lib/pillion";
-  const std::string service = surroundings.service.empty() ? "default" : surroundings.service;
-  const std::string wanted = parent + "/" + service + "/logs" +
-                             (surroundings.child.empty() ? "" : "/" + surroundings.child);
+  return parent + "/" + (service.empty() ? "default" : service);
+}
+
+std::string wanted_state_directory(const std::string& service, const std::string& child) {
+  return service_state(service) + "/logs" + (child.empty() ? "" : "/" + child);
+}
+
+void choose_state_directory(Surroundings& surroundings) {
+  const std::string wanted = wanted_state_directory(surroundings.service, surroundings.child);
   if (is_writable_directory(wanted)) {
     surroundings.state_directory = wanted;
     return;
@@ -188,6 +77,10 @@ Envelope envelope_of(const config::LogsConfig& config, const config::LogInput* i
   add_source(config::SourceField::Host, surroundings.host_name);
   add_source(config::SourceField::File, path);
   for (const auto& [key, value] : config.fields.add) envelope.add(key, value);
+  for (const auto& [key, variable] : config.fields.add_from_env) {
+    envelope.add(key, environment(variable.c_str()));
+  }
+  if (input->child) envelope.add("pillion.child", *input->child);
   for (const auto& [key, value] : input->fields) envelope.add(key, value);
   envelope.has_original = config.fields.keep_original;
   return envelope;
@@ -203,6 +96,17 @@ Conversion conversion_of(config::FieldType type) {
   return Conversion::String;
 }
 
+// What we add ourselves, or the configuration does: no extracted field.
+OwnNames own_names(const config::LogsConfig& config) {
+  OwnNames names;
+  for (const auto& [key, value] : config.fields.add) names.insert(key);
+  for (const auto& [key, variable] : config.fields.add_from_env) names.insert(key);
+  for (const auto& input : config.inputs) {
+    for (const auto& [key, value] : input.fields) names.insert(key);
+  }
+  return names;
+}
+
 FieldRulesOptions field_rules_of(const config::FieldRules& source) {
   FieldRulesOptions options;
   options.rename = source.rename;
@@ -211,6 +115,7 @@ FieldRulesOptions field_rules_of(const config::FieldRules& source) {
   options.redact = source.redact;
   options.hash = source.hash;
   for (const auto& [name, type] : source.convert) options.convert[name] = conversion_of(type);
+  options.has_trace_ids = source.trace_ids;
   if (!source.redact_text.empty()) {
     auto compiled = TextRedaction::compile(source.redact_text);
     if (compiled) options.text_redaction = std::move(*compiled);  // find_problems() told, else
@@ -233,7 +138,16 @@ EncoderOptions encoder_options(const config::LogsConfig& config, const config::L
   options.line_bytes_max = input.max_line.value;
   options.envelope = envelope_of(config, &input, surroundings, "");
   options.field_rules = field_rules_of(config.fields);
+  options.field_rules.has_labels = config.fields.labels == config::Labels::Always;
+  options.field_rules.own_names = own_names(config);
   return options;
+}
+
+// Where the fingerprints of issued secrets are.
+std::vector<std::string> issued_paths(const config::LogsConfig& config) {
+  if (!config.fields.redact_issued.empty()) return config.fields.redact_issued;
+  const std::string directory = environment("PILLION_ISSUED_DIR");
+  return directory.empty() ? std::vector<std::string>() : std::vector<std::string>{directory};
 }
 
 std::string spool_path(std::size_t index, const Surroundings& surroundings) {
@@ -246,6 +160,31 @@ std::string followed_path(const config::LogInput& input, std::size_t index,
   return input.file ? *input.file : surroundings.log_directory + "/" + *input.child + ".log";
 }
 
+// What the ledger calls an input.
+std::string input_name(const config::LogInput& input) {
+  if (input.file) return *input.file;
+  if (input.child) return "child " + *input.child;
+  if (input.fifo) return "fifo " + *input.fifo;
+  if (input.syslog) return "syslog " + input.syslog->to_string();
+  if (input.journald) {
+    const auto& directory = input.journald->directory;
+    return directory ? "journal " + *directory : "journal";
+  }
+  return input.syslog_socket ? "syslog " + *input.syslog_socket : "stdin";
+}
+
+JournalOptions journal_options(const config::LogInput& input, std::size_t index) {
+  JournalOptions options;
+  options.input = index;
+  options.name = input_name(input);
+  options.directory = input.journald->directory.value_or("");
+  options.units = input.journald->units;
+  options.match = input.journald->match;
+  options.starts_at_end = input.start_at == config::StartAt::End;
+  options.value_bytes_max = input.max_line.value;
+  return options;
+}
+
 // How soon a segment of a spool is closed after its last line.
 constexpr Duration kSpoolWait = std::chrono::milliseconds(100);
 
@@ -255,12 +194,17 @@ FollowerOptions follower_options(const config::LogsConfig& config, std::size_t i
                                  const std::shared_ptr<RecordFilter>& filter) {
   const config::LogInput& input = config.inputs[index];
   FollowerOptions options;
+  options.input = index;
   options.pattern = followed_path(input, index, surroundings);
   options.exclude = input.exclude;
   options.starts_at_end = input.start_at == config::StartAt::End;
+  options.discover_interval = input.discover_interval;
   options.rotate_wait = is_received(input) ? kSpoolWait : input.rotate_wait;
   options.partial_line_timeout = input.partial_line_timeout;
   options.encoding = input.encoding;
+  if (!surroundings.state_directory.empty()) {
+    options.temporary_directory = surroundings.state_directory;
+  }
   options.line_bytes_max = input.max_line.value;
   if (input.multiline.preset != config::Multiline::None) {
     options.group_timeout = input.multiline.timeout;
@@ -279,11 +223,23 @@ FollowerOptions follower_options(const config::LogsConfig& config, std::size_t i
   return options;
 }
 
-// `config` with the renames that `names` stands for. Receivers with a form of their own (Loki,
-// OTLP, syslog) know the fields by their ECS names.
+// How programs spell the ids of W3C Trace Context, OpenTelemetry, Zipkin and Datadog.
+constexpr const char* kTraceNames[] = {"trace_id",    "traceId",      "traceid",
+                                       "traceID",     "trace-id",     "otelTraceID",
+                                       "dd.trace_id", "X-B3-TraceId", "x-b3-traceid"};
+constexpr const char* kSpanNames[] = {"span_id",    "spanId",      "spanid",
+                                      "spanID",     "span-id",     "otelSpanID",
+                                      "dd.span_id", "X-B3-SpanId", "x-b3-spanid"};
+
+// `config` with the renames that `names` and `trace_ids` stand for. Receivers with a form of their
+// own (Loki, OTLP, syslog) know the fields by their ECS names.
 config::LogsConfig with_names_of(const config::LogsConfig& config,
                                  const config::LogOutput& output) {
   config::LogsConfig named = config;
+  if (config.fields.trace_ids) {
+    for (const char* name : kTraceNames) named.fields.rename.try_emplace(name, "trace.id");
+    for (const char* name : kSpanNames) named.fields.rename.try_emplace(name, "span.id");
+  }
   if (config.fields.names != config::FieldNames::Otel || output.loki || output.otlp ||
       output.syslog) {
     return named;
@@ -299,6 +255,16 @@ std::vector<config::LogOutput> outputs_of(const config::LogsConfig& config) {
   config::LogOutput to_stdout;
   to_stdout.to_stdout.emplace();
   return {to_stdout};
+}
+
+// Empty when none is kept.
+std::string checkpoint_path(const config::LogsConfig& config, std::size_t index,
+                            const std::string& state_directory) {
+  const std::string name = output_state_name(outputs_of(config)[index], index);
+  if (config.checkpoint.path) {
+    return index == 0 ? *config.checkpoint.path : *config.checkpoint.path + "." + name;
+  }
+  return state_directory.empty() ? "" : state_directory + "/" + name + ".checkpoint";
 }
 
 void check_input(const config::LogInput& input, const std::string& name,
@@ -319,6 +285,11 @@ void check_input(const config::LogInput& input, const std::string& name,
     }
     const auto transcoder = Transcoder::open(input.encoding);
     if (!transcoder) problems.push_back(name + ": " + transcoder.error().message());
+  }
+  if (input.journald) {
+    if (const auto done = check_journal(journal_options(input, 0)); !done) {
+      problems.push_back(name + ": " + done.error().message());
+    }
   }
   if (const auto done = set_groups(input, options); !done) {
     problems.push_back(name + ": " + done.error().message());
@@ -354,6 +325,14 @@ void check_fields(const config::FieldRules& fields, std::vector<std::string>& pr
       }
     }
   };
+  for (const auto& [key, variable] : fields.add_from_env) {
+    if (std::getenv(variable.c_str()) == nullptr) {
+      problems.push_back(
+          fmt::format("fields.add_from_env: \"{}\" is not in the environment (the "
+                      "child's `env` or `inherit_env` can give it)",
+                      variable));
+    }
+  }
   check_list("drop", fields.drop);
   check_list("keep", fields.keep);
   check_list("redact", fields.redact);
@@ -419,6 +398,9 @@ std::vector<std::string> find_problems(const config::LogsConfig& config,
     }
   }
   check_fields(config.fields, problems);
+  if (const auto known = IssuedRedaction(issued_paths(config)).refresh(); !known) {
+    problems.push_back("fields.redact_issued: " + known.error().message());
+  }
   return problems;
 }
 
@@ -443,31 +425,42 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
                                                       const Surroundings& surroundings) {
   std::vector<std::unique_ptr<Pipeline>> pipelines;
   const auto outputs = outputs_of(config);
+  std::shared_ptr<IssuedRedaction> issued;
+  if (auto paths = issued_paths(config); !paths.empty()) {
+    issued = std::make_shared<IssuedRedaction>(std::move(paths));
+  }
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const config::LogOutput& output = outputs[i];
     const std::string name = output_state_name(output, i);
     const std::string state_prefix = surroundings.state_directory + "/" + name;
     std::optional<ElasticsearchOptions> bulk;
     if (output.elasticsearch) bulk = elasticsearch_options(*output.elasticsearch);
+    std::optional<OwnNames> healing;
+    if (config.fields.labels == config::Labels::OnConflict) healing = own_names(config);
     const auto filter = make_filter(output.filter).value();  // checked by find_problems()
     const config::LogsConfig named = with_names_of(config, output);
 
     PipelineOptions options;
     options.in_flight_bytes_max = config.buffer.value / outputs.size();
+    options.issued = issued;
     options.checkpoint_interval = config.checkpoint.interval;
-    if (config.checkpoint.path) {
-      options.checkpoint_path =
-          i == 0 ? *config.checkpoint.path : *config.checkpoint.path + "." + name;
-    } else if (!surroundings.state_directory.empty()) {
-      options.checkpoint_path = state_prefix + ".checkpoint";
-    }
+    options.checkpoint_path = checkpoint_path(config, i, surroundings.state_directory);
     for (std::size_t k = 0; k < config.inputs.size(); ++k) {
       const config::LogInput& input = config.inputs[k];
+      options.input_names.push_back(input_name(input));
       if (input.from_stdin) {
+        options.stream_input = k;
         EncoderOptions own = encoder_options(named, input, surroundings);
         own.filter = filter;
         if (bulk) set_bulk_action(own.envelope, *bulk);
         options.make_stream_encoder = [own] { return Encoder(own); };
+      } else if (input.journald) {
+        EncoderOptions own = encoder_options(named, input, surroundings);
+        own.format = Format::Json;  // as JournalEntry writes it
+        own.filter = filter;
+        if (bulk) set_bulk_action(own.envelope, *bulk);
+        options.journals.push_back(journal_options(input, k));
+        options.journals.back().make_encoder = [own] { return Encoder(own); };
       } else {
         options.followers.push_back(follower_options(named, k, surroundings, bulk, filter));
         if (i > 0) options.followers.back().event_level = log::Level::Debug;
@@ -475,10 +468,25 @@ std::vector<std::unique_ptr<Pipeline>> make_pipelines(Loop& loop, const Clock& c
     }
     pipelines.push_back(
         std::make_unique<Pipeline>(loop, clock, std::move(options), [&](Output::OnDone on_done) {
-          return make_output(loop, clock, output, state_prefix, std::move(on_done));
+          return make_output(loop, clock, output, state_prefix, std::move(on_done), healing);
         }));
   }
   return pipelines;
+}
+
+std::vector<std::string> checkpoint_candidates(const config::LogsConfig& config, std::size_t index,
+                                               const std::string& service,
+                                               const std::string& child) {
+  std::vector<std::string> directories{wanted_state_directory(service, child)};
+  if (!child.empty()) directories.push_back(service_state(service) + "/children/" + child);
+  const std::string offered = environment("STATE_DIRECTORY");
+  if (!offered.empty()) directories.push_back(offered);
+  std::vector<std::string> paths;
+  for (const std::string& directory : directories) {
+    std::string path = checkpoint_path(config, index, directory);
+    if (paths.empty() || paths.back() != path) paths.push_back(std::move(path));
+  }
+  return paths;
 }
 
 std::vector<std::unique_ptr<Receiver>> make_receivers(Loop& loop, const config::LogsConfig& config,

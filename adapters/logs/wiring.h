@@ -36,6 +36,12 @@ std::vector<std::string> find_problems(const config::LogsConfig& config,
 // created, no output is needed. An error says what is wrong with the input or the fields.
 Result<EncoderOptions> inspection_options(const config::LogsConfig& config, std::size_t index);
 
+// Where the checkpoint of the output at `index` may be, the likeliest first, for an adapter that
+// ran as `child` of `service` (both may be empty). Nothing is created.
+std::vector<std::string> checkpoint_candidates(const config::LogsConfig& config, std::size_t index,
+                                               const std::string& service,
+                                               const std::string& child);
+
 // One per input that is received, not started.
 std::vector<std::unique_ptr<Receiver>> make_receivers(Loop& loop, const config::LogsConfig& config,
                                                       const Surroundings& surroundings);

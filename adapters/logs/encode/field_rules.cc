@@ -147,9 +147,19 @@ FieldRules::FieldRules(const FieldRulesOptions& options)
     : keeps_some_(!options.keep.empty()),
       renames_(!options.rename.empty()),
       redacts_(!options.redact.empty()),
+      has_trace_ids_(options.has_trace_ids),
+      has_labels_(options.has_labels),
+      own_names_(options.own_names),
       text_redaction_(options.text_redaction),
       hash_key_(options.hash_key) {
+  const auto is_path = [](const std::string& name) { return name.find('.') != std::string::npos; };
   for (const auto& name : options.redact) redacted_.push_back(escaped(name));
+  for (const auto& name : options.drop) {
+    if (is_path(name)) dropped_paths_.insert(escaped(name));
+  }
+  for (const auto& [from, to] : options.rename) {
+    if (is_path(from)) moved_paths_[escaped(from)] = escaped(to);
+  }
   for (const auto& name : options.hash) rule_named(escaped(name)).is_hashed = true;
   for (const auto& [name, kind] : options.convert) rule_named(escaped(name)).conversion = kind;
   for (const auto& name : options.drop) rule_named(escaped(name)).is_dropped = true;
@@ -251,6 +261,10 @@ void FieldRules::put_redacted(std::string_view value, std::string& path) {
       const std::string key = normal_key(member.key);
       path += '.';
       path += key;
+      if (is_nested_done(path, member.value)) {
+        path.resize(length);
+        continue;
+      }
       out_ += '"';
       out_ += member.key;
       out_ += "\":";
@@ -273,6 +287,43 @@ void FieldRules::put_redacted(std::string_view value, std::string& path) {
   out_ += kind == '{' ? '}' : ']';
 }
 
+// True when the value at `path` within an object is not written there.
+bool FieldRules::is_nested_done(const std::string& path, std::string_view value) {
+  if (dropped_paths_.contains(path)) return true;
+  const auto found = moved_paths_.find(path);
+  if (found == moved_paths_.end()) return false;
+  moved_.emplace_back(found->second, value);
+  return true;
+}
+
+// What was within objects and has a name of its own at the top now.
+void FieldRules::put_moved() {
+  for (std::size_t i = 0; i < moved_.size(); ++i) {  // may grow: objects within what was moved
+    const auto [name, value] = moved_[i];
+    put_name(name);
+    const auto rule = rules_.find(name);
+    put_value(rule == rules_.end() ? nullptr : &rule->second, name, value);
+    out_ += ',';
+  }
+}
+
+// Of W3C Trace Context §3.2: version, trace id, parent id and flags.
+bool FieldRules::put_trace_ids(std::string_view value) {
+  constexpr std::size_t kLength = 57;  // with its quotes
+  const auto is_hex = [&](std::size_t begin, std::size_t length) {
+    return value.substr(begin, length).find_first_not_of("0123456789abcdef") ==
+           std::string_view::npos;
+  };
+  const bool is_valid = value.size() == kLength && value[3] == '-' && value[36] == '-' &&
+                        value[53] == '-' && is_hex(4, 32) && is_hex(37, 16);
+  if (!is_valid) return false;
+  put_name("trace.id");
+  out_ += "\"" + std::string(value.substr(4, 32)) + "\",";
+  put_name("span.id");
+  out_ += "\"" + std::string(value.substr(37, 16)) + "\",";
+  return true;
+}
+
 void FieldRules::put_value(const Rule* rule, std::string_view name, std::string_view value) {
   if (rule != nullptr && rule->is_redacted) {
     out_ += kRedacted;
@@ -289,7 +340,9 @@ void FieldRules::put_value(const Rule* rule, std::string_view name, std::string_
     out_ += '"' + hash_of(text_of(value), hash_key_) + '"';
     return;
   }
-  if ((!redacts_ && !text_redaction_) || is_one_of(name, {"@timestamp", "log.level"})) {
+  const bool has_nested = !dropped_paths_.empty() || !moved_paths_.empty();
+  if ((!redacts_ && !text_redaction_ && !has_nested) ||
+      is_one_of(name, {"@timestamp", "log.level"})) {
     out_ += value;
     return;
   }
@@ -300,6 +353,7 @@ void FieldRules::put_value(const Rule* rule, std::string_view name, std::string_
 std::string_view FieldRules::apply(std::string_view record, const EncodeState& state) {
   ++record_count_;
   written_.clear();
+  moved_.clear();
   // The action line of a bulk request may stand before.
   const std::size_t newline = record.find('\n');
   const std::size_t begin = newline + 1 < record.size() ? newline + 1 : 0;
@@ -313,13 +367,16 @@ std::string_view FieldRules::apply(std::string_view record, const EncodeState& s
     const std::string_view name = is_renamed ? std::string_view(rule->name) : field.key;
     const bool is_kept = !keeps_some_ || (rule != nullptr && rule->is_kept);
     if (!is_kept && !always_stays(field.key, state) && !always_stays(name, state)) continue;
+    if (has_trace_ids_ && field.key == "traceparent" && put_trace_ids(field.value)) continue;
     if (renames_ && is_written(name) && is_of_envelope(field, state)) continue;  // the line wins
     put_name(name);
     put_value(rule, name, field.value);
     out_ += ',';
   }
+  put_moved();
   if (out_.back() == ',') out_.pop_back();
   out_ += "}\n";
+  if (has_labels_) out_ = with_labels(out_, own_names_);
   return out_;
 }
 

@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "adapters/logs/encode/labels.h"
 #include "adapters/logs/encode/state.h"
 #include "adapters/logs/encode/text_redaction.h"
 
@@ -25,11 +27,14 @@ struct FieldRulesOptions {
   std::shared_ptr<TextRedaction> text_redaction = nullptr;  // null: texts are not looked into
   std::map<std::string, Conversion> convert = {};
   std::vector<std::string> hash = {};
-  std::string hash_key = {};  // with one, HMAC in place of the bare hash
+  std::string hash_key = {};   // with one, HMAC in place of the bare hash
+  bool has_trace_ids = false;  // the values of `traceparent` as trace.id and span.id
+  bool has_labels = false;     // extracted fields under `labels`, see labels.h
+  OwnNames own_names = {};     // of has_labels
 
   bool is_empty() const {
     return rename.empty() && drop.empty() && keep.empty() && redact.empty() && !text_redaction &&
-           convert.empty() && hash.empty();
+           convert.empty() && hash.empty() && !has_trace_ids && !has_labels;
   }
 };
 
@@ -63,6 +68,9 @@ class FieldRules {
   void put_name(std::string_view name);
   void put_value(const Rule* rule, std::string_view name, std::string_view value);
   void put_redacted(std::string_view value, std::string& path);
+  bool is_nested_done(const std::string& path, std::string_view value);
+  void put_moved();
+  bool put_trace_ids(std::string_view value);
   void put_text(std::string_view json_string);
   bool is_redacted(std::string_view key, const std::string& path) const;
 
@@ -70,6 +78,13 @@ class FieldRules {
   bool keeps_some_ = false;
   bool renames_ = false;
   bool redacts_ = false;
+  bool has_trace_ids_ = false;
+  bool has_labels_ = false;
+  OwnNames own_names_;
+  // Of values within objects, by their paths: dropped, or moved to the top under another name.
+  std::set<std::string, std::less<>> dropped_paths_;
+  std::map<std::string, std::string, std::less<>> moved_paths_;
+  std::vector<std::pair<std::string, std::string>> moved_;  // of this record: name and value
   std::vector<std::string> redacted_;  // names and dotted paths, escaped as in JSON
   std::shared_ptr<TextRedaction> text_redaction_;
   std::string hash_key_;

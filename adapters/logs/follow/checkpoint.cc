@@ -45,6 +45,24 @@ std::string render_entry(const FileCheckpoint& file) {
   return line;
 }
 
+std::string render_ledger(const InputLedger& input) {
+  std::string line = "{\"ledger\":";
+  append_json_string(line, input.input);
+  line += fmt::format(",\"delivered\":{},\"dropped\":{},\"filtered\":{}}}\n",
+                      input.counts.delivered, input.counts.dropped, input.counts.filtered);
+  return line;
+}
+
+InputLedger parse_ledger(const nlohmann::json& line) {
+  InputLedger input;
+  line.at("ledger").get_to(input.input);
+  line.at("delivered").get_to(input.counts.delivered);
+  line.at("dropped").get_to(input.counts.dropped);
+  line.at("filtered").get_to(input.counts.filtered);
+  input.counts.read = input.counts.delivered + input.counts.dropped;
+  return input;
+}
+
 FileCheckpoint parse_entry(const nlohmann::json& line) {
   const auto hash_at = [&](const char* key) {
     return std::stoull(line.at(key).get<std::string>(), nullptr, 16);
@@ -67,7 +85,7 @@ FileCheckpoint parse_entry(const nlohmann::json& line) {
 }
 
 // The library's exceptions end here.
-Result<std::vector<FileCheckpoint>> parse_lines(std::string_view header, std::string_view body) {
+Result<Checkpoint> parse_lines(std::string_view header, std::string_view body) {
   try {
     const auto head = nlohmann::json::parse(header);
     if (head.at("pillion_checkpoint").get<int>() != kVersion) {
@@ -76,14 +94,24 @@ Result<std::vector<FileCheckpoint>> parse_lines(std::string_view header, std::st
     if (head.at("crc32c").get<std::string>() != fmt::format("{:08x}", crc32c(body))) {
       return fail("checksum does not match");
     }
-    std::vector<FileCheckpoint> files;
+    Checkpoint checkpoint;
     while (!body.empty()) {
       const std::size_t end = body.find('\n');
       if (end == std::string_view::npos) return fail("last line is not complete");
-      files.push_back(parse_entry(nlohmann::json::parse(body.substr(0, end))));
+      const auto line = nlohmann::json::parse(body.substr(0, end));
+      if (line.contains("ledger")) {
+        checkpoint.ledger.push_back(parse_ledger(line));
+      } else if (line.contains("journal")) {
+        checkpoint.journals.push_back(
+            {line.at("journal").get<std::string>(), line.at("cursor").get<std::string>()});
+      } else if (line.contains("output")) {
+        line.at("output").get_to(checkpoint.output);
+      } else {
+        checkpoint.files.push_back(parse_entry(line));
+      }
       body.remove_prefix(end + 1);
     }
-    return files;
+    return checkpoint;
   } catch (const std::exception& error) {
     return fail(std::string("not a checkpoint: ") + error.what());
   }
@@ -105,43 +133,55 @@ std::uint64_t hash64(std::string_view bytes, std::uint64_t seed) {
   return hash;
 }
 
-std::string render_checkpoint(const std::vector<FileCheckpoint>& files) {
+std::string render_checkpoint(const Checkpoint& checkpoint) {
   std::string body;
-  for (const auto& file : files) body += render_entry(file);
+  for (const auto& file : checkpoint.files) body += render_entry(file);
+  for (const auto& input : checkpoint.ledger) body += render_ledger(input);
+  for (const auto& [name, cursor] : checkpoint.journals) {
+    body += "{\"journal\":";
+    append_json_string(body, name);
+    body += ",\"cursor\":";
+    append_json_string(body, cursor);
+    body += "}\n";
+  }
+  if (!checkpoint.output.empty()) {
+    body += "{\"output\":";
+    append_json_string(body, checkpoint.output);
+    body += "}\n";
+  }
   return fmt::format("{{\"pillion_checkpoint\":{},\"entries\":{},\"crc32c\":\"{:08x}\"}}\n",
-                     kVersion, files.size(), crc32c(body)) +
+                     kVersion, checkpoint.files.size(), crc32c(body)) +
          body;
 }
 
-Result<std::vector<FileCheckpoint>> parse_checkpoint(std::string_view text) {
+Result<Checkpoint> parse_checkpoint(std::string_view text) {
   const std::size_t end = text.find('\n');
   if (end == std::string_view::npos) return fail("no header line");
   return parse_lines(text.substr(0, end), text.substr(end + 1));
 }
 
-std::vector<FileCheckpoint> load_checkpoint(const std::string& path,
-                                            std::vector<std::string>& problems) {
+Checkpoint load_checkpoint(const std::string& path, std::vector<std::string>& problems) {
   for (const std::string& candidate : {path, path + ".prev"}) {
     const auto text = read_file(candidate, 256u << 20);
     if (!text) {
       if (text.error().errno_value() != ENOENT) problems.push_back(text.error().message());
       continue;
     }
-    auto files = parse_checkpoint(*text);
-    if (files) return std::move(*files);
-    problems.push_back("cannot use checkpoint " + candidate + ": " + files.error().message());
+    auto checkpoint = parse_checkpoint(*text);
+    if (checkpoint) return std::move(*checkpoint);
+    problems.push_back("cannot use checkpoint " + candidate + ": " + checkpoint.error().message());
   }
   return {};
 }
 
-Result<void> save_checkpoint(const std::string& path, const std::vector<FileCheckpoint>& files) {
+Result<void> save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
   const std::string previous = path + ".prev";
   // The link keeps the old state reachable all the time; the atomic write replaces `path` after it.
   ::unlink(previous.c_str());
   if (::link(path.c_str(), previous.c_str()) < 0 && errno != ENOENT) {
     return fail_errno("cannot keep " + previous);
   }
-  return write_file_atomically(path, render_checkpoint(files), 0640);
+  return write_file_atomically(path, render_checkpoint(checkpoint), 0640);
 }
 
 }  // namespace pillion::logs

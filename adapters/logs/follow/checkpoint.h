@@ -1,7 +1,8 @@
 // How far each file has been delivered, on disk: survives our own death and that of the machine.
 //
 // Text: a header line {"pillion_checkpoint":1,"entries":N,"crc32c":"…"}, then one JSON line per
-// file; the checksum (CRC-32C) covers all lines after the header. Saved by temporary file, fsync,
+// file, and one per input with what became of its records up to these positions; the checksum
+// (CRC-32C) covers all lines after the header. Saved by temporary file, fsync,
 // rename, fsync of the directory, with the file before it kept as PATH.prev. A checkpoint that
 // cannot be read never stops anything: the one before is used, or files are read from their start.
 #pragma once
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "adapters/logs/follow/ledger.h"
 #include "runtime/result.h"
 
 namespace pillion::logs {
@@ -37,15 +39,30 @@ struct FileCheckpoint {
   bool operator==(const FileCheckpoint&) const = default;
 };
 
-std::string render_checkpoint(const std::vector<FileCheckpoint>& files);
-Result<std::vector<FileCheckpoint>> parse_checkpoint(std::string_view text);
+// How far a journal has been delivered.
+struct JournalCheckpoint {
+  std::string name;
+  std::string cursor;
+  bool operator==(const JournalCheckpoint&) const = default;
+};
+
+struct Checkpoint {
+  std::vector<FileCheckpoint> files;
+  std::string output;  // as people know it
+  // Since the first checkpoint, all runs together; nothing is pending in it.
+  std::vector<InputLedger> ledger;
+  std::vector<JournalCheckpoint> journals = {};
+  bool operator==(const Checkpoint&) const = default;
+};
+
+std::string render_checkpoint(const Checkpoint& checkpoint);
+Result<Checkpoint> parse_checkpoint(std::string_view text);
 
 // The newest readable state. `problems` gets a sentence for each file that could not be used; empty
 // and no problem when there is none yet.
-std::vector<FileCheckpoint> load_checkpoint(const std::string& path,
-                                            std::vector<std::string>& problems);
+Checkpoint load_checkpoint(const std::string& path, std::vector<std::string>& problems);
 
 // Blocks for the disk.
-Result<void> save_checkpoint(const std::string& path, const std::vector<FileCheckpoint>& files);
+Result<void> save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 
 }  // namespace pillion::logs

@@ -120,6 +120,13 @@ bool FollowedFile::matches(const FileCheckpoint& checkpoint) const {
              checkpoint.tail_hash);
 }
 
+bool FollowedFile::begins_with(std::string_view head) const {
+  char bytes[kHeadBytesMax];
+  return head.size() <= sizeof bytes &&
+         read_at(fd_.get(), bytes, head.size(), 0) == static_cast<ssize_t>(head.size()) &&
+         std::memcmp(bytes, head.data(), head.size()) == 0;
+}
+
 void FollowedFile::resume(const FileCheckpoint& checkpoint) {
   skip_to(checkpoint.offset);
   epoch_ = checkpoint.epoch;

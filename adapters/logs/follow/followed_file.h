@@ -72,6 +72,8 @@ class FollowedFile {
 
   // Whether the file's bytes are those that the checkpoint was made of.
   bool matches(const FileCheckpoint& checkpoint) const;
+  // Whether these are the file's first bytes; at most 1024.
+  bool begins_with(std::string_view head) const;
   // Continues where a checkpoint of this file stands.
   void resume(const FileCheckpoint& checkpoint);
   // Ignores what is there already.
@@ -98,6 +100,8 @@ class FollowedFile {
   void acknowledge(std::uint64_t offset, std::uint32_t epoch);
   std::uint64_t acknowledged() const { return acknowledged_; }
   std::uint32_t epoch() const { return epoch_; }
+  // Of the file's content from its start; 0 before the first read.
+  std::uint64_t identity() const { return document_id_; }
   bool is_all_acknowledged() const { return acknowledged_ >= offset_; }
 
   FileCheckpoint checkpoint() const;

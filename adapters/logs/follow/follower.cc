@@ -9,10 +9,14 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "adapters/logs/follow/compressed.h"
+
 namespace pillion::logs {
 namespace {
 
 constexpr std::size_t kFinishedMax = 256;
+// No file has it.
+constexpr std::uint64_t kNoInode = UINT64_MAX;
 // How long after a rotation missed generations are looked for.
 constexpr Duration kScanTime = std::chrono::seconds(5);
 // A writer that keeps a rotated file open without writing is waited for at most this long.
@@ -41,8 +45,7 @@ PathParts split(const std::string& path) {
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
-// "orders.log" → orders.log.1, orders.log-20240115, orders.log.old, orders.1.log; no compressed
-// ones.
+// "orders.log" → orders.log.1, orders.log-20240115, orders.log.old, orders.1.log.
 bool is_rotated_name(std::string_view name, std::string_view base) {
   const auto is_stamp = [](std::string_view text) {
     return text.size() >= 2 && std::string_view(".-_").find(text[0]) != std::string_view::npos &&
@@ -106,11 +109,16 @@ bool Follower::is_known(const FileFacts& facts) const {
 void Follower::check(MonotonicTime now) {
   now_ = now;
   const std::int64_t started_ns = wall_ns();
-  if (is_pattern_) discover();
+  if (is_pattern_ && (needs_discovery_ || now_ - discovered_at_ >= options_.discover_interval)) {
+    discover();
+    discovered_at_ = now_;
+  }
   needs_discovery_ = false;
   for (auto& [path, slot] : slots_) {
     check_slot(path, slot);
-    if (now_ < slot.scan_until) find_missed_generations(path, slot.floor_ns);
+    if (now_ >= slot.scan_until) continue;
+    find_missed_generations(path, slot.floor_ns);
+    find_compressed(path, slot.floor_ns);
   }
   for (const auto& file : all_files()) check_timers(*file);
   close_drained();
@@ -211,14 +219,19 @@ Follower::FilePtr Follower::open(const std::string& path, const std::string& nam
     return nullptr;
   }
   if (expected != nullptr && !facts->is_same_file(*expected)) return nullptr;
-  auto file = std::make_shared<FollowedFile>(std::move(*fd), options_.pattern, named, *facts,
+  auto file = follow(std::move(*fd), named, *facts);
+  resume_from_checkpoint(*file);
+  if (is_first_check_ && !has_checkpoint_ && options_.starts_at_end) file->skip_to(facts->size);
+  return file;
+}
+
+Follower::FilePtr Follower::follow(Fd fd, const std::string& named, const FileFacts& facts) {
+  auto file = std::make_shared<FollowedFile>(std::move(fd), options_.pattern, named, facts,
                                              options_.make_encoder(named), options_.line_bytes_max,
                                              options_.encoding);
   file->grown_at = now_;
-  file->size_seen = facts->size;
-  resume_from_checkpoint(*file);
+  file->size_seen = facts.size;
   has_new_file_ = true;
-  if (is_first_check_ && !has_checkpoint_ && options_.starts_at_end) file->skip_to(facts->size);
   return file;
 }
 
@@ -237,23 +250,29 @@ void Follower::resume_from_checkpoint(FollowedFile& file) {
     resumable_.erase(entry);
     return;
   }
-  std::erase_if(resumable_, [&](const FileCheckpoint& entry) {
-    if (!is_same_inode(entry)) return false;
+  for (FileCheckpoint& entry : resumable_) {
+    if (!is_same_inode(entry)) continue;
     log::warn(
         "{} is not the file that the checkpoint knows (rewritten or truncated while away); "
         "reading it from the start",
         file.path());
-    return true;
-  });
+    // Its inode was given to another file, perhaps, and it is compressed now: find_compressed().
+    entry.device = entry.inode = kNoInode;
+  }
+  if (is_first_check_) return;
+  std::erase_if(resumable_, [](const FileCheckpoint& entry) { return entry.inode == kNoInode; });
 }
 
-std::vector<Follower::Sibling> Follower::rotated_siblings(const std::string& path) const {
+std::vector<Follower::Sibling> Follower::rotated_siblings(const std::string& path,
+                                                          bool is_compressed) const {
   const PathParts parts = split(path);
   std::vector<Sibling> siblings;
   DIR* const directory = ::opendir(parts.directory.empty() ? "/" : parts.directory.c_str());
   if (directory == nullptr) return siblings;
   while (const dirent* entry = ::readdir(directory)) {
-    if (!is_rotated_name(entry->d_name, parts.name)) continue;
+    const std::string_view name =
+        is_compressed ? without_compression_suffix(entry->d_name) : entry->d_name;
+    if (!is_rotated_name(name, parts.name)) continue;
     const std::string sibling = parts.directory + "/" + entry->d_name;
     const auto facts = facts_of(sibling);
     if (facts && facts->is_regular) siblings.push_back({sibling, *facts});
@@ -284,13 +303,17 @@ void Follower::find_rotated_while_away(const std::string& path) {
     if (found) {
       scan_for_missed(slots_[path], birth_ns(found->facts()));
       drain(std::move(found));
-    } else if (facts_of(path)) {
-      log::warn(
-          "{}: a file that was read up to byte {} has gone while away; what followed cannot be "
-          "read",
-          path, entry.offset);
-      std::erase(resumable_, entry);
     }
+  }
+  find_compressed(path);
+  for (const auto& entry : wanted) {
+    const bool is_left = std::find(resumable_.begin(), resumable_.end(), entry) != resumable_.end();
+    if (!is_left || !facts_of(path)) continue;
+    log::warn(
+        "{}: a file that was read up to byte {} has gone while away; what followed cannot be "
+        "read",
+        path, entry.offset);
+    std::erase(resumable_, entry);
   }
   const FileFacts* newest_finished = nullptr;
   for (const auto& entry : finished_) {
@@ -378,6 +401,14 @@ void Follower::handle_truncation(const FilePtr& file) {
     }
     break;
   }
+  for (const auto& packed : rotated_siblings(file->path(), true)) {
+    if (has_copy) break;
+    FilePtr copy = open_compressed(packed, file->path());
+    if (!copy || !file->is_continued_by(copy->fd(), copy->facts())) continue;
+    copy->skip_to(file->offset());
+    drain(std::move(copy));
+    has_copy = true;
+  }
   say("{} was truncated after byte {}; {}", file->path(), file->offset(),
       has_copy ? "reading the rest from its copy" : "reading it from its start");
   file->restart();
@@ -402,6 +433,7 @@ void Follower::mark_all_dirty() {
 bool Follower::read_file(const FilePtr& file, ReadBuffer& buffer, RecordBuffer& records,
                          std::size_t records_bytes_max, std::vector<FileMark>& marks) {
   const std::uint64_t before = file->offset();
+  const std::uint64_t filtered_before = file->encoder().counters().filtered;
   const ReadOutcome outcome = file->read(buffer, records, records_bytes_max);
   if (outcome == ReadOutcome::AtEnd) {
     file->is_dirty = false;
@@ -412,7 +444,8 @@ bool Follower::read_file(const FilePtr& file, ReadBuffer& buffer, RecordBuffer& 
     }
     file->is_group_due = false;
   }
-  if (file->offset() != before) marks.push_back({file, file->safe_offset(), file->epoch()});
+  filtered_ += file->encoder().counters().filtered - filtered_before;
+  if (file->offset() != before) marks.push_back({file, file->safe_offset(), file->epoch(), before});
   if (const std::string choice = file->encoder().take_choice(); !choice.empty()) {
     say("{}: format {}", file->path(), choice);
   }
@@ -451,8 +484,11 @@ void Follower::flush_partials(ReadBuffer& buffer, RecordBuffer& records,
                               std::vector<FileMark>& marks) {
   for (const auto& file : all_files()) {
     if (!file->has_unfinished()) continue;
+    const std::uint64_t before = file->offset();
+    const std::uint64_t filtered_before = file->encoder().counters().filtered;
     file->flush_partial(buffer, records);
-    marks.push_back({file, file->safe_offset(), file->epoch()});
+    filtered_ += file->encoder().counters().filtered - filtered_before;
+    marks.push_back({file, file->safe_offset(), file->epoch(), before});
   }
 }
 

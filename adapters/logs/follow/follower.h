@@ -5,7 +5,8 @@
 // `rotate_wait` and nobody has it open for writing (as far as the kernel tells us); the successor
 // is opened at once. Copy and truncate: when the file shrank, or the bytes before our position
 // changed, a copy beside it with the same head is read to its end, then the file from its start.
-// Deletion: the descriptor is read to its end.
+// Deletion: the descriptor is read to its end. A generation that was compressed before we had read
+// it is unpacked and read on from where we were.
 //
 // Does no waiting of its own: the owner calls check() about once a second and after directory
 // events.
@@ -14,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,18 +31,24 @@ struct FileMark {
   std::shared_ptr<FollowedFile> file;  // shared: a batch in flight outlives the follower's interest
   std::uint64_t offset = 0;
   std::uint32_t epoch = 0;
+  std::uint64_t begin = 0;  // where the batch's first byte of the file is
 };
 
 struct FollowerOptions {
-  std::string pattern;  // absolute path; may hold * and ?
+  std::size_t input = 0;  // its place in the configuration
+  std::string pattern;    // absolute path; may hold * and ?
   std::vector<std::string> exclude;
   bool starts_at_end = false;  // of files that are there at the first start
+  // How often a pattern is matched anew when no directory event asks for it.
+  Duration discover_interval = std::chrono::seconds(1);
   Duration rotate_wait = std::chrono::seconds(5);
   Duration partial_line_timeout = std::chrono::seconds(5);
   // How long lines wait for more of their record; zero when every line is a record.
   Duration group_timeout = Duration::zero();
   std::size_t line_bytes_max = 1u << 20;  // or more, when a group of lines may have more
   std::string encoding = "utf-8";
+  // Where compressed generations are unpacked to.
+  std::string temporary_directory = "/var/tmp";
   std::size_t files_max = 4096;
   // Of what happens to files. Several followers see the same: only one should say it aloud.
   log::Level event_level = log::Level::Info;
@@ -84,6 +92,9 @@ class Follower {
     std::uint64_t truncations = 0;
   };
   Counts counts() const;
+  // Records that the output's filter has left out, as counts().encode.filtered, without a look at
+  // every file.
+  std::uint64_t filtered() const { return filtered_; }
 
  private:
   using FilePtr = std::shared_ptr<FollowedFile>;
@@ -123,7 +134,12 @@ class Follower {
   FilePtr open(const std::string& path, const std::string& named,
                const FileFacts* expected = nullptr);
   void resume_from_checkpoint(FollowedFile& file);
-  std::vector<Sibling> rotated_siblings(const std::string& path) const;
+  std::vector<Sibling> rotated_siblings(const std::string& path, bool is_compressed = false) const;
+  FilePtr follow(Fd fd, const std::string& named, const FileFacts& facts);
+  // `floor_ns`: what was written to after it is ours, if we have not read it.
+  void find_compressed(const std::string& path, std::int64_t floor_ns = INT64_MAX);
+  FilePtr open_compressed(const Sibling& packed, const std::string& named);
+  bool is_read_already(const std::string& head, const std::string& path) const;
   bool is_known(const FileFacts& facts) const;
   bool read_file(const FilePtr& file, ReadBuffer& buffer, RecordBuffer& records,
                  std::size_t records_bytes_max, std::vector<FileMark>& marks);
@@ -137,12 +153,16 @@ class Follower {
   std::map<std::string, Slot> slots_;
   std::vector<FilePtr> draining_;  // rotated away, oldest first
   std::string last_read_;          // path whose turn was last
+  // Compressed files that have been looked into: inode and modification time.
+  std::set<std::pair<std::uint64_t, std::int64_t>> packed_seen_;
   bool needs_discovery_ = true;
   bool is_first_check_ = true;
   bool is_limit_said_ = false;
   bool has_new_file_ = false;
+  std::uint64_t filtered_ = 0;
   std::int64_t checked_ns_ = 0;  // wall clock of the last look at directories
   MonotonicTime now_{};
+  MonotonicTime discovered_at_{};
   Counts closed_;  // what files that are closed have counted
 };
 

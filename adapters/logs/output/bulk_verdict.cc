@@ -17,6 +17,13 @@ Verdict choose_verdict(int status, std::string_view error_type, bool has_own_id)
   return Verdict::Reject;
 }
 
+bool is_mapping_conflict(int status, std::string_view error_type) {
+  return status == 400 &&
+         (error_type == "mapper_parsing_exception" || error_type == "document_parsing_exception" ||
+          error_type == "strict_dynamic_mapping_exception" ||
+          error_type == "illegal_argument_exception");
+}
+
 RequestVerdict choose_request_verdict(int status) {
   // One record can make a whole request unreadable or too large: find it by halving.
   if (status == 413 || status == 400) return RequestVerdict::Halve;
@@ -54,6 +61,7 @@ Result<std::vector<ItemVerdict>> parse_bulk_response(std::string_view body, std:
       verdicts[i].error = error->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     }
     verdicts[i].status = status;
+    verdicts[i].is_mapping_conflict = is_mapping_conflict(status, type);
     verdicts[i].verdict = choose_verdict(status, type, has_own_id);
   }
   return verdicts;

@@ -23,10 +23,15 @@ enum class Verdict : std::uint8_t {
 // `has_own_id`: the record carries an id made by us, so that a conflict means "already there".
 Verdict choose_verdict(int status, std::string_view error_type, bool has_own_id);
 
+// Whether a record was refused because a field has another type than the index knows, or one too
+// many.
+bool is_mapping_conflict(int status, std::string_view error_type);
+
 struct ItemVerdict {
   Verdict verdict = Verdict::Done;
   int status = 0;
-  std::string error;  // JSON text of the item's error, empty when it is done
+  bool is_mapping_conflict = false;  // of a rejected one
+  std::string error;                 // JSON text of the item's error, empty when it is done
 };
 
 // Verdicts of the `item_count` records of a request, in their order. An Error when the answer is

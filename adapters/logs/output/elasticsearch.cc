@@ -35,6 +35,11 @@ class ElasticsearchDialect final : public HttpDialect {
     }
     return answer;
   }
+  std::string healed(std::string_view record) const override {
+    if (!options_.heals_conflicts) return {};
+    std::string other = with_labels(record, options_.own_names);
+    return other == record ? std::string() : other;
+  }
   std::string_view document(std::string_view record) const override {
     return record.substr(record.find('\n') + 1);
   }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "adapters/logs/encode/labels.h"
 #include "adapters/logs/encode/state.h"
 #include "adapters/logs/output/http_dialect.h"
 
@@ -14,6 +15,8 @@ struct ElasticsearchOptions {
   std::string index;
   std::string operation = "create";
   bool has_own_id = false;
+  bool heals_conflicts = false;  // a mapping conflict: once more with extracted fields as labels
+  OwnNames own_names;
   std::string pipeline;
 };
 

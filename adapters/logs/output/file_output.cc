@@ -158,10 +158,7 @@ void FileOutput::on_written(const Written& written) {
     trouble_.clear();
     write_next();
   }
-  for (Batch* batch : done) {
-    batch->delivered = batch->records.record_count();
-    on_done_(*batch);
-  }
+  for (Batch* batch : done) on_done_(*batch);
 }
 
 Result<void> FileOutput::sync() {

@@ -28,6 +28,14 @@ struct Answer {
   std::string why;  // empty when all are stored
 };
 
+// What a request is about, beyond its body.
+struct PartFacts {
+  std::string_view first_record;
+  // Of the records in this request, the same when they are read and gathered once more.
+  std::string id;
+  std::int64_t wall_ns = 0;
+};
+
 class HttpDialect {
  public:
   virtual ~HttpDialect() = default;
@@ -40,6 +48,12 @@ class HttpDialect {
   virtual HttpClient::Headers headers() const = 0;
   virtual std::string body(const RecordBuffer& records) const = 0;
   virtual Answer judge(const HttpClient::Response& response, std::size_t record_count) const = 0;
+  // Last touch to a request that has its body and headers: another address, a signature. The error
+  // says why it cannot be sent now.
+  virtual Result<void> finish(HttpClient::Request&, const PartFacts&) const { return {}; }
+  // A record that was refused because of its mapping, in a form that may fit; empty when there is
+  // none.
+  virtual std::string healed(std::string_view) const { return {}; }
   // The JSON object in a record of the buffer: without an action line before it.
   virtual std::string_view document(std::string_view record) const { return record; }
 };

@@ -1,7 +1,5 @@
 #include "adapters/logs/output/http_output.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -15,22 +13,6 @@ namespace {
 constexpr std::int64_t kHurriedBackoffMs = 500;
 constexpr unsigned kRetryAfterMax = 300;  // seconds
 constexpr std::size_t kErrorTextMax = 4096;
-
-// gzip at its fastest: the network is rarely worth more.
-std::string compress(std::string_view text) {
-  z_stream stream{};
-  PILLION_ASSERT(deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) ==
-                 Z_OK);
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  PILLION_ASSERT(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
 
 std::string base64(std::string_view text) {
   constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -116,16 +98,16 @@ void HttpOutput::start(Part part) {
   // Copied: the work may end after the batch.
   auto records = std::make_shared<RecordBuffer>();
   for (const std::uint32_t record : request.part.records) {
-    const std::string_view text = request.part.batch->records.record(record);
+    const std::string_view text = record_of(request.part, record);
     char* const place = records->reserve(text.size());
     text.copy(place, text.size());
     records->end_record(place + text.size());
   }
   auto body = std::make_shared<std::string>();
   loop_.queue_work(
-      [dialect = dialect_, records, compresses = options_.compresses, body] {
+      [dialect = dialect_, records, coding = options_.coding, body] {
         *body = dialect->body(*records);
-        if (compresses) *body = compress(*body);
+        if (coding != Coding::None) *body = compressed(coding, *body);
       },
       [this, is_alive = is_alive_, id, body] {
         if (*is_alive) send(id, std::move(*body));
@@ -134,7 +116,9 @@ void HttpOutput::start(Part part) {
 
 Result<HttpClient::Headers> HttpOutput::headers() const {
   HttpClient::Headers headers = dialect_->headers();
-  if (options_.compresses) headers.push_back({"Content-Encoding", "gzip"});
+  if (options_.coding != Coding::None) {
+    headers.push_back({"Content-Encoding", std::string(name_of(options_.coding))});
+  }
   const auto add_secret = [&](const std::string& path, auto make_value) -> Result<void> {
     if (path.empty()) return {};
     auto secret = read_secret(path);  // anew each time: secrets rotate
@@ -157,26 +141,39 @@ Result<HttpClient::Headers> HttpOutput::headers() const {
   return headers;
 }
 
-void HttpOutput::send(std::uint64_t id, std::string body) {
+// The whole request, or why it cannot be made now.
+Result<HttpClient::Request> HttpOutput::request_of(const Part& part, std::string body) const {
   auto with_headers = headers();
-  if (!with_headers) {
-    const std::string why = with_headers.error().message();
-    loop_.defer([this, is_alive = is_alive_, id, why] {
-      if (*is_alive) on_response(id, fail(why));
-    });
-    return;
-  }
+  if (!with_headers) return fail(with_headers.error());
   HttpClient::Request request;
   request.method = "POST";
   request.url = dialect_->url();
   request.headers = std::move(*with_headers);
   request.total_timeout = options_.timeout;
   request.tls = options_.tls;
-  bytes_sent_ += body.size();
   request.body = std::move(body);
+  const std::uint32_t first = part.records.front();
+  PartFacts facts;
+  facts.first_record = record_of(part, first);
+  facts.id = part.batch->identity + (first == 0 ? "" : "-" + std::to_string(first));
+  facts.wall_ns = clock_.wall_now().time_since_epoch().count();
+  if (auto done = dialect_->finish(request, facts); !done) return fail(done.error());
+  return request;
+}
+
+void HttpOutput::send(std::uint64_t id, std::string body) {
+  auto request = request_of(in_flight_[id].part, std::move(body));
+  if (!request) {
+    const std::string why = request.error().message();
+    loop_.defer([this, is_alive = is_alive_, id, why] {
+      if (*is_alive) on_response(id, fail(why));
+    });
+    return;
+  }
+  bytes_sent_ += request->body.size();
   ++requests_;
   in_flight_[id].exchange = client_.send(
-      std::move(request),
+      std::move(*request),
       [this, id](Result<HttpClient::Response> response) { on_response(id, std::move(response)); });
 }
 
@@ -200,7 +197,13 @@ void HttpOutput::on_response(std::uint64_t id, Result<HttpClient::Response> resp
         log::warn("{}: {} of {} records were refused for good: {}", name(), answer.rejected,
                   part.records.size(), answer.why);
       }
-      count_settled(*part.batch, part.records.size() - answer.rejected, answer.rejected);
+      // Which of them, the answer does not say: the last ones stand for them in the ledger.
+      const auto kept =
+          part.records.size() - std::min<std::size_t>(answer.rejected, part.records.size());
+      part.batch->dropped.insert(part.batch->dropped.end(),
+                                 part.records.begin() + static_cast<std::ptrdiff_t>(kept),
+                                 part.records.end());
+      count_settled(*part.batch, part.records.size());
       break;
     }
     case Answer::Kind::Halve: halve(std::move(part), *response); break;
@@ -213,16 +216,18 @@ void HttpOutput::on_response(std::uint64_t id, Result<HttpClient::Response> resp
 }
 
 void HttpOutput::apply_items(Part part, const std::vector<ItemVerdict>& items) {
-  std::uint64_t delivered = 0, dropped = 0;
-  Part again{part.batch, {}};
+  std::size_t settled = 0;
+  Part again{part.batch, {}}, healed{part.batch, {}};
   std::string why;
   for (std::size_t i = 0; i < part.records.size(); ++i) {
     const ItemVerdict& item = items[i];
     if (item.verdict == Verdict::Done) {
-      ++delivered;
+      ++settled;
+    } else if (item.is_mapping_conflict && heal(part, part.records[i])) {
+      healed.records.push_back(part.records[i]);
     } else if (item.verdict == Verdict::Reject &&
                bury(part, part.records[i], item.status, item.error)) {
-      ++dropped;
+      ++settled;
     } else {
       again.records.push_back(part.records[i]);
       if (item.verdict == Verdict::Hold || why.empty()) {
@@ -230,13 +235,14 @@ void HttpOutput::apply_items(Part part, const std::vector<ItemVerdict>& items) {
       }
     }
   }
+  if (!healed.records.empty()) waiting_.push_front(std::move(healed));
   if (again.records.empty()) {
     attempt_ = 0;
     trouble_.clear();
   } else {
     retry(std::move(again), why);
   }
-  count_settled(*part.batch, delivered, dropped);
+  count_settled(*part.batch, settled);
 }
 
 void HttpOutput::retry(Part part, const std::string& why, std::string_view retry_after) {
@@ -253,6 +259,26 @@ void HttpOutput::retry(Part part, const std::string& why, std::string_view retry
   backoff_.start(std::chrono::milliseconds(delay), [this] { send_waiting(); });
 }
 
+// Whether the record has a form that may fit better, which it has from now on. Once only.
+bool HttpOutput::heal(const Part& part, std::uint32_t record) {
+  auto& forms = healed_[part.batch];
+  if (forms.contains(record)) return false;
+  std::string other = dialect_->healed(part.batch->records.record(record));
+  if (other.empty()) return false;
+  forms[record] = std::move(other);
+  ++healed_count_;
+  return true;
+}
+
+std::string_view HttpOutput::record_of(const Part& part, std::uint32_t record) const {
+  const auto forms = healed_.find(part.batch);
+  if (forms != healed_.end()) {
+    const auto form = forms->second.find(record);
+    if (form != forms->second.end()) return form->second;
+  }
+  return part.batch->records.record(record);
+}
+
 // The request was too large, or one record broke it: half of it each time, until it is one record.
 void HttpOutput::halve(Part part, const HttpClient::Response& response) {
   if (part.records.size() == 1) {
@@ -261,7 +287,7 @@ void HttpOutput::halve(Part part, const HttpClient::Response& response) {
       append_json_string(error, std::string_view(response.body).substr(0, kErrorTextMax));
     }
     if (bury(part, part.records[0], response.status, error)) {
-      count_settled(*part.batch, 0, 1);
+      count_settled(*part.batch, 1);
     } else {
       retry(std::move(part), "the dead letter file cannot be written");
     }
@@ -280,6 +306,7 @@ bool HttpOutput::bury(const Part& part, std::uint32_t record, int status, std::s
     log::error("{}", written.error().message());
     return false;
   }
+  part.batch->dropped.push_back(record);
   if (buried_++ == 0) {
     log::warn("{}: a record was refused for good (status {} {}); such records go to {}", name(),
               status, error, dead_letters_.path());
@@ -287,13 +314,12 @@ bool HttpOutput::bury(const Part& part, std::uint32_t record, int status, std::s
   return true;
 }
 
-void HttpOutput::count_settled(Batch& batch, std::uint64_t delivered, std::uint64_t dropped) {
-  batch.delivered += delivered;
-  batch.dropped += dropped;
+void HttpOutput::count_settled(Batch& batch, std::size_t records) {
   auto& left = unsettled_[&batch];
-  left -= delivered + dropped;
+  left -= records;
   if (left > 0) return;
   unsettled_.erase(&batch);
+  healed_.erase(&batch);
   on_done_(batch);
 }
 
@@ -313,6 +339,9 @@ std::vector<Output::Stat> HttpOutput::stats() const {
   return {{"pillion_logs_requests_total", "Requests sent.", requests_},
           {"pillion_logs_retried_records_total", "Records sent again.", retried_},
           {"pillion_logs_sent_bytes_total", "Bytes of request bodies, as sent.", bytes_sent_},
+          {"pillion_logs_healed_records_total",
+           "Records sent again with their fields under `labels`, after a mapping conflict.",
+           healed_count_},
           {"pillion_logs_dead_letters_total", "Records refused for good, in the dead letter file.",
            buried_}};
 }

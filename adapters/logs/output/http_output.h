@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/logs/output/compression.h"
 #include "adapters/logs/output/dead_letter.h"
 #include "adapters/logs/output/http_dialect.h"
 #include "adapters/logs/output/output.h"
@@ -27,7 +28,7 @@ struct HttpOutputOptions {
   std::string password_file;
   std::string api_key_file;
   std::string bearer_file;
-  bool compresses = true;
+  Coding coding = Coding::Gzip;
   std::chrono::milliseconds timeout{30'000};
   std::chrono::milliseconds backoff_base{1'000};
   std::chrono::milliseconds backoff_max{60'000};
@@ -73,12 +74,15 @@ class HttpOutput final : public Output {
   void start(Part part);
   void send(std::uint64_t id, std::string body);
   Result<HttpClient::Headers> headers() const;
+  Result<HttpClient::Request> request_of(const Part& part, std::string body) const;
+  std::string_view record_of(const Part& part, std::uint32_t record) const;
+  bool heal(const Part& part, std::uint32_t record);
   void on_response(std::uint64_t id, Result<HttpClient::Response> response);
   void apply_items(Part part, const std::vector<ItemVerdict>& items);
   void retry(Part part, const std::string& why, std::string_view retry_after = {});
   void halve(Part part, const HttpClient::Response& response);
   bool bury(const Part& part, std::uint32_t record, int status, std::string_view error);
-  void count_settled(Batch& batch, std::uint64_t delivered, std::uint64_t dropped);
+  void count_settled(Batch& batch, std::size_t records);
   void report_trouble(const std::string& why);
 
   Loop& loop_;
@@ -91,13 +95,15 @@ class HttpOutput final : public Output {
   std::deque<Part> waiting_;
   std::map<std::uint64_t, Request> in_flight_;
   std::map<Batch*, std::size_t> unsettled_;  // records of each batch without a final verdict
+  // Records in another form than the batch has them, see HttpDialect::healed().
+  std::map<Batch*, std::map<std::uint32_t, std::string>> healed_;
   std::uint64_t next_id_ = 0;
   unsigned attempt_ = 0;  // failures in a row
   Timer backoff_;
   bool is_hurried_ = false;
   std::string trouble_;
   std::mt19937_64 random_;
-  std::uint64_t requests_ = 0, retried_ = 0, buried_ = 0, bytes_sent_ = 0;
+  std::uint64_t requests_ = 0, retried_ = 0, buried_ = 0, bytes_sent_ = 0, healed_count_ = 0;
   std::shared_ptr<bool> is_alive_;  // told to work on the pool that ends after us
 };
 

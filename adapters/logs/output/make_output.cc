@@ -8,9 +8,11 @@
 
 #include "adapters/logs/output/file_output.h"
 #include "adapters/logs/output/http_output.h"
+#include "adapters/logs/output/kafka_output.h"
 #include "adapters/logs/output/loki.h"
 #include "adapters/logs/output/ndjson.h"
 #include "adapters/logs/output/otlp.h"
+#include "adapters/logs/output/s3.h"
 #include "adapters/logs/output/stdout_output.h"
 #include "adapters/logs/output/syslog_output.h"
 
@@ -28,6 +30,10 @@ HttpClient::Headers headers_of(const std::map<std::string, std::string>& source)
   return headers;
 }
 
+Coding coding_of(config::Compression compression) {
+  return compression == config::Compression::Zstd ? Coding::Zstd : Coding::Gzip;
+}
+
 // What the tables of all HTTP outputs have in common.
 template<class Source>
 HttpOutputOptions http_options(const config::LogOutput& output, const Source& source,
@@ -38,11 +44,17 @@ HttpOutputOptions http_options(const config::LogOutput& output, const Source& so
   options.tls.certificate_file = source.tls.certificate_file.value_or("");
   options.tls.key_file = source.tls.key_file.value_or("");
   options.tls.is_peer_verified = source.tls.verify;
-  options.user = source.auth.user.value_or("");
-  options.password_file = source.auth.password_file.value_or("");
-  options.api_key_file = source.auth.api_key_file.value_or("");
-  options.bearer_file = source.auth.bearer_file.value_or("");
-  options.compresses = source.compress;
+  if constexpr (requires { source.auth; }) {
+    options.user = source.auth.user.value_or("");
+    options.password_file = source.auth.password_file.value_or("");
+    options.api_key_file = source.auth.api_key_file.value_or("");
+    options.bearer_file = source.auth.bearer_file.value_or("");
+  }
+  options.coding = source.compress ? Coding::Gzip : Coding::None;
+  if constexpr (requires { source.compression; }) {
+    if (source.compress) options.coding = coding_of(source.compression);
+  }
+  if (output.s3) options.coding = Coding::None;  // the object itself is compressed
   options.timeout = source.timeout;
   options.backoff_base = output.retry.base;
   options.backoff_max = output.retry.max;
@@ -52,9 +64,32 @@ HttpOutputOptions http_options(const config::LogOutput& output, const Source& so
   return options;
 }
 
-std::unique_ptr<HttpDialect> dialect_of(const config::LogOutput& output) {
+Result<S3Options> s3_options(const config::S3Output& source) {
+  S3Options options;
+  options.url = without_final_slashes(source.url);
+  options.bucket = source.bucket;
+  options.region = source.region;
+  options.has_path_style = source.path_style;
+  options.access_key_file = source.access_key_file;
+  options.secret_key_file = source.secret_key_file;
+  options.session_token_file = source.session_token_file.value_or("");
+  options.coding = source.compress ? coding_of(source.compression) : Coding::None;
+  auto key = RecordTemplate::compile(source.key, true);
+  if (!key) return fail(key.error().wrap("s3: key"));
+  if (!key->has_id()) {
+    return fail("s3: key needs %{id}, or objects of the same time would replace each other");
+  }
+  options.key = std::move(*key);
+  return options;
+}
+
+std::unique_ptr<HttpDialect> dialect_of(const config::LogOutput& output,
+                                        const std::optional<OwnNames>& healing) {
   if (output.elasticsearch) {
-    return make_elasticsearch_dialect(elasticsearch_options(*output.elasticsearch));
+    ElasticsearchOptions options = elasticsearch_options(*output.elasticsearch);
+    options.heals_conflicts = healing.has_value();
+    options.own_names = healing.value_or(OwnNames());
+    return make_elasticsearch_dialect(std::move(options));
   }
   if (output.loki) {
     return make_loki_dialect({without_final_slashes(output.loki->url),
@@ -65,8 +100,55 @@ std::unique_ptr<HttpDialect> dialect_of(const config::LogOutput& output) {
                               headers_of(output.otlp->headers),
                               output.otlp->encoding == config::OtlpEncoding::Protobuf});
   }
+  if (output.s3) return make_s3_dialect(s3_options(*output.s3).value());  // checked before
   return make_ndjson_dialect({output.http->url, headers_of(output.http->headers),
                               output.http->body == config::HttpBody::Json});
+}
+
+void add_kafka_security(const config::KafkaOutput& source, KafkaOptions& options) {
+  const auto set = [&](const char* name, const std::string& value) {
+    if (!value.empty()) options.settings.emplace_back(name, value);
+  };
+  if (source.tls) {
+    set("ssl.ca.location", source.tls->ca_file.value_or(""));
+    set("ssl.certificate.location", source.tls->certificate_file.value_or(""));
+    set("ssl.key.location", source.tls->key_file.value_or(""));
+    set("enable.ssl.certificate.verification", source.tls->verify ? "true" : "false");
+    set("ssl.endpoint.identification.algorithm", source.tls->verify ? "https" : "none");
+  }
+  if (source.sasl) {
+    set("sasl.mechanism", std::string(config::name_of(source.sasl->mechanism)));
+    set("sasl.username", source.sasl->user);
+    options.password_file = source.sasl->password_file;
+  }
+  const std::string transport = source.tls ? "ssl" : "plaintext";
+  set("security.protocol", source.sasl ? "sasl_" + transport : transport);
+}
+
+Result<KafkaOptions> kafka_options(const config::LogOutput& output,
+                                   const std::string& state_prefix) {
+  const config::KafkaOutput& source = *output.kafka;
+  KafkaOptions options;
+  for (const std::string& broker : source.brokers) {
+    options.brokers += (options.brokers.empty() ? "" : ",") + broker;
+  }
+  auto topic = RecordTemplate::compile(source.topic, false);
+  if (!topic) return fail(topic.error().wrap("kafka: topic"));
+  options.topic = std::move(*topic);
+  auto key = RecordTemplate::compile(source.key.value_or(""), false);
+  if (!key) return fail(key.error().wrap("kafka: key"));
+  options.key = std::move(*key);
+  options.has_key = source.key.has_value();
+  options.settings = {{"compression.codec", std::string(config::name_of(source.compression))},
+                      {"message.timeout.ms", std::to_string(source.timeout.count())}};
+  add_kafka_security(source, options);
+  options.settings.insert(options.settings.end(), source.settings.begin(), source.settings.end());
+  options.dead_letter_path = source.dead_letter.value_or(state_prefix + ".dead-letter.ndjson");
+  options.backoff = output.retry.base;
+  options.batch_bytes = output.batch.max_size.value;
+  options.batch_records = output.batch.max_records;
+  options.batch_wait = output.batch.max_wait;
+  return options;
 }
 
 FileOutputOptions file_options(const config::FileOutput& source) {
@@ -103,6 +185,8 @@ const char* kind_of(const config::LogOutput& output) {
          : output.otlp          ? "otlp"
          : output.syslog        ? "syslog"
          : output.http          ? "http"
+         : output.kafka         ? "kafka"
+         : output.s3            ? "s3"
                                 : "stdout";
 }
 
@@ -119,22 +203,29 @@ ElasticsearchOptions elasticsearch_options(const config::ElasticsearchOutput& so
 }
 
 std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config::LogOutput& output,
-                                    const std::string& state_prefix, Output::OnDone on_done) {
+                                    const std::string& state_prefix, Output::OnDone on_done,
+                                    const std::optional<OwnNames>& healing) {
   const auto over_http = [&](const auto& source) {
     return std::make_unique<HttpOutput>(loop, clock, http_options(output, source, state_prefix),
-                                        dialect_of(output), std::move(on_done));
+                                        dialect_of(output, healing), std::move(on_done));
   };
   if (output.elasticsearch) return over_http(*output.elasticsearch);
   if (output.loki) return over_http(*output.loki);
   if (output.otlp) return over_http(*output.otlp);
   if (output.http) return over_http(*output.http);
+  if (output.s3) return over_http(*output.s3);
+  if (output.kafka) {
+    return std::make_unique<KafkaOutput>(loop, clock, kafka_options(output, state_prefix).value(),
+                                         std::move(on_done));  // checked by output_problem()
+  }
   if (output.syslog) {
     return std::make_unique<SyslogOutput>(loop, syslog_options(output), std::move(on_done));
   }
   if (output.file) {
     return std::make_unique<FileOutput>(loop, file_options(*output.file), std::move(on_done));
   }
-  return std::make_unique<StdoutOutput>(loop, STDOUT_FILENO, std::move(on_done));
+  return std::make_unique<StdoutOutput>(
+      loop, STDOUT_FILENO, output.to_stdout && output.to_stdout->pretty, std::move(on_done));
 }
 
 std::string output_state_name(const config::LogOutput& output, std::size_t index) {
@@ -168,8 +259,13 @@ Result<std::shared_ptr<RecordFilter>> make_filter(const config::LogFilter& sourc
 
 std::optional<std::string> output_problem(const config::LogOutput& output,
                                           bool has_state_directory) {
-  if (output.to_stdout && output.to_stdout->pretty) {
-    return "`pretty` is not supported yet (pipe the output through jq)";
+  if (output.s3) {
+    if (const auto options = s3_options(*output.s3); !options) return options.error().message();
+  }
+  if (output.kafka) {
+    auto options = kafka_options(output, "");
+    const auto checked = options ? check_kafka(*options) : Result<void>(fail(options.error()));
+    if (!checked) return checked.error().message();
   }
   if (output.syslog && output.syslog->tls && output.syslog->transport == config::Transport::Udp) {
     return "syslog: TLS goes over TCP; leave out `transport`";
@@ -181,7 +277,8 @@ std::optional<std::string> output_problem(const config::LogOutput& output,
     return source && !source->dead_letter && !has_state_directory;
   };
   if (lacks_dead_letter(output.elasticsearch) || lacks_dead_letter(output.loki) ||
-      lacks_dead_letter(output.otlp) || lacks_dead_letter(output.http)) {
+      lacks_dead_letter(output.otlp) || lacks_dead_letter(output.http) ||
+      lacks_dead_letter(output.kafka) || lacks_dead_letter(output.s3)) {
     return "no directory is writable for dead letters; set `dead_letter`";
   }
   return std::nullopt;

@@ -17,9 +17,12 @@ namespace pillion::logs {
 // Also needed where lines are read: it says what stands before each record.
 ElasticsearchOptions elasticsearch_options(const config::ElasticsearchOutput& source);
 
-// `state_prefix`: where the output's files go that the configuration gives no path for.
+// `state_prefix`: where the output's files go that the configuration gives no path for. `healing`:
+// Elasticsearch gets a record with a mapping conflict once more, with its fields but these as
+// labels.
 std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config::LogOutput& output,
-                                    const std::string& state_prefix, Output::OnDone on_done);
+                                    const std::string& state_prefix, Output::OnDone on_done,
+                                    const std::optional<OwnNames>& healing = std::nullopt);
 
 // "stdout", "file-2", "loki-3": names of state files, by kind and place.
 std::string output_state_name(const config::LogOutput& output, std::size_t index);

@@ -10,18 +10,35 @@
 
 #include "adapters/logs/encode/state.h"
 #include "adapters/logs/follow/follower.h"
+#include "adapters/logs/journal/journal_follower.h"
 #include "runtime/clock.h"
 #include "runtime/result.h"
 
 namespace pillion::logs {
 
 struct Batch {
+  // Consecutive records of one input.
+  struct Share {
+    std::size_t input = 0;  // its place in the configuration
+    std::uint64_t records = 0;
+    std::uint64_t filtered = 0;  // left out on the way
+  };
+
   RecordBuffer records;
   std::vector<FileMark> marks;
-  // What became of the records, filled in by the output; the sum is record_count() when done.
-  std::uint64_t delivered = 0;
-  std::uint64_t dropped = 0;
+  std::vector<JournalMark> journal_marks;
+  std::vector<Share> shares;  // in the order of the records
+  // What became of the records, filled in by the output: all that are not among `dropped` are
+  // delivered when the batch is done.
+  std::vector<std::uint32_t> dropped;
   bool is_done = false;
+  // Made of the place of its first record: when the same records are read and gathered once more,
+  // it is the same, and no other batch has it.
+  std::string identity;
+
+  bool has_marks() const { return !marks.empty() || !journal_marks.empty(); }
+
+  std::uint64_t delivered() const { return records.record_count() - dropped.size(); }
 };
 
 class Output {

@@ -9,12 +9,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "adapters/logs/encode/indented.h"
 #include "runtime/log.h"
 
 namespace pillion::logs {
 
-StdoutOutput::StdoutOutput(Loop& loop, int fd, OnDone on_done)
-    : loop_(loop), fd_(fd), on_done_(std::move(on_done)) {
+StdoutOutput::StdoutOutput(Loop& loop, int fd, bool is_pretty, OnDone on_done)
+    : loop_(loop), fd_(fd), on_done_(std::move(on_done)), is_pretty_(is_pretty) {
   struct stat facts;
   is_regular_ = ::fstat(fd, &facts) == 0 && (S_ISREG(facts.st_mode) || S_ISCHR(facts.st_mode));
   if (!is_regular_) poll_.emplace(loop, fd);
@@ -42,7 +43,7 @@ ssize_t StdoutOutput::write_once(std::string_view bytes) {
 
 void StdoutOutput::write_some() {
   while (!queue_.empty()) {
-    const std::string_view bytes = queue_.front()->records.bytes().substr(written_);
+    const std::string_view bytes = front_bytes().substr(written_);
     if (bytes.empty()) {
       finish_front();
       continue;
@@ -69,11 +70,22 @@ void StdoutOutput::write_some() {
   is_polling_ = false;
 }
 
+std::string_view StdoutOutput::front_bytes() {
+  const RecordBuffer& records = queue_.front()->records;
+  if (!is_pretty_) return records.bytes();
+  if (pretty_.empty()) {
+    for (std::size_t i = 0; i < records.record_count(); ++i) {
+      append_indented(pretty_, records.record(i));
+    }
+  }
+  return pretty_;
+}
+
 void StdoutOutput::finish_front() {
+  pretty_.clear();
   Batch& batch = *queue_.front();
   queue_.pop_front();
   written_ = 0;
-  batch.delivered = batch.records.record_count();
   on_done_(batch);
 }
 

@@ -12,7 +12,8 @@ namespace pillion::logs {
 
 class StdoutOutput final : public Output {
  public:
-  StdoutOutput(Loop& loop, int fd, OnDone on_done);
+  // `is_pretty`: indented, for people.
+  StdoutOutput(Loop& loop, int fd, bool is_pretty, OnDone on_done);
 
   std::string name() const override { return "stdout"; }
   void deliver(Batch& batch) override;
@@ -24,11 +25,14 @@ class StdoutOutput final : public Output {
   void write_some();
   ssize_t write_once(std::string_view bytes);
   void finish_front();
+  std::string_view front_bytes();
 
   Loop& loop_;
   int fd_;
   OnDone on_done_;
   bool is_regular_ = false;
+  bool is_pretty_;
+  std::string pretty_;  // the first batch, indented
   std::deque<Batch*> queue_;
   std::size_t written_ = 0;  // bytes of the first batch
   std::optional<Poll> poll_;

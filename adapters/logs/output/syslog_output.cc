@@ -270,7 +270,6 @@ void SyslogOutput::on_sent(const Result<void>& result) {
   Batch& batch = *queue_.front();
   queue_.pop_front();
   send_next();
-  batch.delivered = batch.records.record_count();
   on_done_(batch);
 }
 

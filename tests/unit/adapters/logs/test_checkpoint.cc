@@ -40,19 +40,23 @@ FileCheckpoint sample(std::uint64_t offset) {
   return file;
 }
 
+Checkpoint whole(std::vector<FileCheckpoint> files) {
+  return {std::move(files), "file \"out\"", {{"/var/log/a\nb.log", {5, 3, 2, 7}}}};
+}
+
 TEST_CASE("CRC-32C gives the values of RFC 3720") {
   CHECK(crc32c("123456789") == 0xe3069283u);
   CHECK(crc32c(std::string(32, '\0')) == 0x8a9136aau);
 }
 
 TEST_CASE("A checkpoint is read back as it was written") {
-  const std::vector<FileCheckpoint> files{sample(1), sample(2)};
-  CHECK(parse_checkpoint(render_checkpoint(files)).value() == files);
-  CHECK(parse_checkpoint(render_checkpoint({})).value().empty());
+  const Checkpoint checkpoint = whole({sample(1), sample(2)});
+  CHECK(parse_checkpoint(render_checkpoint(checkpoint)).value() == checkpoint);
+  CHECK(parse_checkpoint(render_checkpoint({})).value() == Checkpoint{});
 }
 
 TEST_CASE("Any changed or missing byte of a checkpoint is noticed") {
-  const std::string text = render_checkpoint({sample(1), sample(2)});
+  const std::string text = render_checkpoint(whole({sample(1), sample(2)}));
   for (std::size_t i = 0; i < text.size(); ++i) {
     std::string damaged = text;
     damaged[i] = static_cast<char>(damaged[i] ^ 0x20);
@@ -68,20 +72,20 @@ TEST_CASE("A damaged checkpoint gives way to the one before it, then to none") {
   const TemporaryDirectory directory;
   const std::string path = directory.file("c");
   std::vector<std::string> problems;
-  CHECK(load_checkpoint(path, problems).empty());
+  CHECK(load_checkpoint(path, problems).files.empty());
   CHECK(problems.empty());
-  REQUIRE(save_checkpoint(path, {sample(1)}));
-  REQUIRE(save_checkpoint(path, {sample(2)}));
-  CHECK(load_checkpoint(path, problems).at(0).offset == 2);
+  REQUIRE(save_checkpoint(path, whole({sample(1)})));
+  REQUIRE(save_checkpoint(path, whole({sample(2)})));
+  CHECK(load_checkpoint(path, problems).files.at(0).offset == 2);
   std::ofstream(path) << "rubbish";
-  CHECK(load_checkpoint(path, problems).at(0).offset == 1);
+  CHECK(load_checkpoint(path, problems).files.at(0).offset == 1);
   CHECK(problems == std::vector<std::string>{"cannot use checkpoint " + path + ": no header line"});
   std::ofstream(path + ".prev") << "{}\n";
   problems.clear();
-  CHECK(load_checkpoint(path, problems).empty());
+  CHECK(load_checkpoint(path, problems).files.empty());
   CHECK(problems.size() == 2);
-  REQUIRE(save_checkpoint(path, {sample(3)}));
-  CHECK(load_checkpoint(path, problems).at(0).offset == 3);
+  REQUIRE(save_checkpoint(path, whole({sample(3)})));
+  CHECK(load_checkpoint(path, problems).files.at(0).offset == 3);
 }
 
 }  // namespace

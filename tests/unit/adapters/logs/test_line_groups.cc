@@ -157,6 +157,28 @@ TEST_CASE("Generic: indented lines, and lines without a time behind one that has
   }
 }
 
+// The shapes that Fluent Bit's own cases try (tests/internal/multiline.c), in lines of ours.
+TEST_CASE("What Fluent Bit's multiline cases take together is one record here, too") {
+  std::string goroutines = "panic: out of stock\n\ngoroutine 7 [running]:\npanic(0x1, 0x2)";
+  for (const char* state :
+       {"chan receive", "force gc (idle)", "GC sweep wait", "select, 3 minutes"}) {
+    goroutines +=
+        "\n\t/go/src/runtime/panic.go:542 +0x46c fp=0xc1 sp=0xc2 pc=0x42\nruntime.goexit()";
+    goroutines +=
+        "\n\t/go/src/runtime/asm_amd64.s:2337 +0x1 fp=0xc3 sp=0xc4 pc=0x44\ncreated by main.main";
+    goroutines += "\n\tshop.go:5 +0x58\n\ngoroutine 1 [" + std::string(state) + "]:\nmain.main()";
+  }
+  goroutines += "\n\tshop.go:9 +0x6f";
+  check_groups(GroupPreset::Go, {goroutines, "one more line"});
+  check_groups(GroupPreset::Java, {kJava + "\n     ... 1 more", "a line by itself", kJava});
+  check_groups(GroupPreset::Python, {kPython, "a line by itself", kPython, "and another"});
+  const std::string index =
+      "[shop] IndexNotFoundException[no such index]\n    at "
+      "org.example.Names.find(Names.java:133)\n"
+      "    at org.example.Delete.run(Delete.java:75)";
+  check_groups(GroupPreset::Generic, {index, "another line", index});
+}
+
 TEST_CASE("Pattern: what `start` does not match continues") {
   EncoderOptions options = grouped(GroupPreset::Pattern);
   options.groups->start = RegexFormat::compile("^BEGIN %{INT}", false).value();
