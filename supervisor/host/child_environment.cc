@@ -68,6 +68,11 @@ Result<std::map<std::string, std::string>> environment_of(const ChildContext& co
     inherit(env, "PILLION_LOG_FORMAT");
     inherit(env, "PILLION_LOG_LEVEL");
   }
+  const bool is_concerned =
+      child.use == config::Component::Secrets || child.use == config::Component::Logs;
+  if (is_concerned && tells_issued_secrets(context.service)) {
+    env["PILLION_ISSUED_DIR"] = context.paths.issued();
+  }
   for (const std::string& name : child.inherit_env) inherit(env, name);
   for (const std::string& path : child.env_file) {
     auto text = read_file(path);
@@ -108,6 +113,14 @@ std::optional<Credentials> credentials_of(const ChildContext& context) {
     }
   }
   return credentials;
+}
+
+bool tells_issued_secrets(const config::Service& service) {
+  const auto has = [&](config::Component component) {
+    return std::any_of(service.children.begin(), service.children.end(),
+                       [&](const config::Child& child) { return child.use == component; });
+  };
+  return has(config::Component::Secrets) && has(config::Component::Logs);
 }
 
 std::vector<int> capabilities_of(const config::Child& child) {

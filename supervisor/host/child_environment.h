@@ -33,6 +33,9 @@ Result<std::map<std::string, std::string>> environment_of(const ChildContext& co
 // Empty without privilege: the child keeps our ids.
 std::optional<Credentials> credentials_of(const ChildContext& context);
 
+// Whether somebody in the service issues secrets and somebody else reads logs.
+bool tells_issued_secrets(const config::Service& service);
+
 // Numbers of the capabilities it keeps; unknown names are skipped (loading has checked them).
 std::vector<int> capabilities_of(const config::Child& child);
 

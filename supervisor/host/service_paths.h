@@ -21,6 +21,8 @@ struct ServicePaths {
   std::string child_table(const std::string& child) const {
     return runtime + "/" + child + ".toml";
   }
+  // Where secrets children tell logs children what they have issued.
+  std::string issued() const { return runtime + "/issued"; }
   std::string admin_socket(const std::string& child) const {
     return runtime + "/" + child + ".admin.sock";
   }

@@ -105,9 +105,31 @@ Result<void> ServiceSetup::prepare_directories() {
   if (privileges_.is_root) {
     static_cast<void>(!::chown(paths_.log.c_str(), 0, service_group(service_.name())));
   }
+  if (auto prepared = prepare_issued_directory(); !prepared) return prepared;
   if (auto prepared = volumes_.prepare(); !prepared) return prepared;
   for (const auto& [path, fd] : volumes_.held()) {
     if (auto put = keeper_.put_fd("mount:" + path, fd.get()); !put) return put;
+  }
+  return {};
+}
+
+// Written by a secrets child, read by the logs children; nobody else may look into it.
+Result<void> ServiceSetup::prepare_issued_directory() {
+  if (!tells_issued_secrets(service_)) return {};
+  const std::string path = paths_.issued();
+  if (auto made = make_directories(path, 0700); !made) return made;
+  if (!privileges_.is_root) return {};
+  const auto first = [&](config::Component component) -> const config::Child& {
+    return *std::find_if(service_.children.begin(), service_.children.end(),
+                         [&](const config::Child& child) { return child.use == component; });
+  };
+  const auto& writer = first(config::Component::Secrets).user;
+  const auto& reader = first(config::Component::Logs).user;
+  const uid_t owner = writer && writer->uid ? *writer->uid : 0;
+  const gid_t group = reader ? reader->gid.value_or(reader->uid.value_or(0)) : 0;
+  // What is written into it gets the group of the readers.
+  if (::chown(path.c_str(), owner, group) < 0 || ::chmod(path.c_str(), 02750) < 0) {
+    return fail_errno("cannot hand over " + path);
   }
   return {};
 }
@@ -493,7 +515,9 @@ void ServiceSetup::remove_files() {
   for (const config::Child& child : service_.children) {
     ::unlink(paths_.child_table(child.name).c_str());
     ::unlink(paths_.admin_socket(child.name).c_str());
+    ::unlink((paths_.issued() + "/" + child.name).c_str());
   }
+  ::rmdir(paths_.issued().c_str());
   for (const char* name : {"hosts", "helper_hosts", "resolv.conf", "helper_resolv.conf",
                            "nsswitch.conf", "neighbours"}) {
     ::unlink((paths_.runtime + "/etc/" + name).c_str());

@@ -92,6 +92,7 @@ class ServiceSetup {
   Result<void> open_broker();
   void remove_network(std::function<void()> on_done);
   Result<void> prepare_directories();
+  Result<void> prepare_issued_directory();
   void remove_leaves(const char* whose);
   void remove_old_network(std::function<void()> then);
   void create_network();

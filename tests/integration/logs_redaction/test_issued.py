@@ -9,7 +9,7 @@ import pytest
 
 from support.fake_vault import FakeVault
 from support.log_lab import LogLab
-from support.pillion_testing import free_port, http_get, wait_until
+from support.pillion_testing import free_port, http_get, requires_root, run, wait_until
 from support.secrets_testing import SecretsProgram, vault_toml
 
 AWKWARD = 'p"a\\ss wörd/42&more'
@@ -134,6 +134,54 @@ def test_an_app_that_logs_each_new_secret_at_once_never_gets_it_out(workspace, v
         after = (workspace / "issued").read_text()
     known = {line.split()[2] for line in text.splitlines()[1:]}
     assert known <= {line.split()[2] for line in after.splitlines()[1:]}
+
+
+@requires_root
+def test_within_a_service_both_find_each_other(services):
+    service = services('''
+        [service]
+        name = "@name@"
+        [volume.secrets]
+        path = "/run/secrets"
+        tmpfs = "1MiB"
+        [app]
+        command = ["/bin/sh", "-c", """
+            echo level=info n=1 key=$(cat /run/secrets/key); exec sleep 1000"""]
+        mounts = ["secrets:ro"]
+        [ambassador.vault]
+        use = "secrets"
+        mounts = ["secrets"]
+        [[ambassador.vault.config.file]]
+        path = "/run/secrets/key"
+        source = "file"
+        secret = "@dir@/key"
+        [adapter.logs]
+        use = "logs"
+        inherit_env = ["PILLION_LOG_DIR"]
+        [[adapter.logs.config.input]]
+        child = "app"
+        [[adapter.logs.config.output]]
+        file = { path = "@dir@/out/out.json" }
+    ''')
+    (service.directory / "key").write_text("service-value-77")
+    (service.directory / "key").chmod(0o644)
+    out = service.directory / "out"
+    out.mkdir()
+    out.chmod(0o777)
+    service.start()
+    wait_until(lambda: (out / "out.json").read_text().endswith("}\n"))
+    directory = service.runtime_dir / "issued"
+    status = directory.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o2750, 1339, 1338)
+    published = (directory / "vault").stat()
+    assert (stat.S_IMODE(published.st_mode), published.st_uid, published.st_gid) == (0o640, 1339, 1338)
+    done = run(["pillion-logs", "ledger", "--service", service.file, "--child", "logs"], env=service.env, check=0)
+    assert "child app" in done.stdout and "this run: read" in done.stdout
+    assert "records read" in service.child("logs")["status"]
+    service.stop()
+    record = json.loads((out / "out.json").read_text().splitlines()[0])
+    assert record["key"] == "[REDACTED]" and "service-value-77" not in (out / "out.json").read_text()
+    assert record["pillion.child"] == "app"
 
 
 def test_fingerprints_that_cannot_be_read_are_an_error_at_the_start(lab):
