@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -38,6 +39,8 @@ struct OutputWriter::State {
 
   // One batch; with the lock before and after, not during the write.
   bool write_one(OutputQueue& queue, std::unique_lock<std::mutex>& lock);
+  // Until nothing is left, and calls back who asked for it.
+  void write_all(std::unique_lock<std::mutex>& lock);
 };
 
 OutputWriter::OutputWriter(Loop& loop, std::function<void()> on_progress)
@@ -55,21 +58,36 @@ OutputWriter::~OutputWriter() {
 
 // Signals are the loop's.
 void OutputWriter::start() {
-  if (std::exchange(is_started_, true)) return;
+  if (is_started_) return;
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread([state = state_] { run(state); }).detach();  // the destructor waits as long as it may
+  try {
+    std::thread([state = state_] { run(state); }).detach();  // the destructor waits as it may
+    is_started_ = true;
+  } catch (const std::system_error&) {  // a limit on processes counts threads too
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void OutputWriter::add(std::shared_ptr<OutputQueue> queue) {
+// Without a thread the loop writes; each call tries again to have one.
+void OutputWriter::wake() {
   start();
-  const std::lock_guard lock(state_->mutex);
-  state_->queues.push_back(std::move(queue));
-  state_->has_work = true;
-  state_->work.notify_one();
+  std::unique_lock lock(state_->mutex);
+  if (is_started_) {
+    if (!std::exchange(state_->has_work, true)) state_->work.notify_one();
+    return;
+  }
+  state_->write_all(lock);
+}
+
+void OutputWriter::add(std::shared_ptr<OutputQueue> queue) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->queues.push_back(std::move(queue));
+  }
+  wake();
 }
 
 void OutputWriter::remove(const std::shared_ptr<OutputQueue>& queue) {
@@ -77,17 +95,14 @@ void OutputWriter::remove(const std::shared_ptr<OutputQueue>& queue) {
   std::erase(state_->queues, queue);
 }
 
-void OutputWriter::notify() {
-  const std::lock_guard lock(state_->mutex);
-  if (std::exchange(state_->has_work, true)) return;
-  state_->work.notify_one();
-}
+void OutputWriter::notify() { wake(); }
 
 void OutputWriter::call_back() {
-  const std::lock_guard lock(state_->mutex);
-  state_->wants_call_back = true;
-  state_->has_work = true;
-  state_->work.notify_one();
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->wants_call_back = true;
+  }
+  wake();
 }
 
 bool OutputWriter::flush(const Queues& queues, Duration patience) {
@@ -121,19 +136,23 @@ bool OutputWriter::State::write_one(OutputQueue& queue, std::unique_lock<std::mu
   return has_written;
 }
 
+void OutputWriter::State::write_all(std::unique_lock<std::mutex>& lock) {
+  const Queues now = queues;
+  // In turn, so that a child that floods delays nobody by more than a batch.
+  for (bool has_any = true; has_any && !is_stopping;) {
+    has_any = false;
+    for (const auto& queue : now) has_any |= write_one(*queue, lock);
+  }
+  // All was written before somebody asked to be told.
+  if (wakeup && std::exchange(wants_call_back, false)) wakeup->send();
+}
+
 void OutputWriter::run(const std::shared_ptr<State>& state) {
   std::unique_lock lock(state->mutex);
   while (!state->is_stopping) {
     state->work.wait(lock, [&] { return state->has_work || state->is_stopping; });
     state->has_work = false;
-    const Queues queues = state->queues;
-    // In turn, so that a child that floods delays nobody by more than a batch.
-    for (bool has_any = true; has_any && !state->is_stopping;) {
-      has_any = false;
-      for (const auto& queue : queues) has_any |= state->write_one(*queue, lock);
-    }
-    // All was written before somebody asked to be told.
-    if (state->wakeup && std::exchange(state->wants_call_back, false)) state->wakeup->send();
+    state->write_all(lock);
   }
   state->has_ended = true;
   state->done.notify_all();

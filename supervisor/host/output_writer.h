@@ -1,5 +1,6 @@
 // The thread that writes what children say into their logs: one per service, for all its children.
-// It is the only part of the supervisor that waits for the logs' disk while the service runs.
+// It is the only part of the supervisor that waits for the logs' disk while the service runs; where
+// a limit on processes denies the thread, the loop writes until there is one.
 #pragma once
 
 #include <functional>
@@ -35,6 +36,7 @@ class OutputWriter {
   struct State;
   static void run(const std::shared_ptr<State>& state);
   void start();
+  void wake();
 
   std::shared_ptr<State> state_;  // shared with a thread that may hang in a write
   bool is_started_ = false;
