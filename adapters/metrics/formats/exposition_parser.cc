@@ -228,7 +228,7 @@ class Parser {
     } else if (suffix == "_count") {
       whole.count = value;
     } else if (suffix == "_created") {
-      series.created_ms = static_cast<std::int64_t>(std::clamp(value, 0.0, 9e15) * 1000);
+      series.created_ms = value > 0 && value < 9e15 ? static_cast<std::int64_t>(value * 1000) : 0;
     } else if (bound && *bound == std::numeric_limits<double>::infinity()) {
       whole.count = value;
     } else if (bound) {

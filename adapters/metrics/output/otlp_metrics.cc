@@ -34,11 +34,16 @@ struct Point {
   std::uint64_t now = 0;
 };
 
+// A source may say anything, also NaN; what is no count is none.
+std::uint64_t whole_count(double count) {
+  return count > 0 && count < 1e18 ? static_cast<std::uint64_t>(count) : 0;
+}
+
 std::vector<std::uint64_t> bucket_counts(const Distribution& whole) {
   std::vector<std::uint64_t> counts;
   double before = 0;
   const auto add = [&](double sum) {
-    counts.push_back(static_cast<std::uint64_t>(std::max(0.0, sum - before)));
+    counts.push_back(whole_count(sum - before));
     before = std::max(before, sum);
   };
   for (const double sum : whole.values) add(sum);
@@ -94,7 +99,7 @@ std::string histogram_point(const Point& point) {
   std::string out;
   put_fixed64(out, 2, point.start);
   put_fixed64(out, 3, point.now);
-  put_fixed64(out, 4, static_cast<std::uint64_t>(whole.count));
+  put_fixed64(out, 4, whole_count(whole.count));
   put_double(out, 5, whole.sum);
   std::string counts;
   for (const std::uint64_t count : bucket_counts(whole)) append_fixed64(counts, count);
@@ -112,7 +117,7 @@ std::string summary_point(const Point& point) {
   std::string out;
   put_fixed64(out, 2, point.start);
   put_fixed64(out, 3, point.now);
-  put_fixed64(out, 4, static_cast<std::uint64_t>(whole.count));
+  put_fixed64(out, 4, whole_count(whole.count));
   put_double(out, 5, whole.sum);
   for (std::size_t i = 0; i < whole.bounds.size(); ++i) {
     std::string quantile;
@@ -177,7 +182,7 @@ void put_json_attributes(std::string& out, const Labels& labels) {
 }
 
 void put_json_distribution(std::string& out, const Family& head, const Distribution& whole) {
-  out += fmt::format(",\"count\":\"{}\",\"sum\":", static_cast<std::uint64_t>(whole.count));
+  out += fmt::format(",\"count\":\"{}\",\"sum\":", whole_count(whole.count));
   put_json_number(out, whole.sum);
   if (head.kind == Kind::Summary) {
     out += ",\"quantileValues\":[";

@@ -1,5 +1,6 @@
 // OTLP bodies, start times and what receivers answer.
 #include <catch2/catch.hpp>
+#include <limits>
 
 #include "adapters/metrics/output/otlp_metrics.h"
 
@@ -46,6 +47,19 @@ TEST_CASE("The JSON of counters, gauges and histograms") {
       R"("histogram":{"aggregationTemporality":2,"dataPoints":[{"attributes":[],)"
       R"("startTimeUnixNano":"2000000000","timeUnixNano":"5000000000","count":"4","sum":4.5,)"
       R"("bucketCounts":["1","2","1"],"explicitBounds":[0.1,1]}]}}]}]}]})");
+}
+
+TEST_CASE("A count that is none is pushed as zero") {
+  Families families;
+  auto whole = std::make_unique<Distribution>();
+  whole->bounds = {1};
+  whole->values = {-3};
+  whole->count = std::numeric_limits<double>::quiet_NaN();
+  families.family("t", Kind::Histogram).series.push_back({{}, 0, std::move(whole), 0});
+  StartTimes starts;
+  const OtlpRequest request = otlp_request(merge_of(std::move(families)), {}, false, starts, 1);
+  CHECK(request.body.find(R"("count":"0")") != std::string::npos);
+  CHECK(request.body.find(R"("bucketCounts":["0","0"])") != std::string::npos);
 }
 
 TEST_CASE("A counter that went back began anew after the last push") {
