@@ -258,6 +258,29 @@ struct S3Output {
   bool operator==(const S3Output&) const = default;
 };
 
+enum class LogMetricType { Counter, Gauge, Histogram, Timer, Set };
+PILLION_NAMES(LogMetricType, {LogMetricType::Counter, "counter"}, {LogMetricType::Gauge, "gauge"},
+              {LogMetricType::Histogram, "histogram"}, {LogMetricType::Timer, "timer"},
+              {LogMetricType::Set, "set"});
+
+// One metric made of records. A record counts when all of `match` match.
+struct LogMetric {
+  std::string name;
+  LogMetricType type = LogMetricType::Counter;
+  std::optional<std::string> value;           // field; a counter without one counts records
+  std::map<std::string, std::string> labels;  // label to field
+  std::map<std::string, std::string> match;   // field to regular expression
+  bool operator==(const LogMetric&) const = default;
+};
+
+// Exactly one of socket, udp.
+struct StatsdLogOutput {
+  std::optional<std::string> socket;  // Unix datagrams
+  std::optional<SocketAddress> udp;
+  std::vector<LogMetric> metrics;  // key `metric`
+  bool operator==(const StatsdLogOutput&) const = default;
+};
+
 struct Batch {
   Bytes max_size = mebibytes(5);
   unsigned max_records = 5'000;
@@ -282,7 +305,7 @@ struct LogFilter {
   bool operator==(const LogFilter&) const = default;
 };
 
-// Exactly one of stdout, file, elasticsearch, loki, otlp, syslog, http, kafka, s3.
+// Exactly one of stdout, file, elasticsearch, loki, otlp, syslog, http, statsd, kafka, s3.
 struct LogOutput {
   std::optional<StdoutOutput> to_stdout;  // key `stdout`
   std::optional<FileOutput> file;
@@ -291,6 +314,7 @@ struct LogOutput {
   std::optional<OtlpOutput> otlp;
   std::optional<SyslogOutput> syslog;
   std::optional<HttpOutput> http;
+  std::optional<StatsdLogOutput> statsd;
   std::optional<KafkaOutput> kafka;
   std::optional<S3Output> s3;
   LogFilter filter;

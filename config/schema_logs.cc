@@ -362,6 +362,43 @@ const TableSchema& schema_of<LogFilter>() {
 }
 
 template<>
+const TableSchema& schema_of<LogMetric>() {
+  static const TableSchema schema =
+      TableBuilder<LogMetric>("Log metric", "A metric made of records.")
+          .field("name", &LogMetric::name, "Statsd name.", {.required = true, .non_empty = true})
+          .field("type", &LogMetric::type, "Statsd type; a timer's value is in milliseconds.")
+          .field("value", &LogMetric::value,
+                 "Field with the value; without it a counter counts records.", {.non_empty = true})
+          .field("labels", &LogMetric::labels, "Labels and the fields that they come from.")
+          .field("match", &LogMetric::match,
+                 "Fields and regular expressions that must all match; a field that a record lacks "
+                 "does not.")
+          .finish([](Reader& reader, const Node& node, LogMetric& metric) {
+            if (metric.type != LogMetricType::Counter && !node.find("value")) {
+              reader.missing(node.position, "a " + std::string(name_of(metric.type)) +
+                                                " needs `value`, the field that holds it");
+            }
+          })
+          .done();
+  return schema;
+}
+
+template<>
+const TableSchema& schema_of<StatsdLogOutput>() {
+  static const TableSchema schema =
+      TableBuilder<StatsdLogOutput>("Output as metrics",
+                                    "Samples for a statsd receiver such as `pillion-metrics`. By "
+                                    "`socket` they wait for it; by `udp` they may be lost.")
+          .field("socket", &StatsdLogOutput::socket, "Unix datagram socket.", kPath)
+          .field("udp", &StatsdLogOutput::udp, "Address.")
+          .field("metric", &StatsdLogOutput::metrics, "What to make of records.",
+                 {.required = true, .non_empty = true})
+          .exactly_one({"socket", "udp"})
+          .done();
+  return schema;
+}
+
+template<>
 const TableSchema& schema_of<LogOutput>() {
   static const TableSchema schema =
       TableBuilder<LogOutput>("Log output",
@@ -373,13 +410,14 @@ const TableSchema& schema_of<LogOutput>() {
           .field("otlp", &LogOutput::otlp, "OpenTelemetry.")
           .field("syslog", &LogOutput::syslog, "Syslog.")
           .field("http", &LogOutput::http, "Any HTTP receiver.")
+          .field("statsd", &LogOutput::statsd, "Metrics made of records.")
           .field("kafka", &LogOutput::kafka, "Apache Kafka.")
           .field("s3", &LogOutput::s3, "Amazon S3, or what speaks like it.")
           .field("filter", &LogOutput::filter, "Filter.")
           .field("batch", &LogOutput::batch, "Batches; of `s3` 16MiB or 5m without this table.")
           .field("retry", &LogOutput::retry, "After errors that pass; without end.")
-          .exactly_one(
-              {"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http", "kafka", "s3"})
+          .exactly_one({"stdout", "file", "elasticsearch", "loki", "otlp", "syslog", "http",
+                        "statsd", "kafka", "s3"})
           .finish([](Reader&, const Node& node, LogOutput& output) {
             if (!output.s3 || node.find("batch") != nullptr) return;
             output.batch.max_size = mebibytes(16);

@@ -13,6 +13,7 @@
 #include "adapters/logs/output/ndjson.h"
 #include "adapters/logs/output/otlp.h"
 #include "adapters/logs/output/s3.h"
+#include "adapters/logs/output/statsd_output.h"
 #include "adapters/logs/output/stdout_output.h"
 #include "adapters/logs/output/syslog_output.h"
 
@@ -185,6 +186,7 @@ const char* kind_of(const config::LogOutput& output) {
          : output.otlp          ? "otlp"
          : output.syslog        ? "syslog"
          : output.http          ? "http"
+         : output.statsd        ? "statsd"
          : output.kafka         ? "kafka"
          : output.s3            ? "s3"
                                 : "stdout";
@@ -220,6 +222,11 @@ std::unique_ptr<Output> make_output(Loop& loop, const Clock& clock, const config
   }
   if (output.syslog) {
     return std::make_unique<SyslogOutput>(loop, syslog_options(output), std::move(on_done));
+  }
+  if (output.statsd) {
+    auto lines = StatsdLines::compile(output.statsd->metrics);
+    PILLION_ASSERT(lines.has_value());  // output_problem() has looked
+    return std::make_unique<StatsdOutput>(loop, output, std::move(*lines), std::move(on_done));
   }
   if (output.file) {
     return std::make_unique<FileOutput>(loop, file_options(*output.file), std::move(on_done));
@@ -269,6 +276,10 @@ std::optional<std::string> output_problem(const config::LogOutput& output,
   }
   if (output.syslog && output.syslog->tls && output.syslog->transport == config::Transport::Udp) {
     return "syslog: TLS goes over TCP; leave out `transport`";
+  }
+  if (output.statsd) {
+    const auto lines = StatsdLines::compile(output.statsd->metrics);
+    if (!lines) return "statsd: " + lines.error().message();
   }
   if (const auto filter = make_filter(output.filter); !filter) {
     return "filter: " + filter.error().message();
