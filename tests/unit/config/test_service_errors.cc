@@ -321,13 +321,13 @@ orders.toml:10:9: error: there is no child `ap`
 orders.toml:11:11: error: `pattern` is only for the formats "pattern", "regex" and "csv"
    11 | pattern = "x"
       |           ^~~
-orders.toml:13:1: error: [adapter.logs.config.output] needs one of `stdout`, `file`, `elasticsearch`, `loki`, `otlp`, `syslog`, `http`, `kafka` and `s3`
+orders.toml:13:1: error: [adapter.logs.config.output] needs one of `stdout`, `file`, `elasticsearch`, `loki`, `otlp`, `syslog`, `http`, `statsd`, `kafka` and `s3`
    13 | [[adapter.logs.config.output]]
       | ^~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 orders.toml:15:1: error: both `stdout` and `elasticsearch` are set in [adapter.logs.config.output]
    15 | elasticsearch = { url = "elastic:9200", index = "x" }
       | ^~~~~~~~~~~~~
-      = note: set exactly one of `stdout`, `file`, `elasticsearch`, `loki`, `otlp`, `syslog`, `http`, `kafka` and `s3`
+      = note: set exactly one of `stdout`, `file`, `elasticsearch`, `loki`, `otlp`, `syslog`, `http`, `statsd`, `kafka` and `s3`
 orders.toml:15:25: error: `url` cannot be "elastic:9200"
    15 | elasticsearch = { url = "elastic:9200", index = "x" }
       |                         ^~~~~~~~~~~~~~
