@@ -22,7 +22,7 @@ packages=systemd,systemd-sysv,dbus,udev,python3,iproute2,nftables,curl,procps,km
 packages=$packages,linux-image-cloud-amd64,initramfs-tools
 # What the package depends on, so that dpkg -i works without a network inside.
 packages=$packages,libuv1,libfmt9,libspdlog1.10,libtomlplusplus3,libcurl4,libnftables1,libmnl0
-packages=$packages,libpcre2-8-0,libcap-ng0,libssl3,zlib1g,passwd,libabsl20220623
+packages=$packages,libpq5,libzstd1,libnghttp2-14,libseccomp2,libpcre2-8-0,libcap-ng0,libssl3,zlib1g,passwd,libabsl20220623
 # The initial RAM disk holds the drivers of this machine only: it is unpacked in emulation. ($1 is the hook's.)
 # shellcheck disable=SC2016
 mmdebstrap --quiet --variant=minbase --include="$packages" \

@@ -161,6 +161,9 @@ def test_bytes_that_are_no_record_are_told_and_end_the_connection(proxy, identit
 def test_a_body_cut_off_without_close_notify_is_no_whole_request(proxy, identity):
     raw = socket.create_connection(("127.0.0.1", proxy.ports["publish"]), 30)
     tls = identity.client_context(with_certificate=False).wrap_socket(raw, server_hostname="orders.test")
+    # What the proxy still sends of its own, session tickets, would meet a closed socket and reset the connection.
+    tls.sendall(b"GET / HTTP/1.1\r\nHost: orders.test\r\n\r\n")
+    assert tls.recv(65536).startswith(b"HTTP/1.1 200")
     tls.sendall(b"POST / HTTP/1.1\r\nHost: orders.test\r\nContent-Length: 100\r\n\r\nhalf")
     tls.shutdown(socket.SHUT_RDWR)  # of the socket alone: TLS says nothing
-    assert [record for record in proxy.log() if "DC" in record["response_flags"]]
+    assert "DC" in proxy.log(2)[1]["response_flags"]
