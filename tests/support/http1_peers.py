@@ -160,7 +160,7 @@ class Nginx(Peer):
         directory = directory / "nginx"
         directory.mkdir()
         (directory / "nginx.conf").write_text(f"""
-daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log; user root;
+daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log; user root;
 events {{ worker_connections 512; }}
 http {{
   access_log off; client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;

@@ -25,7 +25,7 @@ def redis(lab, *options):
 def nginx_and_haproxy(lab):
     """Gives nginx' Program; nginx answers on port `nginx` (status at /status), HAProxy before it on `web`."""
     (lab.directory / "nginx.conf").write_text(lab.fill_in('''
-daemon off; pid @dir@/nginx.pid; error_log @dir@/error.log;
+daemon off; master_process off; pid @dir@/nginx.pid; error_log @dir@/error.log;
 events {} http { access_log off; server { listen 127.0.0.1:@port:nginx@;
 location /status { stub_status; } location / { return 204; } } }
 '''))

@@ -135,9 +135,10 @@ def test_no_line_is_lost_and_repeats_are_bounded(workspace):
             logs = lab.start()
         elif act == 5 and writer.next > 0:
             wait_until(lambda: seen() >= writer.next - 3000)  # a writer is not endlessly ahead of its logs
-    wait_until(lambda: seen() >= 0 and set(numbers_of(out)) >= set(range(writer.next)), timeout=60,
-               what=f"all {writer.next} lines (seed {SEED})")
-    assert logs.stop() == 0, logs.output
+    with logs:
+        wait_until(lambda: seen() >= 0 and set(numbers_of(out)) >= set(range(writer.next)), timeout=60,
+                   what=f"all {writer.next} lines (seed {SEED})")
+        assert logs.stop() == 0, logs.output
     numbers = numbers_of(out)
     repeats = len(numbers) - writer.next
     print(f"{writer.next} lines, {kills} kills, {repeats} repeats of at most {at_risk}")
