@@ -59,6 +59,7 @@ class LineWriter {
     return *this;
   }
   LineWriter& add(std::string_view text) {
+    if (text.empty()) return *this;  // whose data may be null
     std::memcpy(end_, text.data(), text.size());
     end_ += text.size();
     return *this;
