@@ -11,6 +11,7 @@
 #include "adapters/metrics/poll/postgresql.h"
 #include "adapters/metrics/poll/redis.h"
 #include "runtime/fd.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::metrics {
 namespace {
@@ -19,21 +20,6 @@ using Parse = std::function<Result<Families>(std::string_view)>;
 
 constexpr const char* kAcceptMetrics =
     "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-
-std::string base64(std::string_view text) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    std::uint32_t word = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      word = word << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out += i + j > text.size() ? '=' : kDigits[word >> (18 - 6 * j) & 63];
-    }
-  }
-  return out;
-}
 
 HttpQuestion question_of(const config::MetricsInput& input, const config::MetricsTarget& target,
                          HttpClient::Request base, Parse parse) {

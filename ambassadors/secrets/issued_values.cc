@@ -9,6 +9,7 @@
 #include "runtime/fd.h"
 #include "runtime/file_replacement.h"
 #include "runtime/log.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::secrets {
 namespace {
@@ -20,42 +21,14 @@ constexpr std::size_t kLinesMax = 256;  // of one value
 constexpr std::size_t kAnswerBytesMax = 1u << 20;
 constexpr std::size_t kFileBytesMax = 4u << 20;
 
-std::string percent_encoded(std::string_view text) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
-    if (is_plain) {
-      out += c;
-      continue;
-    }
-    out += '%';
-    out += kDigits[static_cast<unsigned char>(c) >> 4];
-    out += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return out;
-}
-
-// Whole groups of three bytes: the same whatever follows them.
-std::string base64_groups(std::string_view text) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i + 3 <= text.size(); i += 3) {
-    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[i + at]); };
-    const unsigned word = static_cast<unsigned>(byte(0) << 16 | byte(1) << 8 | byte(2));
-    for (int shift = 18; shift >= 0; shift -= 6) out += kDigits[word >> shift & 63];
-  }
-  return out;
-}
-
 void add_spellings(std::string_view value, std::vector<std::string>& out) {
   if (value.size() < kFingerprintBytesMin) return;
   out.emplace_back(value);
   if (std::string encoded = percent_encoded(value); encoded != value) {
     out.push_back(std::move(encoded));
   }
-  if (std::string encoded = base64_groups(value); encoded.size() >= kLineBytesMin) {
+  if (std::string encoded = base64(value.substr(0, value.size() / 3 * 3));
+      encoded.size() >= kLineBytesMin) {
     out.push_back(std::move(encoded));
   }
 }

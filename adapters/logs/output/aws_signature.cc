@@ -1,4 +1,5 @@
 #include "adapters/logs/output/aws_signature.h"
+#include "runtime/text_codes.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -60,24 +61,6 @@ std::string lower(std::string_view text) {
 }
 
 }  // namespace
-
-std::string aws_encoded(std::string_view text, bool keeps_slashes) {
-  constexpr char kDigits[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                          (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~' ||
-                          (keeps_slashes && c == '/');
-    if (is_plain) {
-      out += c;
-      continue;
-    }
-    out += '%';
-    out += kDigits[static_cast<unsigned char>(c) >> 4];
-    out += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return out;
-}
 
 void sign_aws_request(HttpClient::Request& request, const AwsCredentials& credentials,
                       std::string_view region, std::string_view service, std::int64_t wall_ns) {

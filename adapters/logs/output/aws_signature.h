@@ -16,9 +16,6 @@ struct AwsCredentials {
   std::string session_token;  // of temporary keys; may be empty
 };
 
-// Percent-encoded as AWS does it: all but letters, digits and -._~, and slashes when they separate.
-std::string aws_encoded(std::string_view text, bool keeps_slashes);
-
 // Adds x-amz-date, x-amz-content-sha256, x-amz-security-token and Authorization. The URL's path is
 // encoded already, and it has no query.
 void sign_aws_request(HttpClient::Request& request, const AwsCredentials& credentials,

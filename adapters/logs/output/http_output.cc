@@ -6,6 +6,7 @@
 #include "runtime/fd.h"
 #include "runtime/json_text.h"
 #include "runtime/log.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::logs {
 namespace {
@@ -13,21 +14,6 @@ namespace {
 constexpr std::int64_t kHurriedBackoffMs = 500;
 constexpr unsigned kRetryAfterMax = 300;  // seconds
 constexpr std::size_t kErrorTextMax = 4096;
-
-std::string base64(std::string_view text) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    std::uint32_t word = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      word = word << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out += i + j > text.size() ? '=' : kDigits[word >> (18 - 6 * j) & 63];
-    }
-  }
-  return out;
-}
 
 Result<std::string> read_secret(const std::string& path) {
   auto text = read_file(path, 64u << 10);

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "adapters/logs/output/compression.h"
 #include "adapters/logs/output/dead_letter.h"
 #include "adapters/logs/output/http_dialect.h"
 #include "adapters/logs/output/output.h"
 #include "runtime/clock.h"
+#include "runtime/compression.h"
 #include "runtime/http_client.h"
 #include "runtime/loop.h"
 

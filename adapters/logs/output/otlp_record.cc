@@ -10,6 +10,7 @@
 #include "adapters/logs/encode/record_filter.h"
 #include "adapters/logs/encode/record_values.h"
 #include "adapters/logs/output/otlp.h"
+#include "runtime/protobuf.h"
 
 namespace pillion::logs {
 namespace {
@@ -94,26 +95,7 @@ void put_json_value(std::string& out, std::string_view value) {
 
 // ---- Protobuf (https://protobuf.dev/programming-guides/encoding/)
 
-void put_varint(std::string& out, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  out += static_cast<char>(value);
-}
-
-void put_bytes(std::string& out, unsigned field, std::string_view bytes) {
-  put_varint(out, field << 3 | 2);
-  put_varint(out, bytes.size());
-  out += bytes;
-}
-
-void put_number(std::string& out, unsigned field, std::uint64_t value) {
-  put_varint(out, field << 3);
-  put_varint(out, value);
-}
-
-void put_fixed64(std::string& out, unsigned field, std::uint64_t value) {
-  put_varint(out, field << 3 | 1);
-  for (int i = 0; i < 8; ++i) out += static_cast<char>(value >> 8 * i);
-}
+using namespace protobuf;
 
 std::string protobuf_value(std::string_view value);
 

@@ -5,6 +5,7 @@
 
 #include "adapters/logs/output/aws_signature.h"
 #include "runtime/fd.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::logs {
 namespace {
@@ -36,9 +37,10 @@ class S3Dialect final : public HttpDialect {
  public:
   explicit S3Dialect(S3Options options) : options_(std::move(options)) {
     const std::size_t host = options_.url.find("://") + 3;
-    base_ = options_.has_path_style ? options_.url + "/" + aws_encoded(options_.bucket, false) + "/"
-                                    : options_.url.substr(0, host) + options_.bucket + "." +
-                                          options_.url.substr(host) + "/";
+    base_ = options_.has_path_style
+                ? options_.url + "/" + percent_encoded(options_.bucket, false) + "/"
+                : options_.url.substr(0, host) + options_.bucket + "." + options_.url.substr(host) +
+                      "/";
   }
 
   std::string name() const override { return "s3 " + options_.bucket; }
@@ -74,7 +76,7 @@ class S3Dialect final : public HttpDialect {
     if (options_.coding == Coding::Zstd) key += ".zst";
     if (key.size() > kKeyBytesMax) return fail("the object's key is longer than 1024 bytes");
     request.method = "PUT";
-    request.url = base_ + aws_encoded(key, true);
+    request.url = base_ + percent_encoded(key, true);
     sign_aws_request(request, credentials, options_.region, "s3", facts.wall_ns);
     return {};
   }

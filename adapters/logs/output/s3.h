@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
-#include "adapters/logs/output/compression.h"
 #include "adapters/logs/output/http_dialect.h"
 #include "adapters/logs/output/record_template.h"
+#include "runtime/compression.h"
 
 namespace pillion::logs {
 

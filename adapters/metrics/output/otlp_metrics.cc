@@ -9,6 +9,7 @@
 
 #include "adapters/metrics/model/number_text.h"
 #include "runtime/json_text.h"
+#include "runtime/protobuf.h"
 
 namespace pillion::metrics {
 namespace {
@@ -53,26 +54,8 @@ std::vector<std::uint64_t> bucket_counts(const Distribution& whole) {
 
 // ---- Protobuf (https://protobuf.dev/programming-guides/encoding/)
 
-void put_varint(std::string& out, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  out += static_cast<char>(value);
-}
-void put_bytes(std::string& out, unsigned field, std::string_view bytes) {
-  put_varint(out, field << 3 | 2);
-  put_varint(out, bytes.size());
-  out += bytes;
-}
-void put_number(std::string& out, unsigned field, std::uint64_t value) {
-  put_varint(out, field << 3);
-  put_varint(out, value);
-}
-void append_fixed64(std::string& out, std::uint64_t value) {
-  for (int i = 0; i < 8; ++i) out += static_cast<char>(value >> 8 * i);
-}
-void put_fixed64(std::string& out, unsigned field, std::uint64_t value) {
-  put_varint(out, field << 3 | 1);
-  append_fixed64(out, value);
-}
+using namespace protobuf;
+
 void put_double(std::string& out, unsigned field, double value) {
   put_fixed64(out, field, std::bit_cast<std::uint64_t>(value));
 }

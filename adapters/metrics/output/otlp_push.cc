@@ -1,12 +1,12 @@
 #include "adapters/metrics/output/otlp_push.h"
 
 #include <unistd.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <charconv>
 
 #include "adapters/metrics/make_sources.h"
+#include "runtime/compression.h"
 #include "runtime/log.h"
 
 namespace pillion::metrics {
@@ -16,22 +16,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstRetry{1'000};
 constexpr long kRetryAfterMax = 3600;  // seconds
-
-std::string compress(std::string_view text) {
-  z_stream stream{};
-  // 16 more window bits mean a gzip header.
-  PILLION_ASSERT(deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, MAX_WBITS + 16, 8,
-                              Z_DEFAULT_STRATEGY) == Z_OK);
-  std::string out(deflateBound(&stream, static_cast<uLong>(text.size())), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  PILLION_ASSERT(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
 
 std::string host_name() {
   char name[256] = {};
@@ -95,7 +79,7 @@ void OtlpPush::push() {
   const bool compresses = config_.compress;
   loop_.queue_work(
       [body, compresses] {
-        if (compresses) *body = compress(*body);
+        if (compresses) *body = compressed(Coding::Gzip, *body);
       },
       [this, is_alive = is_alive_, body, points = request.points] {
         if (*is_alive) send(std::move(*body), points);

@@ -7,6 +7,7 @@
 #include "adapters/logs/journal/journal_entry.h"
 #include "adapters/logs/output/aws_signature.h"
 #include "adapters/logs/output/record_template.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::logs {
 namespace {
@@ -26,8 +27,8 @@ TEST_CASE("A request is signed as in Amazon's own example") {
         "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, "
         "SignedHeaders=date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class, "
         "Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
-  CHECK(aws_encoded("a b/c$", true) == "a%20b/c%24");
-  CHECK(aws_encoded("a/b", false) == "a%2Fb");
+  CHECK(percent_encoded("a b/c$", true) == "a%20b/c%24");
+  CHECK(percent_encoded("a/b", false) == "a%2Fb");
 }
 
 TEST_CASE("Names are made of fields and times") {

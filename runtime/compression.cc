@@ -1,11 +1,11 @@
-#include "adapters/logs/output/compression.h"
+#include "runtime/compression.h"
 
 #include <zlib.h>
 #include <zstd.h>
 
 #include "runtime/result.h"
 
-namespace pillion::logs {
+namespace pillion {
 namespace {
 
 constexpr int kZstdLevel = 1;
@@ -49,4 +49,4 @@ std::string_view name_of(Coding coding) {
   return coding == Coding::Gzip ? "gzip" : coding == Coding::Zstd ? "zstd" : "";
 }
 
-}  // namespace pillion::logs
+}  // namespace pillion

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace pillion::logs {
+namespace pillion {
 
 enum class Coding { None, Gzip, Zstd };
 
@@ -12,4 +12,4 @@ std::string compressed(Coding coding, std::string_view text);
 // As in Content-Encoding (RFC 9110 §8.4.1, RFC 8878); empty for none.
 std::string_view name_of(Coding coding);
 
-}  // namespace pillion::logs
+}  // namespace pillion
