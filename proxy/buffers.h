@@ -1,32 +1,101 @@
-// Byte buffers that are reused instead of freed, so that the steady state of a worker allocates
-// nothing. One pool per worker; not thread-safe.
+// A worker's memory for bytes: what it reads into, and byte buffers that are reused instead of
+// freed, so that its steady state allocates nothing. One pool per worker; not thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <string>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <new>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace pillion::proxy {
 
+// Bytes that grow by realloc(3): a large block is moved by remapping its pages, so that growth
+// needs no second copy of it.
+class GrowingBytes {
+ public:
+  GrowingBytes() = default;
+  GrowingBytes(GrowingBytes&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
+  GrowingBytes& operator=(GrowingBytes&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+    return *this;
+  }
+  ~GrowingBytes() { std::free(data_); }
+
+  std::size_t size() const { return size_; }
+  std::size_t capacity() const { return capacity_; }
+  std::string_view view() const { return {data_, size_}; }
+  void clear() { size_ = 0; }
+  void append(std::string_view more) {
+    if (more.empty()) return;
+    if (size_ + more.size() > capacity_) grow(size_ + more.size());
+    std::memcpy(data_ + size_, more.data(), more.size());
+    size_ += more.size();
+  }
+  void erase_front(std::size_t count) {
+    std::memmove(data_, data_ + count, size_ - count);
+    size_ -= count;
+  }
+
+ private:
+  void grow(std::size_t least) {
+    const std::size_t capacity = std::max({least, 2 * capacity_, std::size_t{64}});
+    auto* data = static_cast<char*>(std::realloc(data_, capacity));
+    if (data == nullptr) throw std::bad_alloc();
+    data_ = data;
+    capacity_ = capacity;
+  }
+
+  char* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
 class BufferPool {
  public:
-  std::string take() {
+  static constexpr std::size_t kReadBytes = 64 * 1024;
+
+  explicit BufferPool(std::size_t read_bytes = kReadBytes)
+      : read_bytes_(read_bytes), read_buffer_(new char[read_bytes]) {}
+
+  // For one read, and valid until the next. Little while memory is scarce, so that what a batch of
+  // events brings stays below what shedding frees at its end.
+  std::span<char> read_buffer() {
+    if (held_ > checkpoint_) {
+      note_checkpoint();
+      if (on_growth_) on_growth_();
+    }
+    return {read_buffer_.get(), is_scarce_ ? std::min(kScarceReadBytes, read_bytes_) : read_bytes_};
+  }
+  void set_scarce(bool is_scarce) { is_scarce_ = is_scarce; }
+  bool is_scarce() const { return is_scarce_; }
+  // Called before a read whenever the queues have come to hold 512 KiB more.
+  void set_on_growth(std::function<void()> call) { on_growth_ = std::move(call); }
+  void note_checkpoint() { checkpoint_ = held_ + kGrowthStep; }
+
+  GrowingBytes take() {
     if (free_.empty()) return {};
-    std::string buffer = std::move(free_.back());
+    GrowingBytes buffer = std::move(free_.back());
     free_.pop_back();
     return buffer;
   }
-  void give(std::string&& buffer) {
-    if (buffer.capacity() < kWorthKeeping) return;
-    if (free_.size() >= kBuffersMax || buffer.capacity() > kCapacityMax) {
-      std::string().swap(buffer);
-      return;
-    }
+  void give(GrowingBytes buffer) {
+    const bool is_kept = !is_scarce_ && free_.size() < kBuffersMax && buffer.capacity() > 0 &&
+                         buffer.capacity() <= kCapacityMax;
+    if (!is_kept) return;
     buffer.clear();
     free_.push_back(std::move(buffer));
-    buffer = std::string();
   }
   void clear() { free_.clear(); }
   // Bytes in all the queues of this pool.
@@ -35,11 +104,17 @@ class BufferPool {
  private:
   friend class ByteQueue;
 
-  static constexpr std::size_t kWorthKeeping = 64;
   static constexpr std::size_t kBuffersMax = 64;
   static constexpr std::size_t kCapacityMax = 160 * 1024;
-  std::vector<std::string> free_;
+  static constexpr std::size_t kGrowthStep = 512 * 1024;
+  static constexpr std::size_t kScarceReadBytes = 4096;
+  const std::size_t read_bytes_;
+  const std::unique_ptr<char[]> read_buffer_;
+  std::vector<GrowingBytes> free_;
   std::size_t held_ = 0;
+  std::size_t checkpoint_ = kGrowthStep;
+  bool is_scarce_ = false;
+  std::function<void()> on_growth_;
 };
 
 // Bytes waiting to be written or parsed, in order; its memory comes from and returns to a pool.
@@ -48,12 +123,12 @@ class ByteQueue {
   bool is_empty() const { return sent_ == bytes_.size(); }
   std::size_t size() const { return bytes_.size() - sent_; }
   std::size_t capacity() const { return bytes_.capacity(); }
-  std::string_view view() const { return std::string_view(bytes_).substr(sent_); }
+  std::string_view view() const { return bytes_.view().substr(sent_); }
   void append(BufferPool& pool, std::string_view more) {
-    if (bytes_.empty() && bytes_.capacity() < kSmall) bytes_ = pool.take();
+    if (bytes_.capacity() == 0) bytes_ = pool.take();
     // A queue that is never empty would grow with all that passed through it.
     if (sent_ >= kSentMax && sent_ >= size()) {
-      bytes_.erase(0, sent_);
+      bytes_.erase_front(sent_);
       sent_ = 0;
     }
     bytes_.append(more);
@@ -67,15 +142,13 @@ class ByteQueue {
   void release(BufferPool& pool) {
     pool.held_ -= size();
     sent_ = 0;
-    bytes_.clear();
     pool.give(std::move(bytes_));
   }
 
  private:
-  static constexpr std::size_t kSmall = 64;  // what a string holds without the pool is less
   static constexpr std::size_t kSentMax = 32 * 1024;
 
-  std::string bytes_;
+  GrowingBytes bytes_;
   std::size_t sent_ = 0;
 };
 

@@ -238,8 +238,8 @@ Http2Upstream* Endpoint::find_http2() {
   return nullptr;
 }
 
-Result<Http2Upstream*> Endpoint::connect_http2(BufferPool& buffers, std::span<char> read_buffer) {
-  auto made = std::make_unique<Http2Upstream>(reactor_, buffers, read_buffer, *this);
+Result<Http2Upstream*> Endpoint::connect_http2(BufferPool& buffers) {
+  auto made = std::make_unique<Http2Upstream>(reactor_, buffers, *this);
   if (auto begun = made->connect(); !begun) return fail(begun.error());
   http2_.push_back(std::move(made));
   return http2_.back().get();

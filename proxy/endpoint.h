@@ -74,7 +74,7 @@ class Endpoint final : public Deadline {
 
   // A connection with room for one more stream; nullptr when there is none.
   Http2Upstream* find_http2();
-  Result<Http2Upstream*> connect_http2(BufferPool& buffers, std::span<char> read_buffer);
+  Result<Http2Upstream*> connect_http2(BufferPool& buffers);
   void remove_http2(Http2Upstream& connection);  // by itself, at its end
 
   void on_deadline(Milliseconds now) override;

@@ -62,6 +62,10 @@ class Exchange final : public Deadline,
   void reject(int status, Flag flag, std::string_view reason);
   // The client went away, or the drain's deadline came.
   void abort(Flag flag, std::string_view details);
+  // Ends it for lack of memory: with 503 if the client has nothing of a response yet.
+  void shed();
+  // What it holds for its two peers, the downstream's share included.
+  std::size_t held_bytes() const;
   // The one exit: log and metrics. reset() follows.
   void record();
   // Everything as new, memory kept.

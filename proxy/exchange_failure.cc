@@ -200,6 +200,14 @@ void Exchange::abort(Flag flag, std::string_view details) {
   downstream_->abort_exchange();
 }
 
+void Exchange::shed() {
+  if (response_state_ == ResponseState::AwaitingHead) {
+    reject(503, Flag::Overload, "the memory limit is nearly reached");
+  } else {
+    abort(Flag::Overload, "overload");
+  }
+}
+
 void Exchange::on_deadline(Milliseconds) {
   switch (response_state_) {
     case ResponseState::Done: abort(Flag::DownstreamClosed, "downstream_idle_timeout"); return;

@@ -89,7 +89,7 @@ void Exchange::attempt_http2() {
   if (connection == nullptr) {
     if (!has_connection_room()) return;
     stats_->connections_made.add();
-    auto made = endpoint_->connect_http2(worker_.buffers(), worker_.read_buffer());
+    auto made = endpoint_->connect_http2(worker_.buffers());
     if (!made) {
       retry_connect(made.error().errno_value(), {});
       return;

@@ -81,7 +81,7 @@ void Exchange::read_upstream() {
       socket.rearm(*upstream_);
       return;
     }
-    const auto buffer = worker_.read_buffer();
+    const auto buffer = worker_.buffers().read_buffer();
     const IoResult result = socket.read(buffer.data(), buffer.size());
     switch (result.status) {
       case IoStatus::Ok: on_response_bytes({buffer.data(), result.bytes}); break;

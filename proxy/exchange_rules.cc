@@ -19,6 +19,9 @@ using http1::RequestHead;
 constexpr std::string_view kRefusalFields[] = {"content-type", "www-authenticate", "location",
                                                "set-cookie",   "retry-after",      "cache-control"};
 
+// A held body up to this goes upstream in one write with its head.
+constexpr std::size_t kCopiedBytesMax = 16 * 1024;
+
 bool has_content(const http1::Framing& framing) {
   return framing.kind == BodyKind::Chunked ||
          (framing.kind == BodyKind::Length && framing.length > 0);
@@ -217,6 +220,10 @@ void Exchange::let_pass() {
     return;
   }
   const std::uint64_t id = id_;
+  if (!uses_http2_ && request_framing_.kind == BodyKind::Length &&
+      inspection.body.size() > kCopiedBytesMax) {
+    std::swap(upstream_out_, inspection.body);  // it goes out behind the head
+  }
   BodyParts body;
   body.is_done = is_request_complete_;
   if (!inspection.body.is_empty()) body.add_data(inspection.body.view());

@@ -44,10 +44,12 @@ class Http2Connection::Stream final : public Http2Stream, public Pooled, private
   void abort(Flag flag, std::string_view details) {
     if (exchange_) exchange_->abort(flag, details);
   }
+  Exchange* exchange() const { return exchange_.get(); }
   bool needs_reset_after_end() const { return exchange_ && !is_receive_ended; }
 
  private:
   bool can_take() const override { return has_room(); }
+  std::size_t held_bytes() const override { return out.size(); }
   void resume_request() override {
     if (!exchange_ || exchange_->wants_body()) owner_.session_.consume(*this, unconsumed);
   }
@@ -233,6 +235,8 @@ void Http2Connection::Stream::give_exchange() {
 void Http2Connection::Stream::abort_exchange() {
   is_response_ended_ = true;
   give_exchange();
+  is_out_ended = false;  // or its end would be sent
+  out.release(owner_.worker_.buffers());
   owner_.session_.reset(*this, NGHTTP2_CANCEL);
 }
 
@@ -267,7 +271,7 @@ void Http2Connection::begin() {
   session_.receive(first_);
   std::string().swap(first_);
   if (is_closed_) return;
-  session_.read(worker_.read_buffer(), *this);
+  session_.read(*this);
 }
 
 void Http2Connection::on_events(std::uint32_t events) {
@@ -280,7 +284,7 @@ void Http2Connection::on_events(std::uint32_t events) {
   }
   socket_.note_events(events);
   if (!session_.is_flushed() && socket_.is_writable()) session_.schedule();
-  session_.read(worker_.read_buffer(), *this);
+  session_.read(*this);
 }
 
 void Http2Connection::arm(std::chrono::milliseconds delay) {
@@ -392,6 +396,12 @@ void Http2Connection::abort(Flag flag, std::string_view details) {
   close();
 }
 
+void Http2Connection::add_exchanges(std::vector<Exchange*>& exchanges) const {
+  for (const auto& stream : streams_) {
+    if (Exchange* exchange = stream->exchange()) exchanges.push_back(exchange);
+  }
+}
+
 void Http2Connection::close() {
   if (is_closed_) return;
   is_closed_ = true;
@@ -411,7 +421,7 @@ void Http2Connection::close() {
 }
 
 void Http2Connection::linger() {
-  const auto buffer = worker_.read_buffer();
+  const auto buffer = worker_.buffers().read_buffer();
   while (socket_.is_readable()) {
     const IoStatus status = socket_.read(buffer.data(), buffer.size()).status;
     if (status == IoStatus::WouldBlock) return;

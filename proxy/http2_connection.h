@@ -28,6 +28,7 @@ class Http2Connection final : public Watcher, public Deadline, private Http2Even
   void finish_drain();
   void abort(Flag flag, std::string_view details);
   bool is_idle() const { return streams_.empty(); }
+  void add_exchanges(std::vector<Exchange*>& exchanges) const;  // those of its streams
   Direction direction() const { return context_.direction; }
 
   void on_events(std::uint32_t events) override;

@@ -358,7 +358,7 @@ void Http2Session::receive(std::string_view bytes) {
   fail(failure_);
 }
 
-void Http2Session::read(std::span<char> buffer, Watcher& watcher) {
+void Http2Session::read(Watcher& watcher) {
   for (int turn = 0; !is_failed_ && socket_.is_readable(); ++turn) {
     const bool is_peer_stuck = out_.size() >= kOutBytesPerWrite ||
                                nghttp2_session_get_outbound_queue_size(session_) > kQueuedFramesMax;
@@ -366,10 +366,11 @@ void Http2Session::read(std::span<char> buffer, Watcher& watcher) {
       flush();
       if (!out_.is_empty()) return;  // the next writable edge reads on
     }
-    if (turn == kReadsPerTurn) {
+    if (turn == (buffers_.is_scarce() ? 1 : kReadsPerTurn)) {
       socket_.rearm(watcher);
       return;
     }
+    const auto buffer = buffers_.read_buffer();
     const IoResult result = socket_.read(buffer.data(), buffer.size());
     switch (result.status) {
       case IoStatus::Ok: receive({buffer.data(), result.bytes}); break;

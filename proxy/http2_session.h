@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,7 +80,7 @@ class Http2Session final : private BatchEnd {
   void receive(std::string_view bytes);
   // Reads while there is something and the peer reads too; `watcher` is told when to go on. The end
   // of the connection ends the session.
-  void read(std::span<char> buffer, Watcher& watcher);
+  void read(Watcher& watcher);
   // Writes what is ready at the end of the reactor's batch.
   void schedule();
   void flush();

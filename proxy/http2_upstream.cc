@@ -49,9 +49,8 @@ void Http2UpstreamStream::let_go() {
 
 // ---- The connection -----------------------------------------------------------------------------
 
-Http2Upstream::Http2Upstream(Reactor& reactor, BufferPool& buffers, std::span<char> read_buffer,
-                             Endpoint& endpoint)
-    : reactor_(reactor), buffers_(buffers), read_buffer_(read_buffer), endpoint_(endpoint) {}
+Http2Upstream::Http2Upstream(Reactor& reactor, BufferPool& buffers, Endpoint& endpoint)
+    : reactor_(reactor), buffers_(buffers), endpoint_(endpoint) {}
 
 Http2Upstream::~Http2Upstream() {
   for (auto& stream : streams_) {
@@ -194,7 +193,7 @@ void Http2Upstream::on_upstream_connected() {
   endpoint_.detach(std::move(connecting_));
   is_connected_ = true;
   session_->flush();
-  if (!is_closed_) session_->read(read_buffer_, *this);
+  if (!is_closed_) session_->read(*this);
 }
 
 void Http2Upstream::on_upstream_connect_failed(int error) {
@@ -211,7 +210,7 @@ void Http2Upstream::on_events(std::uint32_t events) {
   if (is_closed_) return;
   socket_.note_events(events);
   if (!session_->is_flushed() && socket_.is_writable()) session_->schedule();
-  session_->read(read_buffer_, *this);
+  session_->read(*this);
 }
 
 // ---- Events of the session ----------------------------------------------------------------------

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -94,8 +93,7 @@ class Http2Upstream final : public Watcher,
                             private UpstreamUser,
                             private Http2Events {
  public:
-  Http2Upstream(Reactor& reactor, BufferPool& buffers, std::span<char> read_buffer,
-                Endpoint& endpoint);
+  Http2Upstream(Reactor& reactor, BufferPool& buffers, Endpoint& endpoint);
   ~Http2Upstream() override;
 
   Result<void> connect();
@@ -135,7 +133,6 @@ class Http2Upstream final : public Watcher,
 
   Reactor& reactor_;
   BufferPool& buffers_;
-  std::span<char> read_buffer_;
   Endpoint& endpoint_;
   std::unique_ptr<UpstreamConnection> connecting_;
   Socket socket_;

@@ -72,7 +72,7 @@ void HttpConnection::read_downstream() {
       socket_.rearm(*this);
       return;
     }
-    const auto buffer = worker_.read_buffer();
+    const auto buffer = worker_.buffers().read_buffer();
     const IoResult result = socket_.read(buffer.data(), buffer.size());
     switch (result.status) {
       case IoStatus::Ok: on_bytes({buffer.data(), result.bytes}); break;

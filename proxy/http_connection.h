@@ -38,7 +38,8 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
   bool is_idle() const { return state_ == State::Head && held_.is_empty(); }
   // A part of a head is held, and of nothing else.
   bool is_beginning() const { return state_ == State::Head && !held_.is_empty(); }
-  void refuse_head();  // 503, for lack of memory
+  void refuse_head();                                     // 503, for lack of memory
+  Exchange* exchange() const { return exchange_.get(); }  // null between requests
   Direction direction() const { return context_.direction; }
 
   void on_events(std::uint32_t events) override;
@@ -80,6 +81,7 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
 
   // ---- http_downstream.cc
   bool can_take() const override { return out_.is_empty(); }
+  std::size_t held_bytes() const override { return held_.size() + out_.size(); }
   void resume_request() override { read_downstream(); }
   void send_informational(http1::ResponseHead& head) override;
   void begin_response(http1::ResponseHead& head, const http1::Framing& framing,

@@ -1,4 +1,5 @@
 // pillion-proxy: arguments, configuration, then the server until it is drained.
+#include <malloc.h>
 #include <signal.h>
 
 #include <cstdio>
@@ -12,6 +13,7 @@
 
 namespace {
 
+constexpr int kMappedBytesMin = 256 * 1024;
 constexpr int kExitBadConfig = 78;
 constexpr int kExitCannotStart = 71;
 constexpr int kExitUsage = 64;
@@ -74,6 +76,9 @@ int main(int argc, char** argv) {
     return 0;
   }
   signal(SIGPIPE, SIG_IGN);
+  // Large blocks stay mappings of their own, whatever was freed before: growing one copies nothing,
+  // and freeing it gives it back at once (mallopt(3)).
+  mallopt(M_MMAP_THRESHOLD, kMappedBytesMin);
   namespace log = pillion::log;
   log::configure(log::options_from_environment("pillion-proxy"));
   auto config = load(arguments);

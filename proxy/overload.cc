@@ -61,8 +61,9 @@ struct CgroupFiles {
 
 void add(MemoryUse& use, std::uint64_t used, std::uint64_t limit) {
   if (limit == 0 || limit >= kNoLimit) return;
-  use.is_limited = true;
-  use.share = std::max(use.share, static_cast<double>(used) / static_cast<double>(limit));
+  const double share = static_cast<double>(used) / static_cast<double>(limit);
+  if (use.limit != 0 && share <= use.share) return;
+  use = {share, limit};
 }
 
 void add_cgroup(MemoryUse& use, const CgroupFiles& files) {
@@ -109,6 +110,11 @@ OverloadLevel next_overload_level(OverloadLevel now, double share,
       level = static_cast<std::uint8_t>(i + 1);
   }
   return static_cast<OverloadLevel>(level);
+}
+
+std::uint64_t excess_of(const MemoryUse& use, const config::ProxyOverload& config) {
+  const double over = use.share - (config.drain_at - kHysteresis);
+  return over <= 0 ? 0 : static_cast<std::uint64_t>(over * static_cast<double>(use.limit));
 }
 
 MemoryUse read_memory_use(const std::string& proc, const std::string& cgroups) {

@@ -26,8 +26,11 @@ OverloadLevel next_overload_level(OverloadLevel now, double share,
 
 struct MemoryUse {
   double share = 0;         // of the limit that is nearest
-  bool is_limited = false;  // there is one at all
+  std::uint64_t limit = 0;  // that one in bytes; 0: there is none
 };
+
+// How much must be given back so that `share` is that of normal service again, in bytes.
+std::uint64_t excess_of(const MemoryUse& use, const config::ProxyOverload& config);
 
 // `proc` is /proc/self, `cgroups` /sys/fs/cgroup (version 2, or 1 below it). Page cache does not
 // count: the kernel takes it back. What cannot be read is no limit.

@@ -152,10 +152,13 @@ MemoryUse Server::look_at_memory() {
   const MemoryUse use = read_memory_use("/proc/self", "/sys/fs/cgroup");
   const OverloadLevel before = status_.overload;
   const OverloadLevel level = next_overload_level(before, use.share, snapshot()->config().overload);
+  const bool concerns_workers = level != OverloadLevel::Normal || level != before;
+  // Where others of the group hold nearly all of it, ending our exchanges would not help them.
+  const Shedding shedding{excess_of(use, snapshot()->config().overload) / workers_.size(),
+                          use.limit / 16};
   for (auto& worker : workers_) {
     worker->set_overload(level);
-    const bool is_shedding = level != OverloadLevel::Normal;
-    if (is_shedding) worker->post([one = worker.get()] { one->shed(); });
+    if (concerns_workers) worker->post([one = worker.get(), shedding] { one->shed(shedding); });
   }
   if (level == before) return use;
   status_.overload = level;
@@ -177,7 +180,7 @@ void Server::watch_memory() {
     --memory_checks_skipped_;
     return;
   }
-  memory_checks_skipped_ = look_at_memory().is_limited ? 0 : kChecksSkipped;
+  memory_checks_skipped_ = look_at_memory().limit != 0 ? 0 : kChecksSkipped;
   if (status_.overload != OverloadLevel::Normal) malloc_trim(0);
 }
 

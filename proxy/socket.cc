@@ -14,6 +14,9 @@ namespace pillion::proxy {
 namespace {
 
 constexpr std::size_t kPartsMax = 1024;  // IOV_MAX on Linux
+// Bytes that the kernel takes ahead of what it can send (tcp(7), TCP_NOTSENT_LOWAT). Without it, a
+// peer that reads slowly makes it hold the whole send buffer, which grows to megabytes.
+constexpr int kUnsentMax = 256 * 1024;
 
 }  // namespace
 
@@ -255,6 +258,7 @@ void Socket::close() {
 void set_tcp_options(int fd, const SocketOptions& options) {
   const int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &kUnsentMax, sizeof kUnsentMax);
   if (options.keepalive_seconds > 0) {
     const int seconds = static_cast<int>(options.keepalive_seconds);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);

@@ -255,7 +255,7 @@ bool TcpRelay::pump_copies(Side& from, Side& to) {
       from.socket.rearm(from);
       break;
     }
-    const auto buffer = worker_.read_buffer();
+    const auto buffer = worker_.buffers().read_buffer();
     const IoResult result = from.socket.read(buffer.data(), buffer.size());
     if (result.status == IoStatus::WouldBlock) break;
     if (result.status == IoStatus::Failed) {
@@ -366,7 +366,8 @@ void TcpRelay::finish(Flag flag, std::string_view details) {
   stop_waiting();
   const auto direction = static_cast<std::size_t>(facts_.direction);
   const std::int64_t duration = Reactor::precise_now_ns() - facts_.started_ns;
-  const bool is_aborted = flag == Flag::Drained || flag == Flag::UpstreamTimeout;
+  const bool is_aborted =
+      flag == Flag::Drained || flag == Flag::UpstreamTimeout || flag == Flag::Overload;
   (is_aborted ? worker_.stats().tcp_aborted : worker_.stats().tcp_finished)[direction].add();
   worker_.stats().tcp_active[direction].subtract();
   facts_.stats->active.subtract();
@@ -418,7 +419,7 @@ void TcpRelay::finish(Flag flag, std::string_view details) {
 // Who speaks first decides: the server, and it is TCP; the client, and its bytes tell.
 void TcpRelay::detect() {
   while (downstream_.socket.is_readable() && mode_ == Mode::Detecting) {
-    const auto buffer = worker_.read_buffer();
+    const auto buffer = worker_.buffers().read_buffer();
     const IoResult result = downstream_.socket.read(buffer.data(), buffer.size());
     if (result.status == IoStatus::WouldBlock) break;
     if (result.status == IoStatus::Failed) {

@@ -1,5 +1,3 @@
-// Longer than 600 lines because a worker owns the accept loop, the limits and the numbers of all
-// its connections.
 #include "proxy/worker.h"
 
 #include <sys/socket.h>
@@ -10,7 +8,6 @@
 #include <future>
 
 #include "proxy/forwarded.h"
-#include "proxy/size_pool.h"
 #include "runtime/log.h"
 
 namespace pillion::proxy {
@@ -95,10 +92,9 @@ Worker::Worker(std::string via_token, AccessLog* log, config::AccessLogFormat fo
                SocketStock* stock, std::size_t read_buffer_bytes)
     : reactor_(loop_),
       wakeup_(loop_, [this] { run_posted(); }),
+      buffers_(read_buffer_bytes),
       app_sockets_(stock == nullptr ? nullptr : std::make_unique<AppSockets>(reactor_, *stock)),
       endpoints_(reactor_, stats_),
-      read_buffer_bytes_(read_buffer_bytes),
-      read_buffer_(new char[read_buffer_bytes]),
       via_token_(std::move(via_token)),
       log_(log),
       formatter_(format),
@@ -323,11 +319,16 @@ void Worker::refuse(const Address& peer, std::string_view why) {
   log::warn("refused a connection from {}: {}", peer.to_string(), why);
 }
 
+void Worker::set_memory_check(std::function<void()> check) {
+  memory_check_ = std::move(check);
+  buffers_.set_on_growth([this] { look_at_memory(); });
+}
+
 // A burst must not outrun the timer.
 void Worker::look_at_memory() {
-  held_checkpoint_ = buffers_.held() + kHeldStep;
   connections_checkpoint_ = count_all() + kConnectionsStep;
   if (memory_check_) memory_check_();
+  buffers_.set_scarce(overload() >= OverloadLevel::Refusing);
 }
 
 // False after it refused a connection that would be one too many.
@@ -348,6 +349,30 @@ bool Worker::has_room_for(const Address& peer) {
   return true;
 }
 
+// False after it refused a connection that does not lead to the app.
+bool Worker::lead_to_app(const ListenerInfo& info, int fd, DownstreamContext& context,
+                         InboundRules& rules) {
+  const config::ProxyConfig& config = routes_->snapshot->config();
+  const bool is_publish = info.kind == ListenerKind::Publish;
+  const Address original =
+      is_publish ? Address(config.inbound.app_address, info.app_port) : original_destination(fd);
+  if (!is_publish && original.port() == info.own_port) {
+    refuse(context.peer, "it was made to the capture listener itself, not to a port of the app");
+    return false;
+  }
+  const auto* port = routes_->snapshot->inbound_port(original.port());
+  if (port != nullptr) rules.protocol = port->protocol;
+  context.is_peer_trusted = is_trusted_proxy(config.inbound, context.peer);
+  rules.mutual_tls = config.inbound.mutual_tls;
+  if (port != nullptr && port->mutual_tls) rules.mutual_tls = *port->mutual_tls;
+  context.destination = original.is_v6()
+                            ? Address(*config::IpAddress::parse("::1"), original.port())
+                            : Address(config.inbound.app_address, original.port());
+  context.is_destination_http2 = is_http2(rules.protocol);
+  context.endpoint = endpoint_of(*routes_, context.destination, true, context.is_destination_http2);
+  return true;
+}
+
 // Decides what a connection is about; see router.h for where its requests go.
 void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
   if (!has_room_for(peer)) return;
@@ -358,31 +383,13 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
   context.direction = info.direction();
   context.peer = peer;
   context.routes = routes_;
-  config::ProxyProtocol protocol = config::ProxyProtocol::Auto;
-  config::MutualTls mutual_tls = config::MutualTls::Disable;
+  InboundRules port;
+  config::ProxyProtocol& protocol = port.protocol;
   switch (info.kind) {
     case ListenerKind::Inbound:
-    case ListenerKind::Publish: {
-      const bool is_publish = info.kind == ListenerKind::Publish;
-      const Address original = is_publish ? Address(config.inbound.app_address, info.app_port)
-                                          : original_destination(fd.get());
-      if (!is_publish && original.port() == info.own_port) {
-        refuse(peer, "it was made to the capture listener itself, not to a port of the app");
-        return;
-      }
-      const auto* port = routes_->snapshot->inbound_port(original.port());
-      if (port != nullptr) protocol = port->protocol;
-      context.is_peer_trusted = is_trusted_proxy(config.inbound, peer);
-      mutual_tls = config.inbound.mutual_tls;
-      if (port != nullptr && port->mutual_tls) mutual_tls = *port->mutual_tls;
-      context.destination = original.is_v6()
-                                ? Address(*config::IpAddress::parse("::1"), original.port())
-                                : Address(config.inbound.app_address, original.port());
-      context.is_destination_http2 = is_http2(protocol);
-      context.endpoint =
-          endpoint_of(*routes_, context.destination, true, context.is_destination_http2);
+    case ListenerKind::Publish:
+      if (!lead_to_app(info, fd.get(), context, port)) return;
       break;
-    }
     case ListenerKind::Outbound:
       context.destination = original_destination(fd.get());
       if (context.destination.port() == info.own_port &&
@@ -419,7 +426,7 @@ void Worker::accepted(const ListenerInfo& info, Fd fd, const Address& peer) {
       protocol == config::ProxyProtocol::Auto) {
     protocol = routes_->clusters[*context.upstream]->config().protocol;
   }
-  begin(std::move(context), protocol, mutual_tls, std::move(fd));
+  begin(std::move(context), protocol, port.mutual_tls, std::move(fd));
 }
 
 void Worker::begin(DownstreamContext context, config::ProxyProtocol protocol,
@@ -578,85 +585,6 @@ void Worker::log(AccessRecord& record, std::int64_t started_ns) {
 void Worker::flush_log() {
   wall_offset_ns_ = wall_clock_offset_ns();
   if (log_ != nullptr) log_->submit(log_lines_);
-}
-
-// ---- Drain --------------------------------------------------------------------------------------
-
-void Worker::begin_drain() {
-  if (is_draining_inbound_) return;
-  is_draining_inbound_ = true;
-  drain_begun_ = reactor_.now();
-  for (const auto& [key, connection] : http2_connections_) {
-    if (connection->direction() == Direction::Inbound) connection->begin_drain();
-  }
-}
-
-void Worker::close_idle(bool inbound_only) {
-  std::vector<HttpConnection*> idle;
-  for (const auto& connection : http_connections_) {
-    const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
-    if (counts && connection->is_idle()) idle.push_back(connection.get());
-  }
-  for (HttpConnection* connection : idle) connection->close_if_idle();
-  // The second GOAWAY: at once where nothing is under way, else after the grace.
-  const Milliseconds grace = routes_ ? routes_->snapshot->config().drain.goaway_grace.count() : 0;
-  const bool is_grace_over = reactor_.now() - drain_begun_ >= grace;
-  for (const auto& [key, connection] : http2_connections_) {
-    const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
-    if (counts && (is_grace_over || connection->is_idle())) connection->finish_drain();
-  }
-}
-
-void Worker::shed() {
-  close_idle(false);
-  held_checkpoint_ = buffers_.held() + kHeldStep;
-  connections_checkpoint_ = count_all() + kConnectionsStep;
-  if (overload() >= OverloadLevel::Refusing) {
-    std::vector<HttpConnection*> beginning;
-    for (const auto& one : http_connections_) {
-      if (one->is_beginning()) beginning.push_back(one.get());
-    }
-    for (HttpConnection* one : beginning) one->refuse_head();
-  }
-  endpoints_.close_idle();
-  free_exchanges_.clear();
-  buffers_.clear();
-  pipes_.clear();
-  pool_trim();
-}
-
-std::size_t Worker::count_busy() const {
-  std::size_t busy = relays_.size() + acceptors_.size();
-  for (const auto& connection : http_connections_) busy += connection->is_idle() ? 0 : 1;
-  for (const auto& [key, connection] : http2_connections_) busy += connection->is_idle() ? 0 : 1;
-  return busy;
-}
-
-std::size_t Worker::count_all() const {
-  return http_connections_.size() + http2_connections_.size() + relays_.size() + acceptors_.size();
-}
-
-std::size_t Worker::count_connections(Direction direction) const {
-  std::size_t count = 0;
-  for (const auto& one : http_connections_) count += one->direction() == direction ? 1 : 0;
-  for (const auto& [key, one] : http2_connections_) count += one->direction() == direction ? 1 : 0;
-  for (const auto& [key, one] : relays_) count += one->direction() == direction ? 1 : 0;
-  return count;
-}
-
-void Worker::abort_all() {
-  std::vector<HttpConnection*> connections;
-  for (const auto& connection : http_connections_) connections.push_back(connection.get());
-  for (HttpConnection* connection : connections) connection->abort(Flag::Drained, "drained");
-  std::vector<Http2Connection*> http2;
-  for (const auto& [key, connection] : http2_connections_) http2.push_back(connection.get());
-  for (Http2Connection* connection : http2) connection->abort(Flag::Drained, "drained");
-  std::vector<TlsAcceptor*> acceptors;
-  for (const auto& [key, acceptor] : acceptors_) acceptors.push_back(acceptor.get());
-  for (TlsAcceptor* acceptor : acceptors) acceptor->abort();
-  std::vector<TcpRelay*> relays;
-  for (const auto& [key, relay] : relays_) relays.push_back(relay.get());
-  for (TcpRelay* relay : relays) relay->abort(Flag::Drained, "drained");
 }
 
 }  // namespace pillion::proxy

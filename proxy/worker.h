@@ -9,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -30,6 +29,7 @@
 #include "proxy/pipe_pool.h"
 #include "proxy/reactor.h"
 #include "proxy/request_id.h"
+#include "proxy/shedding.h"
 #include "proxy/snapshot.h"
 #include "proxy/stats.h"
 #include "proxy/tcp_relay.h"
@@ -48,7 +48,7 @@ class Worker final {
   // `log` may be null (access log off).
   // `stock` where the app is in a sealed namespace, else null.
   Worker(std::string via_token, AccessLog* log, config::AccessLogFormat format,
-         SocketStock* stock = nullptr, std::size_t read_buffer_bytes = 64 * 1024);
+         SocketStock* stock = nullptr, std::size_t read_buffer_bytes = BufferPool::kReadBytes);
   ~Worker();
 
   void start();  // the thread
@@ -77,13 +77,14 @@ class Worker final {
   std::size_t count_connections(Direction direction) const;
   std::size_t count_all() const;
   void abort_all();
-  // Gives memory back: idle connections end, pools are emptied.
-  void shed();
+  // Gives memory back as the level of overload asks: idle connections end, pools are emptied, what
+  // holds most ends.
+  void shed(const Shedding& shedding);
 
   // ---- Any thread.
   void set_overload(OverloadLevel level) { overload_.store(level, std::memory_order_relaxed); }
   // Asked to look at the memory in use when much was taken since the last time; sets the level.
-  void set_memory_check(std::function<void()> check) { memory_check_ = std::move(check); }
+  void set_memory_check(std::function<void()> check);
   void set_connections_max(std::size_t count) { connections_max_ = count; }  // before start()
 
   // ---- For connections.
@@ -93,10 +94,6 @@ class Worker final {
   const WorkerStats& stats() const { return stats_; }
   RandomSource& random() { return random_; }
   EndpointTable& endpoints() { return endpoints_; }
-  std::span<char> read_buffer() {
-    if (buffers_.held() > held_checkpoint_) look_at_memory();
-    return {read_buffer_.get(), read_buffer_bytes_};
-  }
   http1::RequestHead& request_head() { return request_head_; }
   http1::ResponseHead& response_head() { return response_head_; }
   std::string& scratch() { return scratch_; }
@@ -134,8 +131,7 @@ class Worker final {
   std::shared_ptr<const RouteTable> routes() const { return routes_; }
 
  private:
-  // Between two looks at the memory; the timer looks too.
-  static constexpr std::size_t kHeldStep = 512 * 1024;
+  // Between two looks at the memory; the timer and the buffers' growth look too.
   static constexpr std::size_t kConnectionsStep = 128;
 
   class AcceptWatcher;
@@ -150,7 +146,15 @@ class Worker final {
              Fd fd);
   EndpointOptions options_of(const Cluster& cluster, std::size_t index) const;
   void look_at_memory();
+  void end_largest(std::size_t wanted);
   bool has_room_for(const Address& peer);
+  // What a port of the app says of its connections.
+  struct InboundRules {
+    config::ProxyProtocol protocol = config::ProxyProtocol::Auto;
+    config::MutualTls mutual_tls = config::MutualTls::Disable;
+  };
+  bool lead_to_app(const ListenerInfo& info, int fd, DownstreamContext& context,
+                   InboundRules& rules);
   void refuse(const Address& peer, std::string_view why);
   void flush_log();
 
@@ -164,7 +168,6 @@ class Worker final {
   PipePool pipes_;
   std::atomic<OverloadLevel> overload_{OverloadLevel::Normal};
   std::function<void()> memory_check_;
-  std::size_t held_checkpoint_ = kHeldStep;
   std::size_t connections_checkpoint_ = kConnectionsStep;
   std::size_t connections_max_ = SIZE_MAX;  // beside limits.max_connections
   WorkerStats stats_;
@@ -172,8 +175,6 @@ class Worker final {
   std::unique_ptr<AppSockets> app_sockets_;  // null: the app is in our own namespace
   AppPorts app_ports_;
   EndpointTable endpoints_;
-  const std::size_t read_buffer_bytes_;
-  std::unique_ptr<char[]> read_buffer_;
   http1::RequestHead request_head_;
   http1::ResponseHead response_head_;
   std::string scratch_;

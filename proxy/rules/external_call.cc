@@ -130,7 +130,7 @@ void ExternalCall::write() {
 
 void ExternalCall::read() {
   while (upstream_->socket().is_readable()) {
-    const auto buffer = worker_.read_buffer();
+    const auto buffer = worker_.buffers().read_buffer();
     const IoResult result = upstream_->socket().read(buffer.data(), buffer.size());
     if (result.status == IoStatus::WouldBlock) return;
     if (result.status == IoStatus::Ok) {

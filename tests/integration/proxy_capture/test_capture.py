@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from support.network_lab import Machine
-from support.pillion_testing import PYTHON, SUPPORT, Program, program, requires_root, wait_until
+from support.pillion_testing import (PYTHON, SUPPORT, Program, make_workspace, program, remove_workspace, requires_root,
+                                     wait_until)
 
 PROXY_UID = 1337
 RULES = f"""
@@ -121,13 +122,10 @@ class Capture:
 
 
 @pytest.fixture(scope="module")
-def capture(tmp_path_factory):
+def capture():
     if os.geteuid() != 0:
         pytest.skip("needs root: run the tests as root or with sudo")
-    directory = tmp_path_factory.mktemp("capture")
-    for parent in (directory, *directory.parents):  # the proxy's user reads its configuration there
-        if str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
+    directory = make_workspace()  # the proxy's user reads its configuration there
     with Machine("capture") as machine:
         lab = Capture(machine, directory)
         try:
@@ -136,6 +134,7 @@ def capture(tmp_path_factory):
             for one in lab.programs:
                 one.close()
             print(lab.proxy.stderr, file=sys.stderr)
+            remove_workspace(directory)
 
 
 @requires_root

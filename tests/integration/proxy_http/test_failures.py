@@ -171,10 +171,11 @@ def test_an_early_response_reaches_a_client_that_is_still_sending(workspace):
 
 
 def test_a_client_that_goes_away_ends_the_upstream_request(workspace):
-    gone = threading.Event()
+    asked, gone = threading.Event(), threading.Event()
 
     def serve(connection):
         connection.read_head()
+        asked.set()
         connection.socket.settimeout(20)
         try:
             if connection.socket.recv(1) == b"":
@@ -184,7 +185,7 @@ def test_a_client_that_goes_away_ends_the_upstream_request(workspace):
 
     with RawBackend(serve) as backend, ProxyLab(workspace, upstream(backend.port)) as proxy:
         client = proxy.client().send(GET)
-        wait_until(lambda: backend.peers)
+        assert asked.wait(20)
         reset(client.socket)
         client.close()
         assert gone.wait(20)

@@ -2,6 +2,7 @@
 import os
 import secrets
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,25 @@ def group():
     one.remove()
 
 
+def connect_narrowly(proxy, first):
+    """A client that sends `first` and whose kernel takes next to nothing of an answer."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    one.settimeout(10)
+    try:
+        one.connect(("127.0.0.1", proxy.ports["explicit"]))
+        one.send(first)
+    except OSError:
+        pass
+    return one
+
+
+def wait_until_shed(proxy):
+    """Exchanges were ended for lack of memory, and whatever else wants to come has had the time to."""
+    wait_until(lambda: any(one["response_code_details"] == "overload" for one in proxy.log()), what="exchanges that were ended")
+    time.sleep(1)
+
+
 def assert_alive(proxy, group):
     assert group.kills() == 0 and proxy.program.is_running()
     wait_until(lambda: proxy.metric("pillion_proxy_overload_level")[""] == 0, what="the memory to be given back")
@@ -90,7 +110,56 @@ def test_http2_streams_whose_responses_nobody_reads(workspace, group):
                 swarm.append(client)
             except OSError:
                 pass
-        wait_until(lambda: backend.sent > 8 << 20, what="responses")
+        wait_until_shed(proxy)
+        assert backend.sent > LIMIT
         for client in swarm:
             client.close()
         assert_alive(proxy, group)
+
+
+def test_http1_responses_nobody_reads(workspace, group):
+    breaker = "circuit_breaker = { max_connections = 4000, max_requests = 4000 }"
+    with RawBackend(answer("z" * (1 << 20))) as backend, ProxyLab(workspace, upstream(backend.port, breaker)) as proxy:
+        group.take(proxy.program.pid)
+        swarm = [connect_narrowly(proxy, GET) for _ in range(1200)]
+        wait_until_shed(proxy)
+        for one in swarm:
+            one.close()
+        assert_alive(proxy, group)
+
+
+def test_bodies_held_for_inspection(workspace, group):
+    """16 of 8 MiB, each within the limit of one."""
+    rules = '[rule.all]\nbody_matches = "never there"\naction = "deny"\n'
+    with RawBackend(answer()) as app, ProxyLab(workspace, upstream(1) + rules, app_port=app.port) as proxy:
+        group.take(proxy.program.pid)
+        head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8388609\r\n\r\n"
+        swarm = []
+        for _ in range(16):
+            one = proxy.client("publish")
+            try:
+                one.send(head + b"b" * (8 << 20))
+            except OSError:  # answered 503 meanwhile
+                pass
+            swarm.append(one)
+        assert any(one["status"] == 503 and one["response_flags"] == "OM" for one in proxy.log())
+        for one in swarm:
+            one.close()
+        assert group.kills() == 0 and proxy.program.is_running()
+        wait_until(lambda: proxy.client("publish").send(GET).read_response()[0] == 200, what="service as usual")
+
+
+def test_relays_whose_clients_do_not_read(workspace, group):
+    def pour(connection):
+        connection.socket.sendall(b"z" * (8 << 20))
+
+    with RawBackend(pour) as backend, \
+            ProxyLab(workspace, upstream(backend.port), explicit_protocol="tcp") as proxy:
+        group.take(proxy.program.pid)
+        swarm = [connect_narrowly(proxy, b"x") for _ in range(800)]
+        wait_until(lambda: len(backend.peers) > 100, what="relays")
+        time.sleep(1)
+        assert group.kills() == 0 and proxy.program.is_running()
+        for one in swarm:
+            one.close()
+        wait_until(lambda: proxy.metric("pillion_proxy_overload_level")[""] == 0, what="the memory to be given back")

@@ -2,12 +2,15 @@
 #include "proxy/buffers.h"
 
 #include <catch2/catch.hpp>
+#include <string>
 
 using namespace pillion::proxy;
 
 TEST_CASE("a queue gives back what was put in, in order, however small the pieces") {
   BufferPool pool;
-  pool.give(std::string(1000, 'x'));  // memory that held something else
+  ByteQueue before;  // whose memory is used again
+  before.append(pool, std::string(1000, 'x'));
+  before.release(pool);
   ByteQueue queue;
   std::string expected;
   for (int i = 0; i < 300; ++i) {
@@ -36,4 +39,25 @@ TEST_CASE("memory returns to the pool and is used again") {
   second.append(pool, "b");
   CHECK(second.view().data() == memory);
   CHECK(second.view() == "b");
+}
+
+TEST_CASE("growth is reported before a read, and reads are short while memory is scarce") {
+  BufferPool pool(100'000);
+  int reports = 0;
+  pool.set_on_growth([&] { ++reports; });
+  ByteQueue queue;
+  queue.append(pool, std::string(512 * 1024, 'x'));
+  CHECK(pool.read_buffer().size() == 100'000);
+  CHECK(reports == 0);
+  queue.append(pool, "x");
+  pool.read_buffer();
+  pool.read_buffer();
+  CHECK(reports == 1);
+  pool.set_scarce(true);
+  CHECK(pool.read_buffer().size() == 4096);
+  queue.release(pool);
+  ByteQueue next;
+  next.append(pool, "x");
+  CHECK(next.capacity() == 64);  // nothing was kept
+  next.release(pool);
 }

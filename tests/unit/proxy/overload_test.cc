@@ -1,5 +1,6 @@
 // When the proxy sheds load, and what it takes for its memory limit.
 #include "proxy/overload.h"
+#include "proxy/shedding.h"
 
 #include <catch2/catch.hpp>
 #include <cstdlib>
@@ -46,12 +47,34 @@ TEST_CASE("levels rise at once and fall only well below") {
   CHECK(next_overload_level(Level::Closing, 0.1, config) == Level::Normal);
 }
 
+TEST_CASE("the excess is what lies above the level of normal service") {
+  const pillion::config::ProxyOverload config;  // 0.92, left at 0.89
+  CHECK(excess_of({0.95, 1'000'000}, config) == Approx(60'000).margin(1));
+  CHECK(excess_of({0.89, 1000}, config) == 0);
+  CHECK(excess_of({0, 0}, config) == 0);
+}
+
+TEST_CASE("the largest holders are chosen, and no more of them than needed") {
+  const auto sizes_of = [](std::size_t wanted) {
+    std::vector<std::size_t> sizes;
+    for (const MemoryHolder& one :
+         choose_largest({{20'000}, {16'383}, {90'000}, {50'000}}, wanted)) {
+      sizes.push_back(one.bytes);
+    }
+    return sizes;
+  };
+  CHECK(sizes_of(0).empty());
+  CHECK(sizes_of(1) == std::vector<std::size_t>{90'000});
+  CHECK(sizes_of(90'001) == std::vector<std::size_t>{90'000, 50'000});
+  CHECK(sizes_of(1 << 20) == std::vector<std::size_t>{90'000, 50'000, 20'000});
+}
+
 TEST_CASE("without a limit there is no overload") {
   FakeSystem system;
   system.write("proc/cgroup", "0::/a/b\n");
   system.write("cgroup/a/b/memory.max", "max\n");
   system.write("cgroup/a/b/memory.current", "1000\n");
-  CHECK_FALSE(system.read().is_limited);
+  CHECK(system.read().limit == 0);
   CHECK(system.read().share == 0);
 }
 
@@ -75,6 +98,6 @@ TEST_CASE("limits of version 1 are read too") {
   system.write("cgroup/memory/x/memory.usage_in_bytes", "900\n");
   system.write("cgroup/memory/x/memory.stat", "total_inactive_file 100\n");
   system.write("cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
-  CHECK(system.read().is_limited);
+  CHECK(system.read().limit != 0);
   CHECK(system.read().share == Approx(0.8));
 }
