@@ -6,26 +6,17 @@
     lab.receipt(logs)                 # {"records_read": 3, ...}
 """
 import collections
-import gzip
-import http.server
 import json
-import os
 import random
-import socket
 import threading
 
-from support.pillion_testing import Program, wait_until
+from support.adapter_lab import AdapterLab
+from support.http_receiver import HttpReceiver
 
 
-class LogLab:
+class LogLab(AdapterLab):
     def __init__(self, workspace):
-        self.directory = workspace
-        self.config = workspace / "logs.toml"
-        self.notify_path = str(workspace / "notify")
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.bind(self.notify_path)
-        self.notify.setblocking(False)
-        self.messages = []
+        super().__init__("logs", workspace)
 
     def path(self, name):
         return self.directory / name
@@ -36,28 +27,7 @@ class LogLab:
 
     def start(self, wait_ready=True, **env):
         """The program, ready. Its state is below the workspace, so that a second start goes on."""
-        environment = {"PILLION_STATE_DIR": self.directory / "state", "PILLION_SERVICE": "lab",
-                       "NOTIFY_SOCKET": self.notify_path, "PILLION_LOG_FORMAT": "text",
-                       "PILLION_LOG_LEVEL": "debug", **env}
-        self.drain_messages()
-        self.messages.clear()
-        logs = Program(["pillion-logs", "--config", self.config], self.directory, env=environment)
-        if wait_ready:
-            wait_until(lambda: "READY=1" in self.drain_messages() or not logs.is_running(), what="ready")
-            assert logs.is_running(), logs.output
-        return logs
-
-    def drain_messages(self):
-        while True:
-            try:
-                self.messages += self.notify.recv(65536).decode().splitlines()
-            except BlockingIOError:
-                return self.messages
-
-    def receipt(self):
-        line = next(m for m in self.drain_messages() if m.startswith("X_PILLION_RECEIPT="))
-        return {key: int(value) for key, value in
-                (pair.split("=") for pair in line.split("=", 1)[1].split())}
+        return self.run(wait_ready, **{"PILLION_STATE_DIR": self.directory / "state", **env})
 
     def checkpoint_path(self, name):
         return self.directory / "state/lab/logs" / f"{name}.checkpoint"
@@ -109,65 +79,24 @@ class NumberedWriter(threading.Thread):
         return open(self.path, "a", buffering=1)
 
 
-class FakeElasticsearch:
+class FakeElasticsearch(HttpReceiver):
     """A _bulk endpoint whose answers are seeded.
 
     `verdict(document, attempt) -> status` decides each item (attempt counts from 1 per document);
-    `respond(attempt) -> (status, headers) or None` may answer a whole request by itself.
+    `respond(request) -> (status, headers, body) or None` may answer a whole request by itself.
     `stored` counts how often each n was accepted.
     """
 
-    def __init__(self, verdict=None, respond=None):
-        self.verdict = verdict or (lambda document, attempt: 201)
-        self.respond = respond or (lambda attempt: None)
+    def __init__(self, verdict=lambda document, attempt: 201, respond=lambda request: None):
+        self.verdict, self.respond = verdict, respond
         self.stored = collections.Counter()
         self.ids = {}
         self.attempts = collections.Counter()
-        self.requests = 0
-        self.paths = []
-        self.headers = []
-        self.lock = threading.Lock()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        super().__init__(self.answer_bulk)
 
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def handler(fake):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                with fake.lock:
-                    fake.requests += 1
-                    fake.paths.append(self.path)
-                    fake.headers.append(dict(self.headers))
-                    whole = fake.respond(fake.requests, body) if fake.respond.__code__.co_argcount > 1 \
-                        else fake.respond(fake.requests)
-                    status, headers, answer = whole if whole else (200, {}, fake.bulk(body))
-                self.send_response(status)
-                for key, value in headers.items():
-                    self.send_header(key, value)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-        return Handler
+    def answer_bulk(self, request):
+        with self.lock:
+            return self.respond(request) or (200, self.bulk(request.body))
 
     def bulk(self, body):
         lines = body.split(b"\n")

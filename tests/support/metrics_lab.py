@@ -5,13 +5,12 @@
         lab.udp("hits:1|c")
         lab.wait_for("hits_total", 1)
 """
-import gzip
-import http.server
 import re
 import socket
-import threading
 
-from support.pillion_testing import Program, free_port, http_get, run, wait_until
+from support.adapter_lab import AdapterLab
+from support.http_receiver import HttpReceiver
+from support.pillion_testing import free_port, http_get, run, wait_until
 
 SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
@@ -30,16 +29,10 @@ def parse(text):
     return samples
 
 
-class MetricsLab:
+class MetricsLab(AdapterLab):
     def __init__(self, workspace):
-        self.directory = workspace
-        self.config = workspace / "metrics.toml"
+        super().__init__("metrics", workspace)
         self.ports = {}
-        self.notify_path = str(workspace / "notify")
-        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.bind(self.notify_path)
-        self.notify.setblocking(False)
-        self.messages = []
 
     def port(self, key):
         if key not in self.ports:
@@ -55,24 +48,7 @@ class MetricsLab:
 
     def start(self, text, wait_ready=True, **env):
         self.configure(text)
-        environment = {"PILLION_SERVICE": "lab", "NOTIFY_SOCKET": self.notify_path, "PILLION_LOG_FORMAT": "text",
-                       "PILLION_LOG_LEVEL": "debug", **env}
-        program = Program(["pillion-metrics", "--config", self.config], self.directory, env=environment)
-        if wait_ready:
-            wait_until(lambda: "READY=1" in self.drain_messages() or not program.is_running(), what="ready")
-            assert program.is_running(), program.output
-        return program
-
-    def drain_messages(self):
-        while True:
-            try:
-                self.messages += self.notify.recv(65536).decode().splitlines()
-            except BlockingIOError:
-                return self.messages
-
-    def receipt(self):
-        line = next(m for m in self.drain_messages() if m.startswith("X_PILLION_RECEIPT="))
-        return {key: int(value) for key, value in (pair.split("=") for pair in line.split("=", 1)[1].split())}
+        return self.run(wait_ready, **env)
 
     # ---- What it shows
 
@@ -129,53 +105,13 @@ class MetricsLab:
             client.sendto("\n".join(lines).encode(), str(self.directory / path))
 
 
-class HttpSource:
-    """A server on 127.0.0.1 that answers what `pages` says: {path: bytes, or callable(handler) -> bytes}."""
-
-    def __init__(self, pages):
-        self.pages = pages
-        self.requests = []
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def handler(source):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                self.body = self.rfile.read(length)
-                if self.headers.get("Content-Encoding") == "gzip":
-                    self.body = gzip.decompress(self.body)
-                source.requests.append((self.path, dict(self.headers), self.body))
-                page = source.pages.get(self.path)
-                status, headers = 200, {}
-                if callable(page):
-                    page = page(self)
-                if isinstance(page, tuple):
-                    status, headers, page = page
-                if page is None:
-                    status, page = 404, b"no such page\n"
-                self.send_response(status)
-                for key, value in headers.items():
-                    self.send_header(key, value)
-                self.send_header("Content-Length", str(len(page)))
-                self.end_headers()
-                self.wfile.write(page)
-
-            do_GET = do_POST = answer
-
-        return Handler
+def serve_pages(pages):
+    """A server that answers what `pages` says: {path: bytes, or callable(request) -> an answer of HttpReceiver's or
+    bytes}."""
+    def answer(request):
+        page = pages.get(request.path)
+        page = page(request) if callable(page) else page
+        if page is None:
+            return 404, b"no such page\n"
+        return page if isinstance(page, tuple) else (200, page)
+    return HttpReceiver(answer, ("GET", "POST"))

@@ -42,10 +42,10 @@ def test_each_item_has_its_own_verdict(lab, seed):
         return fate.choice([429, 503]) if attempt <= busy[document["n"]] else final[document["n"]]
 
     def respond(request):
-        if request % 7 == 3:
+        if request.number % 7 == 3:
             return 503, {"Retry-After": "0"}, b"busy"
-        if request % 11 == 5:
-            return 200, {}, b'{"errors":true,"items":[{"create":{"sta'
+        if request.number % 11 == 5:
+            return 200, b'{"errors":true,"items":[{"create":{"sta'
         return None
 
     with FakeElasticsearch(verdict, respond) as fake:
@@ -65,9 +65,10 @@ def test_each_item_has_its_own_verdict(lab, seed):
 
 
 def test_a_request_that_is_too_large_is_halved_and_a_record_alone_is_a_dead_letter(lab):
-    def respond(_request, body):
+    def respond(request):
+        body = request.body
         too_large = body.count(b"\n") > 2 * 50 or b'"n":1234,' in body or b'"n":1234}' in body
-        return (413, {}, b"") if too_large else None
+        return (413, b"") if too_large else None
 
     with FakeElasticsearch(respond=respond) as fake:
         configure(lab, fake.url)
@@ -82,9 +83,10 @@ def test_a_request_that_is_too_large_is_halved_and_a_record_alone_is_a_dead_lett
 def test_without_rights_everything_is_held_and_goes_out_when_they_are_given(lab):
     lab.path("key").write_text("wrong\n")
 
-    with FakeElasticsearch() as fake:
-        fake.respond = lambda request: None if fake.headers[-1].get("Authorization") == "ApiKey right" \
-            else (403, {}, b"")
+    def respond(request):
+        return None if request.headers["Authorization"] == "ApiKey right" else (403, b"")
+
+    with FakeElasticsearch(respond=respond) as fake:
         configure(lab, fake.url, options=f', auth = {{ api_key_file = "{lab.path("key")}" }}')
         with lab.start() as logs:
             wait_until(lambda: any("STATUS=elasticsearch orders: the server answers 403" in m
@@ -118,6 +120,7 @@ def test_the_request_is_what_elasticsearch_expects(lab):
         with lab.start() as logs:
             wait_until(lambda: len(fake.stored) == COUNT)
             assert logs.stop() == 0
-    assert fake.paths[0] == "/orders/_bulk?filter_path=errors,items.*.status,items.*.error&pipeline=mend"
-    assert fake.headers[0]["Content-Type"] == "application/x-ndjson"
-    assert fake.headers[0]["Content-Encoding"] == "gzip"
+    first = fake.requests[0]
+    assert first.path == "/orders/_bulk?filter_path=errors,items.*.status,items.*.error&pipeline=mend"
+    assert first.headers["Content-Type"] == "application/x-ndjson"
+    assert first.headers["Content-Encoding"] == "gzip"

@@ -100,7 +100,7 @@ def test_killed_it_repeats_at_most_what_the_checkpoint_lacked(lab, journal):
         configure(lab, output=f'elasticsearch = {{ url = "{fake.url}", index = "o", document_id = true }}\n'
                   'batch = { max_size = "4KiB", max_wait = "10ms" }', extra='[checkpoint]\ninterval = "1h"')
         logs = lab.start()
-        wait_until(lambda: fake.requests >= 3)
+        wait_until(lambda: len(fake.requests) >= 3)
         logs.signal(SIGKILL)
         logs.wait()
         with lab.start() as logs:

@@ -1,7 +1,5 @@
 """Loki, OTLP, HTTP and syslog: what arrives, and that nothing is lost when receivers fail."""
 import collections
-import gzip
-import http.server
 import json
 import os
 import shutil
@@ -12,8 +10,10 @@ import threading
 
 import pytest
 
+from support.http_receiver import HttpReceiver
 from support.log_lab import LogLab, line
 from support.pillion_testing import free_port, is_debian_mirror_reachable, run, wait_until
+from support.protobuf_wire import protobuf_fields
 
 FILE = 'file = "@dir@/app.log"\ntimezone = "utc"'
 COUNT = 500
@@ -27,51 +27,6 @@ def lab(workspace):
     return lab
 
 
-class Receiver:
-    """An HTTP server; `answer(attempt, body) -> (status, body)`, kept requests are those answered 2xx."""
-
-    def __init__(self, answer=None):
-        self.answer = answer or (lambda attempt, body: (200, b""))
-        self.bodies, self.headers, self.paths = [], [], []
-        self.attempts = 0
-        self.lock = threading.Lock()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def handler(receiver):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                with receiver.lock:
-                    receiver.attempts += 1
-                    status, text = receiver.answer(receiver.attempts, body)
-                    if status < 300:
-                        receiver.bodies.append(body)
-                        receiver.headers.append(dict(self.headers))
-                        receiver.paths.append(self.path)
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-        return Handler
-
-
 def run_until(lab, condition):
     with lab.start() as logs:
         wait_until(condition, timeout=60)
@@ -79,32 +34,32 @@ def run_until(lab, condition):
     return lab.receipt()
 
 
-def busy_at_first(attempt, _body):
-    return (503, b"") if attempt % 3 == 1 else (204, b"")
+def busy_at_first(request):
+    return (503, b"") if request.number % 3 == 1 else (204, b"")
 
 
 def test_loki_gets_every_line_once_in_streams(lab):
-    with Receiver(busy_at_first) as loki:
+    with HttpReceiver(busy_at_first) as loki:
         lab.configure(FILE, SOON + f'loki = {{ url = "{loki.url}/", tenant = "shop", labels = {{ zone = "eu" }} }}')
 
         def entries():
-            with loki.lock:
-                return [(stream["stream"], *value) for body in loki.bodies
-                        for stream in json.loads(body)["streams"] for value in stream["values"]]
+            return [(stream["stream"], *value) for body in loki.bodies
+                    for stream in json.loads(body)["streams"] for value in stream["values"]]
         receipt = run_until(lab, lambda: len(entries()) >= COUNT)
     assert sorted(json.loads(text)["n"] for _, _, text in entries()) == list(range(COUNT))
     labels, time, _ = entries()[0]
     assert labels == {"zone": "eu", "service_name": "lab", "level": "info", "host": socket.gethostname()}
     assert time == "1705329121000000000"
-    assert loki.paths[0] == "/loki/api/v1/push" and loki.headers[0]["X-Scope-OrgID"] == "shop"
+    first = loki.accepted[0]
+    assert first.path == "/loki/api/v1/push" and first.headers["X-Scope-OrgID"] == "shop"
     assert receipt["records_delivered"] == COUNT
 
 
 def test_loki_a_line_that_is_refused_becomes_a_dead_letter(lab):
-    def answer(_attempt, body):
-        return (400, b"entry for stream too far behind") if b'\\"n\\":77,' in body else (204, b"")
+    def answer(request):
+        return (400, b"entry for stream too far behind") if b'\\"n\\":77,' in request.body else (204, b"")
 
-    with Receiver(answer) as loki:
+    with HttpReceiver(answer) as loki:
         lab.configure(FILE, SOON + f'loki = {{ url = "{loki.url}", dead_letter = "@dir@/dead" }}')
         receipt = run_until(lab, lambda: lab.path("dead").exists() and
                             sum(body.count(b'\\"n\\":') for body in loki.bodies) >= COUNT - 1)
@@ -115,28 +70,10 @@ def test_loki_a_line_that_is_refused_becomes_a_dead_letter(lab):
 
 def fields_of(message):
     """Protobuf on the wire: {number: [values]}."""
-    fields, at = collections.defaultdict(list), 0
-
-    def varint():
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        tag = varint()
-        if tag & 7 == 0:
-            fields[tag >> 3].append(varint())
-        else:
-            length = varint() if tag & 7 == 2 else {1: 8, 5: 4}[tag & 7]
-            fields[tag >> 3].append(message[at:at + length])
-            at += length
-    return fields
+    found = collections.defaultdict(list)
+    for number, value in protobuf_fields(message):
+        found[number].append(value)
+    return found
 
 
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
@@ -155,33 +92,35 @@ def test_otlp_gets_every_record(lab, encoding):
                     found += [fields_of(pair[2][0])[3][0] for pair in pairs if pair[1] == [b"n"]]
         return found
 
-    def busy(attempt, _body):
-        return (429, b"") if attempt == 1 else (200, b"")
+    def busy(request):
+        return (429, b"") if request.number == 1 else (200, b"")
 
-    with Receiver(busy) as collector:
+    with HttpReceiver(busy) as collector:
         lab.configure(FILE, SOON + f'otlp = {{ url = "{collector.url}", encoding = "{encoding}", '
                                    'headers = { x-key = "k" } }')
         run_until(lab, lambda: sum(len(numbers(body)) for body in collector.bodies) >= COUNT)
     assert sorted(n for body in collector.bodies for n in numbers(body)) == list(range(COUNT))
-    assert set(collector.paths) == {"/v1/logs"} and collector.headers[0]["x-key"] == "k"
-    assert collector.headers[0]["Content-Type"] == ("application/json" if encoding == "json"
-                                                    else "application/x-protobuf")
+    assert {request.path for request in collector.accepted} == {"/v1/logs"}
+    headers = collector.accepted[0].headers
+    assert headers["x-key"] == "k"
+    assert headers["Content-Type"] == ("application/json" if encoding == "json" else "application/x-protobuf")
 
 
 def test_http_posts_arrays_of_at_most_max_records_with_a_token(lab):
     lab.path("token").write_text("t0p\n")
-    with Receiver(busy_at_first) as receiver:
+    with HttpReceiver(busy_at_first) as receiver:
         lab.configure(FILE, 'batch = { max_records = 7, max_wait = "20ms" }\nretry = { base = "10ms" }\n'
                             f'http = {{ url = "{receiver.url}/in?k=v", body = "json", compress = false, '
                             'auth = { bearer_file = "@dir@/token" } }')
 
         def records():
-            return [record for body in list(receiver.bodies) for record in json.loads(body)]
+            return [record for body in receiver.bodies for record in json.loads(body)]
         run_until(lab, lambda: len(records()) >= COUNT)
     assert sorted(record["n"] for record in records()) == list(range(COUNT))
     assert max(len(json.loads(body)) for body in receiver.bodies) == 7
-    assert receiver.paths[0] == "/in?k=v" and receiver.headers[0]["Authorization"] == "Bearer t0p"
-    assert "Content-Encoding" not in receiver.headers[0]
+    first = receiver.accepted[0]
+    assert first.path == "/in?k=v" and first.headers["Authorization"] == "Bearer t0p"
+    assert "Content-Encoding" not in first.headers
 
 
 def test_each_output_gets_what_its_filter_wants(lab):
@@ -213,19 +152,19 @@ filter = {{ rate_limit = 5, deduplicate = "1h" }}
 
 
 def test_dead_letters_are_replayed_when_the_receiver_is_mended(lab):
-    def refuse_some(_attempt, body):
-        return (400, b"bad") if any(f'"n":{n},'.encode() in body for n in (7, 70, 300)) else (200, b"")
+    def refuse_some(request):
+        return (400, b"bad") if any(f'"n":{n},'.encode() in request.body for n in (7, 70, 300)) else (200, b"")
 
     dead = lab.path("dead")
-    with Receiver(refuse_some) as receiver:
+    with HttpReceiver(refuse_some) as receiver:
         lab.configure(FILE, SOON + f'http = {{ url = "{receiver.url}", dead_letter = "{dead}" }}')
         run_until(lab, lambda: sum(body.count(b"\n") for body in receiver.bodies) >= COUNT - 3)
         assert len(dead.read_text().splitlines()) == 3
         done = run(["pillion-logs", "replay", "--config", lab.config, dead], check=1)
         assert done.stdout.startswith("0 sent, 3 refused again")
         assert len(lab.path("dead.refused").read_text().splitlines()) == 3
-        receiver.bodies.clear()
-        receiver.answer = lambda attempt, body: (200, b"")
+        receiver.accepted.clear()
+        receiver.answer = lambda request: (200, b"")
         done = run(["pillion-logs", "replay", "--config", lab.config, dead], check=0)
         assert done.stdout.startswith("3 sent, 0 refused again, 0 unreadable")
         assert sorted(json.loads(text)["n"] for body in receiver.bodies for text in body.splitlines()) == [7, 70, 300]

@@ -83,7 +83,7 @@ def test_syslog_over_udp_and_a_unix_socket(lab):
 
 def test_what_was_received_survives_a_kill(lab):
     port = free_port()
-    with FakeElasticsearch(respond=lambda request: (503, {}, b"")) as down:
+    with FakeElasticsearch(respond=lambda request: (503, b"")) as down:
         lab.configure(f'syslog = "127.0.0.1:{port}"\nformat = "raw"',
                       f'elasticsearch = {{ url = "{down.url}", index = "o" }}')
         logs = lab.start()
@@ -104,7 +104,7 @@ def test_a_full_spool_makes_senders_wait_and_is_emptied_again(lab):
     port, padding = free_port(), "x" * 1000
     is_down = threading.Event()
     is_down.set()
-    with FakeElasticsearch(respond=lambda request: (503, {}, b"") if is_down.is_set() else None) as fake:
+    with FakeElasticsearch(respond=lambda request: (503, b"") if is_down.is_set() else None) as fake:
         lab.configure(f'syslog = "127.0.0.1:{port}"\nformat = "logfmt"\nspool = "1MiB"',
                       'retry = { base = "10ms", max = "100ms" }\nbatch = { max_size = "64KiB", max_wait = "20ms" }\n'
                       f'elasticsearch = {{ url = "{fake.url}", index = "o" }}')

@@ -2,15 +2,14 @@
 import collections
 import gzip
 import hashlib
-import http.server
 import json
 import re
 import subprocess
-import threading
 from signal import SIGKILL
 
 import pytest
 
+from support.http_receiver import HttpReceiver
 from support.log_lab import LogLab, line
 from support.pillion_testing import run, wait_until
 
@@ -24,68 +23,41 @@ COUNT = 500
 ACCESS, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "temporary/token=="
 
 
-def expected_signature(handler, body):
+def expected_signature(asked):
     """What botocore signs for the request that came, given the time that it says."""
-    sent = handler.headers["Authorization"]
+    sent = asked.headers["Authorization"]
     names = re.search(r"SignedHeaders=([^,]+)", sent)[1].split(";")
     scope = re.search(r"Credential=[^/]+/(\S+),", sent)[1].split("/")
-    request = AWSRequest(handler.command, f"http://{handler.headers['Host']}{handler.path}",
-                         headers={name: handler.headers[name] for name in names if name != "host"})
-    if handler.headers["x-amz-content-sha256"] != hashlib.sha256(body).hexdigest():
+    request = AWSRequest(asked.method, f"http://{asked.headers['Host']}{asked.path}",
+                         headers={name: asked.headers[name] for name in names if name != "host"})
+    if asked.headers["x-amz-content-sha256"] != hashlib.sha256(asked.body).hexdigest():
         return "the hash of the body is wrong"
-    request.context["timestamp"] = handler.headers["x-amz-date"]
+    request.context["timestamp"] = asked.headers["x-amz-date"]
     signer = S3SigV4Auth(Credentials(ACCESS, SECRET, TOKEN if "x-amz-security-token" in names else None), "s3", scope[1])
-    canonical = "\n".join([request.method, handler.path, "", *(f"{name}:{handler.headers[name]}" for name in names),
-                           "", ";".join(names), handler.headers["x-amz-content-sha256"]])
+    canonical = "\n".join([request.method, asked.path, "", *(f"{name}:{asked.headers[name]}" for name in names),
+                           "", ";".join(names), asked.headers["x-amz-content-sha256"]])
     return signer.signature(signer.string_to_sign(request, canonical), request)
 
 
-class FakeS3:
-    """PUT of objects below a bucket; `answer(attempt) -> (status, body)` may refuse."""
+class FakeS3(HttpReceiver):
+    """PUT of objects below a bucket; `verdict(request) -> (status, body)` may refuse."""
 
-    def __init__(self, answer=None):
-        self.answer = answer or (lambda attempt: (200, b""))
-        self.objects, self.puts, self.wrong, self.headers = {}, collections.Counter(), [], []
-        self.attempts = 0
-        self.lock = threading.Lock()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def __init__(self, verdict=lambda request: (200, b"")):
+        self.verdict = verdict
+        self.objects, self.puts, self.wrong = {}, collections.Counter(), []
+        super().__init__(self.put, ("PUT",))
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-    def handler(fake):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def do_PUT(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                with fake.lock:
-                    fake.attempts += 1
-                    signature = re.search(r"Signature=(\w+)", self.headers["Authorization"])[1]
-                    if signature != expected_signature(self, body):
-                        fake.wrong.append(self.path)
-                        status, text = 403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>"
-                    else:
-                        status, text = fake.answer(fake.attempts)
-                    if status == 200:
-                        fake.objects[self.path] = body
-                        fake.puts[self.path] += 1
-                        fake.headers.append(dict(self.headers))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-        return Handler
+    def put(self, request):
+        signature = re.search(r"Signature=(\w+)", request.headers["Authorization"])[1]
+        with self.lock:
+            if signature != expected_signature(request):
+                self.wrong.append(request.path)
+                return 403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>"
+            status, text = self.verdict(request)
+            if status == 200:
+                self.objects[request.path] = request.body
+                self.puts[request.path] += 1
+            return status, text
 
     def numbers(self, unpack=gzip.decompress):
         with self.lock:
@@ -110,8 +82,8 @@ def output(fake, more="", batch='batch = { max_size = "8KiB", max_wait = "20ms" 
 
 
 def test_every_line_is_in_an_object_whose_request_is_signed(lab):
-    def busy(attempt):
-        return (503, b"<Error><Code>SlowDown</Code></Error>") if attempt % 3 == 1 else (200, b"")
+    def busy(request):
+        return (503, b"<Error><Code>SlowDown</Code></Error>") if request.number % 3 == 1 else (200, b"")
 
     with FakeS3(busy) as s3:
         lab.configure(FILE, output(s3, ', session_token_file = "@dir@/token", '
@@ -123,7 +95,7 @@ def test_every_line_is_in_an_object_whose_request_is_signed(lab):
     assert sorted(s3.numbers()) == list(range(COUNT)) and set(s3.puts.values()) == {1}
     assert all(path.startswith("/log%20bucket/logs/2024/01/15/lab%20%C3%BC/") and path.endswith(".ndjson.gz")
                for path in s3.objects)
-    assert s3.headers[0]["Content-Type"] == "application/gzip" and "Content-Encoding" not in s3.headers[0]
+    assert s3.accepted[0].headers["Content-Type"] == "application/gzip" and "Content-Encoding" not in s3.accepted[0].headers
     assert lab.receipt()["records_delivered"] == COUNT
 
 
@@ -137,7 +109,7 @@ def test_zstd_objects(lab):
             wait_until(lambda: len(s3.numbers(unpack)) >= COUNT, timeout=60)
             assert logs.stop() == 0, logs.output
         assert not s3.wrong and all(path.endswith(".ndjson.zst") for path in s3.objects)
-        assert s3.headers[0]["Content-Type"] == "application/zstd"
+        assert s3.accepted[0].headers["Content-Type"] == "application/zstd"
 
 
 def test_a_crash_before_the_checkpoint_overwrites_the_same_objects(lab):

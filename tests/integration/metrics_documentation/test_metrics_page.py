@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from support.metrics_lab import HttpSource, MetricsLab
+from support.metrics_lab import MetricsLab, serve_pages
 from support.metrics_servers import PostgresServer, nginx_and_haproxy, redis
 from support.pillion_testing import REPOSITORY, Program, program_directory, run, wait_until
 
@@ -35,7 +35,7 @@ def test_every_block_of_the_page_is_marked():
 @pytest.fixture
 def world(workspace):
     lab = MetricsLab(workspace)
-    with HttpSource(PAGES) as source, redis(lab), nginx_and_haproxy(lab), PostgresServer(lab) as postgres:
+    with serve_pages(PAGES) as source, redis(lab), nginx_and_haproxy(lab), PostgresServer(lab) as postgres:
         postgres.psql("CREATE TABLE jobs(kind text); INSERT INTO jobs VALUES ('mail'), ('mail')")
         places = {"127.0.0.1:9102": f"127.0.0.1:{lab.port('metrics')}", "127.0.0.1:8125": f"127.0.0.1:{lab.port('statsd')}",
                   "127.0.0.1/8125": f"127.0.0.1/{lab.port('statsd')}", "127.0.0.1:6379": f"127.0.0.1:{lab.port('redis')}",

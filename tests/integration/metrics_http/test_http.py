@@ -4,8 +4,9 @@ import time
 
 import pytest
 
-from support.metrics_lab import HttpSource, MetricsLab
+from support.metrics_lab import MetricsLab, serve_pages
 from support.pillion_testing import wait_until
+from support.protobuf_wire import protobuf_fields as fields
 
 JOLOKIA = [
     {"request": {"type": "read", "mbean": "java.lang:type=Memory"}, "status": 200,
@@ -82,7 +83,7 @@ def test_json_text_jolokia_and_prometheus_become_one_page(lab):
                     b"rpc_seconds_count 9\n# TYPE go_x gauge\ngo_x 1\nqueue_depth 3\n",
     }
     (lab.directory / "token").write_text("t0ken\n")
-    with HttpSource(pages) as source, lab.start(FIVE_KINDS.replace("@url@", source.url)):
+    with serve_pages(pages) as source, lab.start(FIVE_KINDS.replace("@url@", source.url)):
         for name in ("json", "flat", "text", "jolokia", "prometheus"):
             lab.wait_until_up(name)
         assert lab.value("queue_depth", queue='out \\"x\\"', place="1", site="eu") == 0
@@ -99,22 +100,22 @@ def test_json_text_jolokia_and_prometheus_become_one_page(lab):
         # The same name, of another kind: the first input's is shown, and it is told.
         assert lab.value("pillion_metrics_conflicting_series") == 1
         assert "left out: prometheus: queue_depth is a unknown here, a gauge in json" in lab.get("/health").body.decode()
-        asked = {path: (headers, body) for path, headers, body in source.requests}
-        assert asked["/stats"][0]["Authorization"] == "Bearer t0ken"
-        assert asked["/stats"][0]["X-Tenant"] == "shop"
-        assert [read["mbean"] for read in json.loads(asked["/jolokia"][1])][1] == "java.lang:type=GarbageCollector,name=*"
+        asked = {request.path: request for request in source.requests}
+        assert asked["/stats"].headers["Authorization"] == "Bearer t0ken"
+        assert asked["/stats"].headers["X-Tenant"] == "shop"
+        assert [read["mbean"] for read in json.loads(asked["/jolokia"].body)][1] == "java.lang:type=GarbageCollector,name=*"
 
 
 def test_a_slow_or_broken_source_delays_nobody_and_loses_its_series(lab):
     trouble = {"mode": "good"}
 
-    def moody(handler):
+    def moody(_request):
         if trouble["mode"] == "slow":
             time.sleep(2)
         return {"good": b'{"a": 1}', "slow": b'{"a": 2}', "broken": b"{", "large": b'{"a": 1, "b": "' + b"x" * 9000 + b'"}',
-                "refusing": (503, {}, b"no")}[trouble["mode"]]
+                "refusing": (503, b"no")}[trouble["mode"]]
 
-    with HttpSource({"/moody": moody, "/good": b'{"b": 1}'}) as source, lab.start('''
+    with serve_pages({"/moody": moody, "/good": b'{"b": 1}'}) as source, lab.start('''
 [[input]]
 name = "moody"
 period = "100ms"
@@ -142,12 +143,12 @@ json = { url = "@url@/good" }
 
 
 def test_otlp_pushes_are_retried_and_carry_everything_in_the_end(lab):
-    answers = [(503, {"Retry-After": "0"}, b""), (200, {}, b"")]
+    answers = [(503, {"Retry-After": "0"}, b""), (200, b"")]
 
-    def collector(handler):
+    def collector(_request):
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    with HttpSource({"/v1/metrics": collector}) as source:
+    with serve_pages({"/v1/metrics": collector}) as source:
         (lab.directory / "key").write_text("k3y\n")
         with lab.start('''
 [[input]]
@@ -170,7 +171,7 @@ resource = { "deployment.environment.name" = "test" }
             assert lab.value("pillion_metrics_push_failures_total") == 1
             assert metrics.stop() == 0
         assert lab.receipt()["points_pushed"] > 3
-        headers, body = source.requests[-1][1:]
+        headers, body = source.requests[-1].headers, source.requests[-1].body
         assert (headers["X-Api-Key"], headers["Content-Encoding"]) == ("k3y", "gzip")
         sent = json.loads(body)["resourceMetrics"][0]
         resource = {a["key"]: a["value"]["stringValue"] for a in sent["resource"]["attributes"]}
@@ -188,32 +189,8 @@ resource = { "deployment.environment.name" = "test" }
         assert metrics["fill"]["gauge"]["dataPoints"][0]["asDouble"] == 0.5
 
 
-def varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-        if byte < 128:
-            return value, at
-
-
-def fields(data):
-    """[(number, value)] of a protobuf message; 64-bit values as bytes."""
-    at, found = 0, []
-    while at < len(data):
-        tag, at = varint(data, at)
-        kind = tag & 7
-        if kind == 0:
-            value, at = varint(data, at)
-        else:
-            size, at = (8, at) if kind == 1 else varint(data, at)
-            value, at = data[at:at + size], at + size
-        found.append((tag >> 3, value))
-    return found
-
-
 def test_otlp_in_protobuf_says_the_same(lab):
-    with HttpSource({"/v1/metrics": b"\x0a\x04\x08\x02\x12\x00"}) as source, lab.start('''
+    with serve_pages({"/v1/metrics": b"\x0a\x04\x08\x02\x12\x00"}) as source, lab.start('''
 [[input]]
 statsd = { udp = "127.0.0.1:@port:statsd@" }
 [[output]]
@@ -224,7 +201,7 @@ otlp = { url = "@url@/", interval = "200ms", compress = false }
         count = len(source.requests)
         wait_until(lambda: len(source.requests) >= count + 2)
         assert lab.value("pillion_metrics_rejected_points_total") >= 2
-        resource = dict(fields(dict(fields(source.requests[-1][2]))[1]))
+        resource = dict(fields(dict(fields(source.requests[-1].body))[1]))
         scope = fields(resource[2])
         metrics = {dict(fields(value))[1].decode(): fields(value) for number, value in scope if number == 2}
         total = dict(fields(dict(metrics["orders_total"])[7]))
