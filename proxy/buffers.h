@@ -37,11 +37,16 @@ class GrowingBytes {
   std::size_t capacity() const { return capacity_; }
   std::string_view view() const { return {data_, size_}; }
   void clear() { size_ = 0; }
+  char* data() { return data_; }
+  bool is_empty() const { return size_ == 0; }
   void append(std::string_view more) {
-    if (more.empty()) return;
-    if (size_ + more.size() > capacity_) grow(size_ + more.size());
-    std::memcpy(data_ + size_, more.data(), more.size());
-    size_ += more.size();
+    if (!more.empty()) std::memcpy(extend(more.size()), more.data(), more.size());
+  }
+  // Room behind what is there, to be filled at once; `count` is not zero.
+  char* extend(std::size_t count) {
+    if (size_ + count > capacity_) grow(size_ + count);
+    size_ += count;
+    return data_ + size_ - count;
   }
   void erase_front(std::size_t count) {
     std::memmove(data_, data_ + count, size_ - count);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "runtime/http1/syntax.h"
 
@@ -14,6 +15,11 @@ constexpr std::size_t kBuiltBytesMax = 16 * 1024;
 bool is_value(std::string_view value) {
   return http1::find_value_end(value.data(), value.data() + value.size()) ==
          value.data() + value.size();
+}
+
+char* put(char* to, std::string_view text) {
+  if (!text.empty()) std::memcpy(to, text.data(), text.size());
+  return to + text.size();
 }
 
 bool is_target(std::string_view target) {
@@ -86,7 +92,8 @@ void Http2HeadReader::add_field(std::string_view name, std::string_view value) {
   place.is_canonical = true;
   place.id = http1::classify_field(name);
   places_.push_back(place);
-  fields_.append(name).append(": ", 2).append(value).append("\r\n", 2);
+  char* line = fields_.extend(name.size() + value.size() + 4);
+  put(put(put(put(line, name), ": "), value), "\r\n");
   const bool is_padded = http1::trim_whitespace(value).size() != value.size();
   is_rare_ |= is_padded || fields_.size() > kBuiltBytesMax;
 }
@@ -95,7 +102,7 @@ void Http2HeadReader::add_field(std::string_view name, std::string_view value) {
 bool Http2HeadReader::build_fields(http1::Fields& fields) {
   const std::size_t begin = text_.size();
   if (begin > kBuiltBytesMax || !cookies_.empty()) return false;
-  text_.append(fields_).append("\r\n", 2);
+  text_.append(fields_.view()).append("\r\n", 2);
   fields.rebase(text_.data());
   for (http1::Field place : places_) {
     place.name_begin = static_cast<std::uint16_t>(place.name_begin + begin);
@@ -161,7 +168,7 @@ std::string_view Http2HeadReader::finish_request(std::string_view websocket_key)
       .append(target)
       .append(" HTTP/1.1\r\n");
   if (!authority_.empty()) text_.append("host: ").append(authority_).append("\r\n");
-  text_.append(fields_);
+  text_.append(fields_.view());
   if (!cookies_.empty()) text_.append("cookie: ").append(cookies_).append("\r\n");
   if (is_websocket) {
     text_.append("upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-key: ")
@@ -175,7 +182,7 @@ std::string_view Http2HeadReader::finish_request(std::string_view websocket_key)
 std::string_view Http2HeadReader::finish_response() {
   text_.clear();
   if (is_bad_ || status_.size() != 3) return {};
-  text_.append("HTTP/1.1 ").append(status_).append(" \r\n").append(fields_);
+  text_.append("HTTP/1.1 ").append(status_).append(" \r\n").append(fields_.view());
   if (!cookies_.empty()) text_.append("cookie: ").append(cookies_).append("\r\n");
   text_.append("\r\n");
   return text_;
@@ -183,8 +190,8 @@ std::string_view Http2HeadReader::finish_response() {
 
 std::string_view Http2HeadReader::finish_trailers() {
   text_.clear();
-  if (is_bad_ || is_too_large_ || fields_.empty()) return {};
-  text_.append(fields_).append("\r\n");
+  if (is_bad_ || is_too_large_ || fields_.is_empty()) return {};
+  text_.append(fields_.view()).append("\r\n");
   return text_;
 }
 
@@ -201,7 +208,7 @@ void Http2Fields::add_lower(std::string_view name, std::string_view value) {
   span.name = static_cast<std::uint32_t>(bytes_.size());
   span.name_size = static_cast<std::uint32_t>(name.size());
   span.value_size = static_cast<std::uint32_t>(value.size());
-  bytes_.append(name).append(value);
+  if (!name.empty()) put(put(bytes_.extend(name.size() + value.size()), name), value);
   spans_.push_back(span);
 }
 

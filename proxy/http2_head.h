@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "proxy/buffers.h"
 #include "runtime/http1/head.h"
 
 namespace pillion::proxy {
@@ -48,7 +49,7 @@ class Http2HeadReader {
 
   std::string method_, path_, authority_, status_, protocol_;
   std::string cookies_;  // crumbs joined, RFC 9113 §8.2.3
-  std::string fields_;
+  GrowingBytes fields_;
   std::vector<http1::Field> places_;  // in fields_
   std::string text_;
   std::size_t bytes_ = 0;
@@ -77,14 +78,14 @@ class Http2Fields {
   }
   std::size_t size() const { return spans_.size(); }
   std::string_view name(std::size_t i) const {
-    return {bytes_.data() + spans_[i].name, spans_[i].name_size};
+    return bytes_.view().substr(spans_[i].name, spans_[i].name_size);
   }
   std::string_view value(std::size_t i) const {
-    return {bytes_.data() + spans_[i].name + spans_[i].name_size, spans_[i].value_size};
+    return bytes_.view().substr(spans_[i].name + spans_[i].name_size, spans_[i].value_size);
   }
 
  private:
-  std::string bytes_;
+  GrowingBytes bytes_;
   std::vector<Span> spans_;
 };
 

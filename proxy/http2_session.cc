@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kReadsPerTurn = 16;
 constexpr std::size_t kOutBytesPerWrite = 64 * 1024;
+constexpr unsigned kHeadsPerIndexedId = 512;
 // Above it a peer that does not read is not read from either.
 constexpr std::size_t kQueuedFramesMax = 1000;
 
@@ -26,15 +27,17 @@ std::uint8_t* bytes_of(std::string_view text) {
   return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
 }
 
-void fill_array(const Http2Fields& fields, std::vector<nghttp2_nv>& array) {
+// With `indexes_ids`, what is new with every head enters the peer's compression table once more.
+void fill_array(const Http2Fields& fields, bool indexes_ids, std::vector<nghttp2_nv>& array) {
   array.clear();
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const std::string_view name = fields.name(i);
     const std::string_view value = fields.value(i);
     // What identifies people or grants access is never put into a compression table; what is new
-    // with every request would only push the rest out of it.
-    const bool is_unindexed = name == "x-request-id" || name == "traceparent" ||
-                              name == "authorization" || name == "x-forwarded-client-cert";
+    // with every request would only push the rest out of it, but its name is worth a place there.
+    const bool is_id = name == "x-request-id" || name == "traceparent";
+    const bool is_unindexed =
+        (is_id && !indexes_ids) || name == "authorization" || name == "x-forwarded-client-cert";
     array.push_back({bytes_of(name), bytes_of(value), name.size(), value.size(),
                      static_cast<std::uint8_t>(is_unindexed ? NGHTTP2_NV_FLAG_NO_INDEX
                                                             : NGHTTP2_NV_FLAG_NONE)});
@@ -391,10 +394,12 @@ void Http2Session::consume(Http2Stream& stream, std::size_t bytes) {
 
 // ---- Sending ------------------------------------------------------------------------------------
 
+bool Http2Session::indexes_ids() { return heads_sent_++ % kHeadsPerIndexedId == 0; }
+
 std::int32_t Http2Session::submit_request(Http2Stream& stream, const Http2Fields& fields,
                                           bool has_body) {
   auto& array = shared_array();
-  fill_array(fields, array);
+  fill_array(fields, indexes_ids(), array);
   nghttp2_data_provider provider{};
   provider.source.ptr = &stream;
   provider.read_callback = &Http2Callbacks::read_body;
@@ -407,7 +412,7 @@ std::int32_t Http2Session::submit_request(Http2Stream& stream, const Http2Fields
 
 void Http2Session::submit_head(Http2Stream& stream, const Http2Fields& fields, bool has_body) {
   auto& array = shared_array();
-  fill_array(fields, array);
+  fill_array(fields, indexes_ids(), array);
   nghttp2_data_provider provider{};
   provider.source.ptr = &stream;
   provider.read_callback = &Http2Callbacks::read_body;
@@ -418,7 +423,7 @@ void Http2Session::submit_head(Http2Stream& stream, const Http2Fields& fields, b
 
 void Http2Session::submit_informational(Http2Stream& stream, const Http2Fields& fields) {
   auto& array = shared_array();
-  fill_array(fields, array);
+  fill_array(fields, indexes_ids(), array);
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, stream.id, nullptr, array.data(),
                          array.size(), nullptr);
   schedule();
@@ -452,7 +457,7 @@ void Http2Session::start_trailers(Http2Stream& stream) {
     fields.add_all(trailers, false);
   }
   auto& array = shared_array();
-  fill_array(fields, array);
+  fill_array(fields, indexes_ids(), array);
   nghttp2_submit_trailer(session_, stream.id, array.data(), array.size());
 }
 

@@ -125,6 +125,7 @@ class Http2Session final : private BatchEnd {
   void start_trailers(Http2Stream& stream);
   void notify_rooms();
   void submit_late_resets();
+  bool indexes_ids();  // the head that is submitted now, see fill_array
 
   Reactor& reactor_;
   BufferPool& buffers_;
@@ -144,6 +145,7 @@ class Http2Session final : private BatchEnd {
   };
   std::vector<LateReset> late_resets_;
   std::string failure_;
+  unsigned heads_sent_ = 0;
   bool is_scheduled_ = false;
   bool is_failed_ = false;
   bool is_ended_ = false;

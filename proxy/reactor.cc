@@ -15,9 +15,9 @@ constexpr std::size_t kEventsPerBatch = 256;
 
 // When events are let gather, and for how long: see let_gather().
 constexpr std::size_t kCrowd = 64;
-constexpr int kFewEvents = 8;
-constexpr std::int64_t kOftenNs = 200'000;  // since the batch before
-constexpr long kGatherNs = 60'000;
+constexpr std::int64_t kSoonNs = 150'000;  // that was waited for them
+constexpr long kGatherNsPerExchange = 1'000;
+constexpr long kGatherNsMax = 250'000;
 constexpr unsigned long kTimerSlackNs = 5'000;
 
 }  // namespace
@@ -117,12 +117,13 @@ void Reactor::run_batch_ends() {
   at_end_.clear();
 }
 
-// Where many exchanges are under way and events still come one by one, each costs a wake-up, a
-// short read and a short write, more than the work that it brings: what comes may gather for a
-// moment.
+// Where many exchanges are under way and events still come soon but one by one, each costs a
+// wake-up, a short read and a short write, here and at both peers, more than the work that it
+// brings: what comes may gather for a moment, which is short beside what an exchange takes with so
+// many under way.
 void Reactor::let_gather() {
-  if (under_way_ < kCrowd) return;
-  const timespec moment{0, kGatherNs};
+  const long wanted = static_cast<long>(under_way_) * kGatherNsPerExchange;
+  const timespec moment{0, std::min(wanted, kGatherNsMax)};
   nanosleep(&moment, nullptr);
 }
 
@@ -131,13 +132,14 @@ void Reactor::run() {
   prctl(PR_SET_TIMERSLACK, kTimerSlackNs);  // of this thread; 50 us by default
   loop_.run_once(false);  // libuv registers new handles with its own epoll only while it runs
   while (!is_stopped_) {
-    const std::int64_t begun_ns = now_ns_;
+    const std::int64_t waiting_since_ns = under_way_ < kCrowd ? 0 : precise_now_ns();
     const int count = epoll_wait(epoll_.get(), events_.data(), static_cast<int>(events_.size()),
                                  wait_milliseconds());
     now_ns_ = precise_now_ns();
     PILLION_ASSERT(count >= 0 || errno == EINTR);
     dispatch(std::max(count, 0));
-    if (count > 0 && count <= kFewEvents && now_ns_ - begun_ns < kOftenNs) let_gather();
+    const bool are_few = count > 0 && static_cast<std::size_t>(count) <= under_way_ / 8;
+    if (are_few && now_ns_ - waiting_since_ns < kSoonNs) let_gather();
   }
 }
 

@@ -108,12 +108,17 @@ bool equals_ignoring_case(std::string_view text, std::string_view lower) {
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view lower) {
   if (text.size() < lower.size()) return false;
-  std::size_t i = 0;
-  for (; i + 8 <= lower.size(); i += 8) {
-    if (to_lower_word(load_word(text.data() + i)) != load_word(lower.data() + i)) return false;
+  const char* a = text.data();
+  const char* b = lower.data();
+  const std::size_t size = lower.size();
+  if (size >= 8) {  // whole words, the last one over the end of the one before
+    for (std::size_t i = 0; i + 8 < size; i += 8) {
+      if (to_lower_word(load_word(a + i)) != load_word(b + i)) return false;
+    }
+    return to_lower_word(load_word(a + size - 8)) == load_word(b + size - 8);
   }
-  for (; i < lower.size(); ++i) {
-    if (to_lower(text[i]) != lower[i]) return false;
+  for (std::size_t i = 0; i < size; ++i) {
+    if (to_lower(a[i]) != b[i]) return false;
   }
   return true;
 }
