@@ -1,5 +1,6 @@
 #include "adapters/logs/ledger_command.h"
 
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,22 +14,18 @@
 #include <CLI/CLI.hpp>
 
 #include "adapters/logs/ledger_report.h"
-#include "config/load.h"
-#include "config/system_lookup.h"
+#include "config/component_file.h"
 #include "runtime/http_client.h"
 #include "runtime/loop.h"
 
 namespace pillion::logs {
 namespace {
 
-constexpr int kExitConfig = 78;  // EX_CONFIG
 constexpr int kExitUnknown = 1;
 constexpr std::chrono::seconds kAnswerTimeout{5};
 
 struct Source {
-  std::string config_file;
-  std::string service_file;
-  std::string child;
+  config::ComponentFile file;
   std::string socket;
   bool is_json = false;
 };
@@ -79,8 +76,8 @@ Result<std::vector<OutputLedger>> ask(const Source& source, const config::LogsCo
   Result<std::string> answer = fail("no admin address is known");
   if (!source.socket.empty()) {
     answer = get("http://admin/ledger", source.socket);
-  } else if (!service.empty() && !source.child.empty()) {
-    answer = get("http://admin/ledger", admin_socket(service, source.child));
+  } else if (!service.empty() && !source.file.child.empty()) {
+    answer = get("http://admin/ledger", admin_socket(service, source.file.child));
   }
   if (!answer && config != nullptr && config->admin.listen) {
     answer = get("http://" + config->admin.listen->to_string() + "/ledger", "");
@@ -89,30 +86,19 @@ Result<std::vector<OutputLedger>> ask(const Source& source, const config::LogsCo
   return parse_ledgers(*answer);
 }
 
-std::optional<config::LogsConfig> config_of(const Source& source) {
-  const auto options = config::system_load_options();
-  auto loaded = source.config_file.empty()
-                    ? config::load_child_component<config::LogsConfig>(source.service_file,
-                                                                       source.child, options)
-                    : config::load_component<config::LogsConfig>(source.config_file, options);
-  std::fputs(config::format_text(loaded.diagnostics).c_str(), stderr);
-  return std::move(loaded.value);
-}
-
 int show(const Source& source) {
   std::optional<config::LogsConfig> config;
-  const bool has_file = !source.config_file.empty() || !source.service_file.empty();
-  if (!has_file && source.socket.empty()) {
+  if (!source.file.is_named() && source.socket.empty()) {
     std::fputs("error: say --service FILE --child NAME, --config FILE or --socket PATH\n", stderr);
-    return kExitConfig;
+    return EX_CONFIG;
   }
-  if (has_file) {
-    config = config_of(source);
-    if (!config) return kExitConfig;
+  if (source.file.is_named()) {
+    config = config::load_component_or_print<config::LogsConfig>(source.file);
+    if (!config) return EX_CONFIG;
   }
   std::string service = environment("PILLION_SERVICE");
   if (service.empty() && config) service = config->service;
-  std::string child = source.child.empty() ? environment("PILLION_CHILD") : source.child;
+  std::string child = source.file.child.empty() ? environment("PILLION_CHILD") : source.file.child;
   auto ledgers = ask(source, config ? &*config : nullptr, service);
   if (!ledgers && config) {
     const std::string why = ledgers.error().message();
@@ -134,15 +120,8 @@ void add_ledger(CLI::App& app, int& exit_code) {
   const auto source = std::make_shared<Source>();
   auto* const command = app.add_subcommand(
       "ledger", "What became of every record: read = delivered + dropped + pending");
-  auto* const config =
-      command->add_option("--config", source->config_file, "The adapter's table, TOML");
-  auto* const service =
-      command->add_option("--service", source->service_file, "A whole service file");
-  auto* const child =
-      command->add_option("--child", source->child, "Which child of the service file");
+  config::add_component_options(*command, source->file);
   command->add_option("--socket", source->socket, "Ask the adapter behind this admin socket");
-  service->needs(child)->excludes(config);
-  child->needs(service);
   command->add_flag("--json", source->is_json, "Answer in JSON");
   command->callback([source, &exit_code] { exit_code = show(*source); });
 }

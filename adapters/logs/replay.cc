@@ -1,6 +1,7 @@
 #include "adapters/logs/replay.h"
 
 #include <fcntl.h>
+#include <sysexits.h>
 
 #include <cstdio>
 #include <memory>
@@ -20,8 +21,6 @@ namespace pillion::logs {
 namespace {
 
 constexpr int kExitRefused = 1;
-constexpr int kExitSetup = 71;   // EX_OSERR
-constexpr int kExitConfig = 78;  // EX_CONFIG
 constexpr std::size_t kLetterBytesMax = 64u << 20;
 constexpr std::size_t kBatchBytes = 1u << 20;
 
@@ -84,7 +83,7 @@ int replay_dead_letters(const config::LogsConfig& config, std::size_t index,
   if (dead_letter_of(target) == nullptr) {
     std::fprintf(stderr, "error: output %zu is none that refuses records; say --output N\n",
                  index + 1);
-    return kExitConfig;
+    return EX_CONFIG;
   }
   *dead_letter_of(target) = path + ".refused";
   std::string prefix;
@@ -99,7 +98,7 @@ int replay_dead_letters(const config::LogsConfig& config, std::size_t index,
   const auto file = open_file(path, O_RDONLY);
   if (!file) {
     std::fprintf(stderr, "error: %s\n", file.error().message().c_str());
-    return kExitSetup;
+    return EX_OSERR;
   }
   LineReader reader(file->get(), kLetterBytesMax);
   Loop loop;
@@ -115,7 +114,7 @@ int replay_dead_letters(const config::LogsConfig& config, std::size_t index,
     const auto more = fill(reader, path, prefix, *batch, outcome);
     if (!more) {
       std::fprintf(stderr, "error: %s\n", more.error().message().c_str());
-      return kExitSetup;
+      return EX_OSERR;
     }
     if (!*more) break;
     batch->identity =

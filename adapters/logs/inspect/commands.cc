@@ -1,5 +1,6 @@
 #include "adapters/logs/inspect/commands.h"
 
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,19 +17,14 @@
 #include "adapters/logs/inspect/measure.h"
 #include "adapters/logs/replay.h"
 #include "adapters/logs/wiring.h"
-#include "config/load.h"
-#include "config/system_lookup.h"
+#include "config/component_file.h"
 
 namespace pillion::logs {
 namespace {
 
-constexpr int kExitConfig = 78;  // EX_CONFIG
-
 // Where the format comes from: one [[input]] of a configuration, or the command line.
 struct Source {
-  std::string config_file;
-  std::string service_file;
-  std::string child;
+  config::ComponentFile file;
   std::size_t input = 1;
   std::string format = "auto";
   std::string pattern;
@@ -39,31 +35,18 @@ struct Source {
 };
 
 void add_source(CLI::App& command, Source& source) {
-  auto* const config =
-      command.add_option("--config", source.config_file, "Read lines as this configuration does");
-  auto* const service =
-      command.add_option("--service", source.service_file, "As a whole service file does");
-  auto* const child =
-      command.add_option("--child", source.child, "Which child of the service file");
-  service->needs(child)->excludes(config);
-  child->needs(service);
+  config::add_component_options(command, source.file, "Read lines as this configuration does");
   command.add_option("--input", source.input, "Which [[input]] of the configuration, from 1")
       ->capture_default_str();
-  command.add_option("--format", source.format, "Without configuration: the format")
-      ->capture_default_str()
-      ->excludes(config)
-      ->excludes(service);
-  command.add_option("--pattern", source.pattern, "Of format pattern, regex and csv")
-      ->excludes(config)
-      ->excludes(service);
-  command.add_option("--multiline", source.multiline, "Which lines are one record: a preset")
-      ->capture_default_str()
-      ->excludes(config)
-      ->excludes(service);
-  command.add_option("--timezone", source.timezone, "Of times without a zone")
-      ->capture_default_str()
-      ->excludes(config)
-      ->excludes(service);
+  const auto add_by_hand = [&](const char* name, std::string& value, const char* help) {
+    return command.add_option(name, value, help)->excludes("--config")->excludes("--service");
+  };
+  add_by_hand("--format", source.format, "Without configuration: the format")
+      ->capture_default_str();
+  add_by_hand("--pattern", source.pattern, "Of format pattern, regex and csv");
+  add_by_hand("--multiline", source.multiline, "Which lines are one record: a preset")
+      ->capture_default_str();
+  add_by_hand("--timezone", source.timezone, "Of times without a zone")->capture_default_str();
   command.add_flag("--json", source.is_json, "Answer in JSON");
 }
 
@@ -92,19 +75,10 @@ std::optional<config::LogsConfig> config_of_format(const Source& source) {
   return result;
 }
 
-std::optional<config::LogsConfig> config_of(const Source& source) {
-  if (source.config_file.empty() && source.service_file.empty()) return config_of_format(source);
-  const auto options = config::system_load_options();
-  auto loaded = source.config_file.empty()
-                    ? config::load_child_component<config::LogsConfig>(source.service_file,
-                                                                       source.child, options)
-                    : config::load_component<config::LogsConfig>(source.config_file, options);
-  std::fputs(config::format_text(loaded.diagnostics).c_str(), stderr);
-  return std::move(loaded.value);
-}
-
 std::optional<EncoderOptions> options_of(const Source& source) {
-  const auto config = config_of(source);
+  const auto config = source.file.is_named()
+                          ? config::load_component_or_print<config::LogsConfig>(source.file)
+                          : config_of_format(source);
   if (!config) return std::nullopt;
   auto options = inspection_options(*config, source.input - 1);
   if (options) return std::move(*options);
@@ -123,7 +97,7 @@ void add_explain(CLI::App& app, int& exit_code) {
     auto options = options_of(*source);
     exit_code =
         options ? explain_lines(Inspector(std::move(*options), true), STDIN_FILENO, source->is_json)
-                : kExitConfig;
+                : EX_CONFIG;
   });
 }
 
@@ -135,35 +109,29 @@ void add_test(CLI::App& app, int& exit_code) {
   command->add_option("FILE", source->files, "Log files, not compressed")->required();
   command->callback([source, &exit_code] {
     const auto options = options_of(*source);
-    exit_code = options ? test_files(*options, source->files, source->is_json) : kExitConfig;
+    exit_code = options ? test_files(*options, source->files, source->is_json) : EX_CONFIG;
   });
 }
 
 void add_replay(CLI::App& app, int& exit_code) {
-  const auto source = std::make_shared<Source>();
-  const auto output = std::make_shared<std::size_t>(1);
-  const auto file = std::make_shared<std::string>();
+  struct Arguments {
+    config::ComponentFile config;
+    std::size_t output = 1;
+    std::string letters;
+  };
+  const auto arguments = std::make_shared<Arguments>();
   auto* const command =
       app.add_subcommand("replay", "Send the records of a dead letter file once more");
-  auto* const config = command->add_option("--config", source->config_file,
-                                           "The configuration with the output to send to");
-  auto* const service =
-      command->add_option("--service", source->service_file, "A whole service file");
-  auto* const child =
-      command->add_option("--child", source->child, "Which child of the service file");
-  service->needs(child)->excludes(config);
-  child->needs(service);
-  command->add_option("--output", *output, "Which [[output]] of the configuration, from 1")
+  config::add_component_options(*command, arguments->config,
+                                "The configuration with the output to send to");
+  command
+      ->add_option("--output", arguments->output, "Which [[output]] of the configuration, from 1")
       ->capture_default_str();
-  command->add_option("FILE", *file, "The dead letter file")->required();
-  command->callback([source, output, file, &exit_code] {
-    if (source->config_file.empty() && source->service_file.empty()) {
-      std::fputs("error: say --config FILE, or --service FILE --child NAME\n", stderr);
-      exit_code = kExitConfig;
-      return;
-    }
-    const auto loaded = config_of(*source);
-    exit_code = loaded ? replay_dead_letters(*loaded, *output - 1, *file) : kExitConfig;
+  command->add_option("FILE", arguments->letters, "The dead letter file")->required();
+  command->callback([arguments, &exit_code] {
+    const auto loaded = config::load_component_or_print<config::LogsConfig>(arguments->config);
+    exit_code = loaded ? replay_dead_letters(*loaded, arguments->output - 1, arguments->letters)
+                       : EX_CONFIG;
   });
 }
 

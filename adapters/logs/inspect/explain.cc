@@ -1,5 +1,6 @@
 #include "adapters/logs/inspect/explain.h"
 
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,7 +18,6 @@ namespace pillion::logs {
 namespace {
 
 constexpr int kExitNotParsed = 1;
-constexpr int kExitSetup = 71;  // EX_OSERR
 
 std::string attempts_json(const std::vector<Attempt>& attempts) {
   std::string text = "[";
@@ -76,7 +76,7 @@ int explain_lines(Inspector inspector, int input, bool is_json) {
     const auto more = reader.next(line);
     if (!more) {
       std::fprintf(stderr, "error: standard input: %s\n", more.error().message().c_str());
-      return kExitSetup;
+      return EX_OSERR;
     }
     if (!*more) return exit_code;
     const auto now = std::chrono::system_clock::now().time_since_epoch();

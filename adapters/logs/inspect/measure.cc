@@ -1,6 +1,7 @@
 #include "adapters/logs/inspect/measure.h"
 
 #include <fcntl.h>
+#include <sysexits.h>
 
 #include <cerrno>
 #include <chrono>
@@ -20,7 +21,6 @@ namespace pillion::logs {
 namespace {
 
 constexpr int kExitNotParsed = 1;
-constexpr int kExitSetup = 71;  // EX_OSERR
 constexpr std::size_t kSamplesMax = 5;
 constexpr std::size_t kSampleBytesMax = 200;
 constexpr std::size_t kFirstLinesBytesMax = 1u << 20;
@@ -150,7 +150,7 @@ int test_files(const EncoderOptions& options, const std::vector<std::string>& pa
   for (const std::string& path : paths) {
     if (const auto done = measure_file(options, path, measures); !done) {
       std::fprintf(stderr, "error: %s\n", done.error().message().c_str());
-      return kExitSetup;
+      return EX_OSERR;
     }
   }
   measure_speed(options, measures);
