@@ -22,11 +22,6 @@ constexpr std::size_t kStdinBytes = 256u << 10;
 // Of the drain's time, kept for the last checkpoint and the receipt.
 constexpr Duration kFinishReserve = std::chrono::milliseconds(500);
 
-Duration drain_timeout() {
-  const Duration whole = drain_timeout_from_environment();
-  return std::max(whole - kFinishReserve, whole / 2);
-}
-
 }  // namespace
 
 Adapter::Adapter(Loop& loop, const Clock& clock, config::LogsConfig config, Reload reload)
@@ -35,12 +30,14 @@ Adapter::Adapter(Loop& loop, const Clock& clock, config::LogsConfig config, Relo
       config_(std::move(config)),
       reload_(std::move(reload)),
       surroundings_(Surroundings::of_process(config_)),
-      notifier_(Notifier::from_environment()),
+      component_(loop,
+                 {.on_reload = [this] { this->reload(); },
+                  .on_drain = [this] { begin_drain(); },
+                  .on_deadline = [this] { give_up(); }},
+                 kFinishReserve),
       tick_(loop),
-      watchdog_(loop),
       stdin_retry_(loop) {
-  ::signal(SIGPIPE, SIG_IGN);  // a closed stdout is an error of write()
-  ::signal(SIGIO, SIG_IGN);    // a writer may open a file while we ask whether it has one
+  ::signal(SIGIO, SIG_IGN);  // a writer may open a file while we ask whether it has one
   registry_.add_collector([this](MetricsWriter& writer) { collect_metrics(writer); });
 }
 
@@ -49,23 +46,14 @@ Adapter::~Adapter() = default;
 Result<void> Adapter::start(InheritedListeners listeners) {
   for (const auto& remark : surroundings_.remarks) log::warn("{}", remark);
   server_.emplace(loop_);
-  serve_admin(listeners);
-  if (config_.admin.listen) {
-    auto listener = listen_tcp(config_.admin.listen->ip.to_string(), config_.admin.listen->port);
-    if (!listener) return fail(listener.error());
-    server_->serve(std::move(*listener));
+  add_routes();
+  if (auto opened = serve_on(*server_, listeners, "admin", config_.admin.listen); !opened) {
+    return opened;
   }
   if (auto received = start_receivers(); !received) return received;
   start_pipelines();
-  drain_.emplace(
-      loop_, drain_timeout(), [this] { begin_drain(); }, [this] { give_up(); });
-  hangup_.emplace(loop_, SIGHUP, [this] { reload(); });
-  if (const auto period = notifier_.watchdog_period()) {
-    watchdog_.start(*period, *period, [this] { notifier_.send("WATCHDOG=1"); });
-  }
   tick_.start(kTick, kTick, [this] { tick(); });
-  is_ready_ = true;
-  notifier_.ready();
+  component_.become_ready();
   report_waiting();
   return {};
 }
@@ -75,11 +63,10 @@ int Adapter::run() {
   return 0;
 }
 
-void Adapter::serve_admin(InheritedListeners& listeners) {
-  if (auto listener = listeners.take("admin")) server_->serve(std::move(*listener));
+void Adapter::add_routes() {
   server_->route("GET", "/ready", [this](const HttpServerRequest&) {
-    return is_ready_ && !is_stopping_ ? HttpServerResponse::text(200, "ready\n")
-                                      : HttpServerResponse::text(503, "not ready\n");
+    return component_.is_ready() ? HttpServerResponse::text(200, "ready\n")
+                                 : HttpServerResponse::text(503, "not ready\n");
   });
   server_->route("GET", "/ledger", [this](const HttpServerRequest&) {
     return HttpServerResponse::json(200, to_json(ledgers()));
@@ -157,7 +144,7 @@ void Adapter::report_waiting() {
   const std::string ledger = ledger_text();
   const bool is_due = ledger != ledger_said_ && clock_.now() - said_at_ >= kLedgerPause;
   if (status == status_ && !is_due) return;
-  notifier_.status(status + "; " + ledger);
+  component_.set_status(status + "; " + ledger);
   status_ = status;
   ledger_said_ = ledger;
   said_at_ = clock_.now();
@@ -212,15 +199,13 @@ void Adapter::on_stdin(std::string_view bytes) {
   stdin_poll_.reset();
   log::info("standard input has ended");
   const bool is_only_input = config_.inputs.size() == 1;
-  if (is_only_input && drain_) drain_->begin();
+  if (is_only_input) component_.end();
 }
 
 // ---- the end
 
 void Adapter::begin_drain() {
   log::info("stopping: reading what is left and waiting for the outputs");
-  is_stopping_ = true;
-  notifier_.stopping();
   next_config_.reset();
   for (const auto& receiver : receivers_) receiver->finish();
   draining_pipelines_ = pipelines_.size();
@@ -229,11 +214,11 @@ void Adapter::begin_drain() {
 
 void Adapter::on_pipeline_drained() {
   if (--draining_pipelines_ > 0) return;
-  if (!is_stopping_) {
+  if (!component_.is_stopping()) {
     loop_.defer([this] { swap_configuration(); });
     return;
   }
-  drain_->finish();
+  component_.finish();
   loop_.defer([this] {
     report_end();
     loop_.stop();
@@ -257,16 +242,16 @@ void Adapter::report_end() {
         "start",
         total.pending());
   }
-  notifier_.receipt({{"records_read", static_cast<long long>(total.read)},
-                     {"records_delivered", static_cast<long long>(total.delivered)},
-                     {"records_dropped", static_cast<long long>(total.dropped)},
-                     {"records_pending", static_cast<long long>(total.pending())}});
+  component_.send_receipt({{"records_read", static_cast<long long>(total.read)},
+                           {"records_delivered", static_cast<long long>(total.delivered)},
+                           {"records_dropped", static_cast<long long>(total.dropped)},
+                           {"records_pending", static_cast<long long>(total.pending())}});
 }
 
 // ---- reload
 
 void Adapter::reload() {
-  if (is_stopping_ || next_config_) return;
+  if (next_config_) return;
   auto loaded = reload_();
   std::string why = loaded ? "" : loaded.error().message();
   if (loaded) {
@@ -275,7 +260,7 @@ void Adapter::reload() {
   }
   if (!why.empty()) {
     log::error("keeping the old configuration: {}", why);
-    notifier_.status("reload refused: " + why);
+    component_.set_status("reload refused: " + why);
     return;
   }
   next_config_ = std::move(*loaded);

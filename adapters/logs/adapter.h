@@ -13,12 +13,11 @@
 #include "adapters/logs/pipeline.h"
 #include "adapters/logs/wiring.h"
 #include "config/logs.h"
-#include "runtime/drain.h"
+#include "runtime/component.h"
 #include "runtime/http_server.h"
 #include "runtime/listeners.h"
 #include "runtime/loop.h"
 #include "runtime/metrics.h"
-#include "runtime/notify.h"
 
 namespace pillion::logs {
 
@@ -49,7 +48,7 @@ class Adapter {
   void reload();
   void swap_configuration();
   void report_waiting();
-  void serve_admin(InheritedListeners& listeners);
+  void add_routes();
   void collect_metrics(MetricsWriter& writer) const;
   void collect_receivers(MetricsWriter& writer) const;
   Ledger ledger() const;
@@ -62,24 +61,19 @@ class Adapter {
   config::LogsConfig config_;
   Reload reload_;
   Surroundings surroundings_;
-  Notifier notifier_;
+  Component component_;
   Registry registry_;
   std::optional<HttpServer> server_;
   std::vector<std::unique_ptr<Receiver>> receivers_;
   std::vector<std::unique_ptr<Pipeline>> pipelines_;
   std::optional<DirectoryWatch> watch_;
   Timer tick_;
-  Timer watchdog_;
   Timer stdin_retry_;
   std::optional<Poll> stdin_poll_;
   bool is_stdin_open_ = false;
-  std::optional<Drain> drain_;
-  std::optional<SignalWatch> hangup_;
   std::optional<config::LogsConfig> next_config_;  // taken over when the old pipelines have ended
   std::size_t draining_pipelines_ = 0;
   Ledger before_;  // what pipelines before a reload have counted
-  bool is_ready_ = false;
-  bool is_stopping_ = false;
   std::string status_;
   std::string ledger_said_;
   MonotonicTime said_at_{};

@@ -1,7 +1,5 @@
 #include "adapters/metrics/adapter.h"
 
-#include <signal.h>
-
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -16,24 +14,6 @@ constexpr Duration kTick = std::chrono::seconds(1);
 // Of the drain's time, kept for the receipt.
 constexpr Duration kFinishReserve = std::chrono::milliseconds(500);
 constexpr const char* kOwnSource = "pillion-metrics";
-
-Duration drain_timeout() {
-  const Duration whole = drain_timeout_from_environment();
-  return std::max(whole - kFinishReserve, whole / 2);
-}
-
-Result<void> listen_on(HttpServer& server, InheritedListeners& listeners, const std::string& name,
-                       const std::optional<config::SocketAddress>& address) {
-  if (auto inherited = listeners.take(name)) {
-    server.serve(std::move(*inherited));
-    return {};
-  }
-  if (!address) return {};
-  auto socket = listen_tcp(address->ip.to_string(), address->port);
-  if (!socket) return fail(socket.error());
-  server.serve(std::move(*socket));
-  return {};
-}
 
 // The inputs of one kind of naming, so that series keep their names.
 bool has_same_naming(const config::MetricsConfig& a, const config::MetricsConfig& b) {
@@ -60,13 +40,14 @@ Adapter::Adapter(Loop& loop, const Clock& clock, config::MetricsConfig config, R
       clock_(clock),
       config_(std::move(config)),
       reload_(std::move(reload)),
-      notifier_(Notifier::from_environment()),
+      component_(loop,
+                 {.on_reload = [this] { this->reload(); },
+                  .on_drain = [this] { begin_drain(); },
+                  .on_deadline = [this] { end(); }},
+                 kFinishReserve),
       client_(loop, {.user_agent = "pillion-metrics"}),
       budget_(config_.max_series),
-      tick_(loop),
-      watchdog_(loop) {
-  ::signal(SIGPIPE, SIG_IGN);
-}
+      tick_(loop) {}
 
 Adapter::~Adapter() = default;
 
@@ -79,15 +60,8 @@ Result<void> Adapter::start(InheritedListeners listeners) {
     sources_.push_back(std::move(*source));
   }
   make_outputs();
-  drain_.emplace(
-      loop_, drain_timeout(), [this] { begin_drain(); }, [this] { end(); });
-  hangup_.emplace(loop_, SIGHUP, [this] { reload(); });
-  if (const auto period = notifier_.watchdog_period()) {
-    watchdog_.start(*period, *period, [this] { notifier_.send("WATCHDOG=1"); });
-  }
   tick_.start(kTick, kTick, [this] { tick(); });
-  is_ready_ = true;
-  notifier_.ready();
+  component_.become_ready();
   log::info("ready: {} inputs, metrics at http://{}/metrics", sources_.size(),
             config_.listen.to_string());
   return {};
@@ -105,15 +79,16 @@ Result<void> Adapter::open_endpoints() {
   admin_->route("GET", "/sources", [this](const HttpServerRequest&) {
     return HttpServerResponse::json(200, sources_json());
   });
-  if (auto opened = listen_on(*scraped_, listeners_, "metrics", config_.listen); !opened) {
+  if (auto opened = serve_on(*scraped_, listeners_, "metrics", std::optional(config_.listen));
+      !opened) {
     return opened;
   }
-  return listen_on(*admin_, listeners_, "admin", config_.admin.listen);
+  return serve_on(*admin_, listeners_, "admin", config_.admin.listen);
 }
 
 void Adapter::add_routes(HttpServer& server) {
   const auto health = [this](const HttpServerRequest&) {
-    return HttpServerResponse::text(is_ready_ && !is_stopping_ ? 200 : 503, health_text());
+    return HttpServerResponse::text(component_.is_ready() ? 200 : 503, health_text());
   };
   for (const char* path : {"/ready", "/health", "/healthz"}) server.route("GET", path, health);
   const auto metrics = [this](const HttpServerRequest& request) { return scrape(request); };
@@ -130,7 +105,9 @@ HttpServerResponse Adapter::scrape(const HttpServerRequest& request) {
 }
 
 std::string Adapter::health_text() {
-  std::string text = is_stopping_ ? "stopping\n" : is_ready_ ? "ready\n" : "not ready\n";
+  std::string text = component_.is_stopping() ? "stopping\n"
+                     : component_.is_ready()  ? "ready\n"
+                                              : "not ready\n";
   for (const auto& source : sources_) {
     const std::string trouble = source->trouble();
     text += fmt::format("{}: {}{}\n", source->name(), source->is_up() ? "up" : "down",
@@ -234,14 +211,12 @@ void Adapter::tick() {
   }
   std::string status = fmt::format("{} of {} inputs answer", up, sources_.size());
   if (!trouble.empty()) status += "; " + trouble;
-  if (status != status_) notifier_.status(status);
-  status_ = std::move(status);
+  component_.set_status(std::move(status));
 }
 
 // ---- Reload
 
 void Adapter::reload() {
-  if (is_stopping_) return;
   auto loaded = reload_();
   std::string why = loaded ? "" : loaded.error().message();
   if (loaded) {
@@ -256,8 +231,7 @@ void Adapter::reload() {
   }
   if (!why.empty()) {
     log::error("keeping the old configuration: {}", why);
-    notifier_.status("reload refused: " + why);
-    status_.clear();
+    component_.set_status("reload refused: " + why);
     return;
   }
   log::info("configuration reloaded: {} inputs", sources_.size());
@@ -335,8 +309,6 @@ void Adapter::adopt(config::MetricsConfig next, std::vector<std::unique_ptr<Sour
 
 void Adapter::begin_drain() {
   log::info("stopping: taking in what has arrived{}", outputs_.empty() ? "" : " and pushing it");
-  is_stopping_ = true;
-  notifier_.stopping();
   for (const auto& source : sources_) source->finish();
   finishing_ = outputs_.size();
   for (const auto& output : outputs_) {
@@ -348,7 +320,7 @@ void Adapter::begin_drain() {
 }
 
 void Adapter::end() {
-  drain_->finish();
+  component_.finish();
   std::uint64_t samples = samples_before_;
   std::uint64_t refused = refused_before_;
   std::uint64_t points = points_before_;
@@ -359,10 +331,10 @@ void Adapter::end() {
   for (const auto& output : outputs_) points += output->points_pushed();
   log::info("samples taken {}, refused {}; scrapes {}, points pushed {}", samples, refused,
             scrapes_, points);
-  notifier_.receipt({{"samples_taken", static_cast<long long>(samples)},
-                     {"samples_refused", static_cast<long long>(refused)},
-                     {"scrapes", static_cast<long long>(scrapes_)},
-                     {"points_pushed", static_cast<long long>(points)}});
+  component_.send_receipt({{"samples_taken", static_cast<long long>(samples)},
+                           {"samples_refused", static_cast<long long>(refused)},
+                           {"scrapes", static_cast<long long>(scrapes_)},
+                           {"points_pushed", static_cast<long long>(points)}});
   loop_.stop();
 }
 

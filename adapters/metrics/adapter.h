@@ -13,12 +13,11 @@
 #include "adapters/metrics/output/otlp_push.h"
 #include "adapters/metrics/source.h"
 #include "config/metrics.h"
-#include "runtime/drain.h"
+#include "runtime/component.h"
 #include "runtime/http_client.h"
 #include "runtime/http_server.h"
 #include "runtime/listeners.h"
 #include "runtime/loop.h"
-#include "runtime/notify.h"
 
 namespace pillion::metrics {
 
@@ -58,7 +57,7 @@ class Adapter {
   const Clock& clock_;
   config::MetricsConfig config_;
   Reload reload_;
-  Notifier notifier_;
+  Component component_;
   InheritedListeners listeners_;
   HttpClient client_;
   SeriesBudget budget_;
@@ -67,19 +66,13 @@ class Adapter {
   std::optional<HttpServer> scraped_;
   std::optional<HttpServer> admin_;
   Timer tick_;
-  Timer watchdog_;
-  std::optional<Drain> drain_;
-  std::optional<SignalWatch> hangup_;
   std::size_t finishing_ = 0;  // outputs
-  bool is_ready_ = false;
-  bool is_stopping_ = false;
   std::uint64_t scrapes_ = 0;
   std::uint64_t samples_before_ = 0;  // of sources that a reload replaced
   std::uint64_t refused_before_ = 0;
   std::uint64_t points_before_ = 0;
   std::vector<std::string> conflicts_;  // of the last merge
   std::size_t left_out_ = 0;
-  std::string status_;
 };
 
 }  // namespace pillion::metrics

@@ -1,6 +1,7 @@
 #include "ambassadors/secrets/ambassador.h"
 
-#include <csignal>
+#include <sysexits.h>
+
 #include <cstdlib>
 #include <map>
 #include <utility>
@@ -10,8 +11,6 @@
 
 namespace pillion::secrets {
 namespace {
-
-constexpr int kExitSetUp = 71;  // EX_OSERR
 
 // Where the supervisor wants it, when the service has somebody who reads it.
 std::string fingerprint_path(const config::SecretsConfig& config) {
@@ -37,11 +36,10 @@ Ambassador::Ambassador(Loop& loop, Inputs inputs)
       admin_(loop),
       proxy_server_(loop, {.body_bytes_max = kProxyBodyBytesMax,
                            .request_timeout = std::chrono::seconds(60)}),
-      drain_(
-          loop, drain_timeout_from_environment(), [this] { begin_drain(); }, [this] { stop(); }),
-      hang_up_(loop, SIGHUP, [this] { reload(); }),
-      refresh_(loop),
-      watchdog_(loop) {}
+      component_(loop, {.on_reload = [this] { reload(); },
+                        .on_drain = [this] { begin_drain(); },
+                        .on_deadline = [this] { stop(); }}),
+      refresh_(loop) {}
 
 Ambassador::~Ambassador() { proxy_.set_source(nullptr); }
 
@@ -52,23 +50,13 @@ Result<std::unique_ptr<Ambassador>> Ambassador::create(Loop& loop, Inputs inputs
   return ambassador;
 }
 
-Result<void> Ambassador::listen(HttpServer& server, const std::string& name,
-                                const std::optional<config::SocketAddress>& address) {
-  if (auto inherited = inputs_.listeners.take(name)) {
-    server.serve(std::move(*inherited));
-    return {};
-  }
-  if (!address) return {};
-  auto socket = listen_tcp(address->ip.to_string(), address->port);
-  if (!socket) return fail(socket.error());
-  server.serve(std::move(*socket));
-  return {};
-}
-
 Result<void> Ambassador::open_listeners() {
-  if (auto opened = listen(admin_, "admin", inputs_.config.admin.listen); !opened) return opened;
-  if (!inputs_.config.vault || !inputs_.config.proxy.enabled) return {};
-  return listen(proxy_server_, "vault", inputs_.config.proxy.listen);
+  const auto& config = inputs_.config;
+  if (auto opened = serve_on(admin_, inputs_.listeners, "admin", config.admin.listen); !opened) {
+    return opened;
+  }
+  if (!config.vault || !config.proxy.enabled) return {};
+  return serve_on(proxy_server_, inputs_.listeners, "vault", std::optional(config.proxy.listen));
 }
 
 void Ambassador::add_admin_routes() {
@@ -88,9 +76,6 @@ void Ambassador::add_admin_routes() {
 }
 
 int Ambassador::run() {
-  if (const auto period = inputs_.notifier.watchdog_period()) {
-    watchdog_.start(*period, *period, [this] { inputs_.notifier.send("WATCHDOG=1"); });
-  }
   apply();
   loop_.run();
   return exit_code_;
@@ -190,10 +175,11 @@ std::string Ambassador::status_json() {
 void Ambassador::review_readiness() {
   if (files_.is_complete() && !is_waiting_for_login()) {
     if (!is_ready_) become_ready();
-    set_status("all " + std::to_string(inputs_.config.files.size()) + " files are written");
+    component_.set_status("all " + std::to_string(inputs_.config.files.size()) +
+                          " files are written");
     return;
   }
-  set_status("waiting for " + waiting_text());
+  component_.set_status("waiting for " + waiting_text());
   const bool is_login_tried =
       !vault_ || vault_->session().has_token() || !vault_->session().problem().empty();
   if (is_ready_ || !files_.is_tried() || !is_login_tried) return;
@@ -205,7 +191,7 @@ void Ambassador::review_readiness() {
       break;
     case config::OnUnavailable::Fail:
       log::error("giving up: no {}", waiting_text());
-      exit_code_ = kExitSetUp;
+      exit_code_ = EX_OSERR;
       stop();
       break;
   }
@@ -213,27 +199,20 @@ void Ambassador::review_readiness() {
 
 void Ambassador::become_ready() {
   is_ready_ = true;
-  inputs_.notifier.ready();
+  component_.become_ready();
   log::info("ready");
-}
-
-void Ambassador::set_status(const std::string& text) {
-  if (text == status_) return;
-  status_ = text;
-  inputs_.notifier.status(text);
 }
 
 void Ambassador::begin_drain() {
   log::info("draining");
-  inputs_.notifier.stopping();
   proxy_server_.drain([this] {
-    drain_.finish();
+    component_.finish();
     stop();
   });
 }
 
 void Ambassador::stop() {
-  inputs_.notifier.receipt({{"files_written", static_cast<long long>(files_.files_written())}});
+  component_.send_receipt({{"files_written", static_cast<long long>(files_.files_written())}});
   loop_.stop();
 }
 

@@ -16,12 +16,11 @@
 #include "ambassadors/secrets/vault_source.h"
 #include "config/secrets.h"
 #include "runtime/clock.h"
-#include "runtime/drain.h"
+#include "runtime/component.h"
 #include "runtime/http_server.h"
 #include "runtime/listeners.h"
 #include "runtime/loop.h"
 #include "runtime/metrics.h"
-#include "runtime/notify.h"
 
 namespace pillion::secrets {
 
@@ -30,7 +29,6 @@ class Ambassador {
   struct Inputs {
     config::SecretsConfig config;
     InheritedListeners listeners;
-    Notifier notifier;
     // Reads the configuration anew; empty (after saying why) when it is not valid.
     std::function<std::optional<config::SecretsConfig>()> reload;
   };
@@ -46,8 +44,6 @@ class Ambassador {
  private:
   Ambassador(Loop& loop, Inputs inputs);
   Result<void> open_listeners();
-  Result<void> listen(HttpServer& server, const std::string& name,
-                      const std::optional<config::SocketAddress>& address);
   void add_admin_routes();
   void apply();
   void apply_sources();
@@ -60,7 +56,6 @@ class Ambassador {
   std::string waiting_text();
   bool is_waiting_for_login();
   std::string status_json();
-  void set_status(const std::string& text);
   void begin_drain();
   void stop();
 
@@ -76,11 +71,8 @@ class Ambassador {
   std::optional<config::Vault> vault_used_;  // what it was made from
   HttpServer admin_;
   HttpServer proxy_server_;
-  Drain drain_;
-  SignalWatch hang_up_;
+  Component component_;
   Timer refresh_;
-  Timer watchdog_;
-  std::string status_;
   bool is_ready_ = false;
   int exit_code_ = 0;
 };

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from support.log_lab import FakeElasticsearch, LogLab, NumberedWriter, line
-from support.pillion_testing import free_port, http_get, run, wait_until
+from support.pillion_testing import free_port, http_get, requires_root, run, wait_until
 
 
 @pytest.fixture
@@ -130,3 +130,26 @@ def test_without_adapter_and_checkpoint_it_says_where_it_looked(lab):
                env={"PILLION_STATE_DIR": str(lab.path("none")), "PILLION_SERVICE": "lab"}, check=1)
     assert f"no checkpoint is at {lab.path('none/lab/logs/stdout.checkpoint')}" in done.stderr
     assert "no adapter answers" in done.stderr
+
+
+@requires_root
+def test_the_address_of_a_services_adapter_is_the_one_its_configuration_names(services):
+    service = services("""
+        [network]
+        mode = "host"
+        [app]
+        command = ["/bin/sh", "-c", "echo 'level=info n=1'; exec sleep 1000"]
+        [adapter.logs]
+        use = "logs"
+        inherit_env = ["PILLION_LOG_DIR"]
+        [adapter.logs.config]
+        [[adapter.logs.config.input]]
+        child = "app"
+        [[adapter.logs.config.output]]
+        stdout = {}
+        [adapter.logs.config.admin]
+        listen = "127.0.0.1:@port:ledger@"
+""").start()
+    outputs = http_get(f"http://127.0.0.1:{service.port('ledger')}/ledger").json()["outputs"]
+    assert [output["output"] for output in outputs] == ["stdout"]
+    service.stop()
