@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/reuse.h"
+
 namespace pillion::proxy {
 
 // Bytes that grow by realloc(3): a large block is moved by remapping its pages, so that growth
@@ -96,8 +98,8 @@ class BufferPool {
     return buffer;
   }
   void give(GrowingBytes buffer) {
-    const bool is_kept = !is_scarce_ && free_.size() < kBuffersMax && buffer.capacity() > 0 &&
-                         buffer.capacity() <= kCapacityMax;
+    const bool is_kept = kIsReusing && !is_scarce_ && free_.size() < kBuffersMax &&
+                         buffer.capacity() > 0 && buffer.capacity() <= kCapacityMax;
     if (!is_kept) return;
     buffer.clear();
     free_.push_back(std::move(buffer));

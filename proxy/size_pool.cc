@@ -7,6 +7,7 @@
 #include <cstring>
 #include <new>
 
+#include "proxy/reuse.h"
 #include "runtime/result.h"
 
 namespace pillion::proxy {
@@ -62,13 +63,16 @@ FreeLists& lists() {
   return lists;
 }
 
+bool is_pooled(std::size_t capacity) { return kIsReusing && capacity <= kPooledMax; }
+
 std::size_t list_of(std::size_t capacity) { return capacity / kStep - 1; }
 
 }  // namespace
 
 void* pool_allocate(std::size_t size) {
-  const std::size_t capacity = (std::max<std::size_t>(size, 1) + kStep - 1) / kStep * kStep;
-  if (capacity <= kPooledMax) {
+  const std::size_t least = std::max<std::size_t>(size, 1);
+  const std::size_t capacity = kIsReusing ? (least + kStep - 1) / kStep * kStep : least;
+  if (is_pooled(capacity)) {
     if (void* block = lists().take(list_of(capacity))) return block;
   }
   auto* header = static_cast<Header*>(std::malloc(sizeof(Header) + capacity));
@@ -80,7 +84,7 @@ void* pool_allocate(std::size_t size) {
 void pool_free(void* block) {
   if (block == nullptr) return;
   Header* header = static_cast<Header*>(block) - 1;
-  if (header->capacity <= kPooledMax && lists().give(list_of(header->capacity), block)) return;
+  if (is_pooled(header->capacity) && lists().give(list_of(header->capacity), block)) return;
   std::free(header);
 }
 

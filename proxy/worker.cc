@@ -8,6 +8,7 @@
 #include <future>
 
 #include "proxy/forwarded.h"
+#include "proxy/reuse.h"
 #include "runtime/log.h"
 
 namespace pillion::proxy {
@@ -563,7 +564,7 @@ std::unique_ptr<Exchange> Worker::take_exchange() {
 void Worker::give_exchange(std::unique_ptr<Exchange> exchange) {
   exchange->reset();
   reactor_.set_under_way(--exchanges_under_way_);
-  if (free_exchanges_.size() < kFreeExchangesMax) {
+  if (kIsReusing && free_exchanges_.size() < kFreeExchangesMax) {
     free_exchanges_.push_back(std::move(exchange));
   } else {
     reactor_.bury(std::move(exchange));  // a call of it may be under way

@@ -1,6 +1,7 @@
 """Fixtures of every scenario, and how a scenario that skipped everything says so to CTest (exit 77)."""
 import pytest
 
+from support import sanitizers
 from support.pillion_testing import HttpApp, Service, make_workspace, remove_workspace
 
 SKIPPED = 77
@@ -10,7 +11,9 @@ SKIPPED = 77
 def workspace():
     path = make_workspace()
     yield path
+    found = sanitizers.reports_below(path)
     remove_workspace(path)
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture

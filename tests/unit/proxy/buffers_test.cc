@@ -33,11 +33,11 @@ TEST_CASE("memory returns to the pool and is used again") {
   BufferPool pool;
   ByteQueue first;
   first.append(pool, std::string(500, 'a'));
-  const char* memory = first.view().data();
+  const void* memory = first.view().data();
   first.release(pool);
   ByteQueue second;
   second.append(pool, "b");
-  CHECK(second.view().data() == memory);
+  CHECK((static_cast<const void*>(second.view().data()) == memory) == kIsReusing);
   CHECK(second.view() == "b");
 }
 
