@@ -11,7 +11,8 @@ FUZZ_SECONDS ?= 60
 export CCACHE_NOHASHDIR = 1
 export CCACHE_BASEDIR ?= $(CURDIR)
 
-.PHONY: help build run test bench bench-proxy bench-logs bench-supervisor bench-netns package format lint asan tsan fuzz clean
+.PHONY: help build run test bench bench-proxy bench-logs bench-supervisor bench-netns package format lint asan tsan test-asan test-tsan \
+  test-sanitized fuzz clean
 
 help: ## Show this list
 	@echo "Pillion: the Kubernetes Pod without Kubernetes."
@@ -80,6 +81,18 @@ asan: ## Run every test under AddressSanitizer and UBSan
 
 tsan: ## Run every test under ThreadSanitizer
 	@$(MAKE) --no-print-directory test PRESET=tsan
+
+test-asan: ## Run the proxy's tests under AddressSanitizer and UBSan (others: ARGS="-R logs_")
+	@$(MAKE) --no-print-directory test-sanitized PRESET=asan
+
+test-tsan: ## Run the proxy's tests under ThreadSanitizer (others: ARGS="-R logs_")
+	@$(MAKE) --no-print-directory test-sanitized PRESET=tsan
+
+test-sanitized:
+	@packaging/bootstrap.sh build test
+	@$(MAKE) --no-print-directory $(BUILD)/build.ninja
+	@$(CMAKE_BUILD) --target programs unit_proxy
+	@/usr/bin/python3 tests/support/run_tests.py $(BUILD) $(or $(ARGS),-R '^proxy: |: proxy_')
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (60)
 	@packaging/bootstrap.sh build fuzz

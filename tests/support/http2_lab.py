@@ -21,6 +21,8 @@ import hpack
 from hyperframe.frame import (DataFrame, Frame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame,
                               WindowUpdateFrame)
 
+from support.proxy_lab import end_listener
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 ENHANCE_YOUR_CALM = 0xb
 
@@ -285,5 +287,5 @@ class Http2Backend:
         return self
 
     def __exit__(self, *_):
-        self.listener.close()
+        end_listener(self.listener)
         assert not self.errors, self.errors

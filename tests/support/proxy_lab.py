@@ -104,6 +104,15 @@ flush_interval = "10ms"
             print(self.program.output)
 
 
+def end_listener(listener):
+    """Wakes the thread that accepts, then closes: else it could take a connection of the next listener of that number."""
+    try:
+        listener.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    listener.close()
+
+
 class RawBackend:
     """Accepts connections and runs `serve(connection)` for each in a thread; counts them."""
 
@@ -135,7 +144,7 @@ class RawBackend:
             self.errors.append(error)
 
     def close(self):
-        self.listener.close()
+        end_listener(self.listener)
 
     def __enter__(self):
         return self

@@ -10,7 +10,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from support.proxy_lab import BackendConnection
+from support.proxy_lab import BackendConnection, end_listener
 
 EXTENSIONS = "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature,keyEncipherment\nextendedKeyUsage=serverAuth,clientAuth\n"
 
@@ -129,4 +129,4 @@ class TlsBackend:
         return self
 
     def __exit__(self, *_):
-        self.listener.close()
+        end_listener(self.listener)
