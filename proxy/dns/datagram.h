@@ -1,25 +1,21 @@
-// Datagrams on a socket that has many addresses: an answer must come from the one that was asked.
+// One query in a datagram, and its answer.
 #pragma once
 
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include "proxy/address.h"
-#include "runtime/result.h"
+#include "proxy/udp/peer.h"
 
 namespace pillion::proxy::dns {
 
 struct Datagram {
   std::string bytes;
-  Address from;
-  Address to;  // its port is not told
+  udp::Peer from;
 };
 
-// Makes the socket tell the address that each datagram was sent to.
-Result<void> prepare_datagrams(int fd);
-// Empty when there is none (any more).
+// From a socket that tells destinations (udp::tell_destinations). Empty when there is none (any
+// more).
 std::optional<Datagram> receive_datagram(int fd);
 // Lost when the socket's buffer is full, as datagrams may be.
 void send_answer(int fd, const Datagram& asked, std::string_view answer);

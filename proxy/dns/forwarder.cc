@@ -113,7 +113,7 @@ std::int64_t Forwarder::now_seconds() const {
 // ---- Sockets ------------------------------------------------------------------------------------
 
 Result<void> Forwarder::serve_udp(Fd fd) {
-  if (auto done = prepare_datagrams(fd.get()); !done) return done;
+  if (auto done = udp::tell_destinations(fd.get()); !done) return done;
   Listener& listener = listeners_.emplace_back();
   listener.fd = std::move(fd);
   const int number = listener.fd.get();

@@ -2,31 +2,15 @@
 // what was received is sent on from where it lies.
 #pragma once
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cstddef>
 #include <memory>
-#include <string_view>
 
-#include "proxy/address.h"
+#include "proxy/udp/peer.h"
 
 namespace pillion::proxy::udp {
-
-// An address with the one of ours that it talked to, as the kernel gave them and wants them back.
-struct Peer {
-  sockaddr_storage name{};
-  socklen_t name_size = 0;
-  // One control message: the address of ours that a datagram came to, or is to come from.
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(in6_pktinfo))] = {};
-  std::size_t control_size = 0;
-
-  Address address() const {
-    return Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&name));
-  }
-  Address local() const;  // without a port; 0.0.0.0 when it was not told
-};
 
 class Batch {
  public:

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "proxy/dns/datagram.h"
 #include "proxy/worker.h"
 #include "runtime/log.h"
 
@@ -73,7 +72,7 @@ Forwarder::~Forwarder() { close(); }
 
 Result<void> Forwarder::begin() {
   if (is_any_address(own_)) {
-    if (auto done = dns::prepare_datagrams(fd_); !done) return done;
+    if (auto done = tell_destinations(fd_); !done) return done;
   }
   worker_.reactor().add_listener(fd_, *this);
   is_open_ = true;
