@@ -6,35 +6,20 @@
 
 #include <fmt/format.h>
 
+#include "runtime/exposition_line.h"
+#include "runtime/take_line.h"
+
 namespace pillion {
 namespace {
 
-bool is_blank(char c) { return c == ' ' || c == '\t'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-void skip_blanks(std::string_view& text) {
-  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-}
-
-// A metric's or label's name off the front; empty when there is none.
-std::string_view take_name(std::string_view& text, bool has_colons) {
-  std::size_t size = 0;
-  while (size < text.size() && (is_letter(text[size]) || (has_colons && text[size] == ':') ||
-                                (size > 0 && is_digit(text[size])))) {
-    ++size;
-  }
-  const std::string_view name = text.substr(0, size);
-  text.remove_prefix(size);
-  return name;
-}
-
-std::string_view take_word(std::string_view& text) {
-  skip_blanks(text);
-  const auto end = std::min(text.find_first_of(" \t"), text.size());
-  const std::string_view word = text.substr(0, end);
-  text.remove_prefix(end);
-  return word;
+bool is_legal_name(std::string_view name, bool has_colons) {
+  return !name.empty() && !is_digit(name.front()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) {
+           return is_letter(c) || is_digit(c) || (has_colons && c == ':');
+         });
 }
 
 bool is_value(std::string_view word) {
@@ -51,21 +36,14 @@ bool is_timestamp(std::string_view word) {
   return parsed.ec == std::errc() && parsed.ptr == word.data() + word.size();
 }
 
-// A quoted label value, quotes included, off the front; empty when it does not end or has an
-// escape that the format does not know.
-std::string_view take_quoted(std::string_view& text) {
-  if (!text.starts_with('"')) return {};
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == '"') {
-      const std::string_view quoted = text.substr(0, i + 1);
-      text.remove_prefix(i + 1);
-      return quoted;
-    }
-    if (text[i] != '\\') continue;
+// Whether the format knows all escapes in a label's value.
+bool has_known_escapes(std::string_view value) {
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] != '\\') continue;
     ++i;
-    if (i == text.size() || (text[i] != '\\' && text[i] != '"' && text[i] != 'n')) return {};
+    if (i == value.size() || (value[i] != '\\' && value[i] != '"' && value[i] != 'n')) return false;
   }
-  return {};
+  return true;
 }
 
 void append_escaped(std::string& out, std::string_view value) {
@@ -161,11 +139,7 @@ class MergedExposition::Source {
 
   Result<void> parse(std::string_view text) {
     for (std::size_t number = 1; !text.empty(); ++number) {
-      const auto end = std::min(text.find('\n'), text.size());
-      std::string_view line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      if (line.ends_with('\r')) line.remove_suffix(1);
-      if (const auto problem = parse_line(line)) {
+      if (const auto problem = parse_line(take_line(text))) {
         return fail(fmt::format("line {}: {}", number, *problem));
       }
     }
@@ -182,94 +156,72 @@ class MergedExposition::Source {
   std::optional<std::string> parse_line(std::string_view line) {
     if (line.size() > kLineBytesMax) return fmt::format("is longer than {} bytes", kLineBytesMax);
     if (!is_utf8_text(line)) return "is not UTF-8";
-    skip_blanks(line);
-    if (line.empty()) return std::nullopt;
-    if (line.front() == '#') {
-      parse_comment(line.substr(1));
+    if (auto problem = read_exposition_line(line, line_)) return problem;
+    if (line_.kind != ExpositionLine::Kind::Sample) {
+      describe();
       return std::nullopt;
     }
     if (samples_.size() == kSamplesMax) return fmt::format("more than {} samples", kSamplesMax);
-    return parse_sample(line);
+    return take_sample();
   }
 
-  void parse_comment(std::string_view line) {
-    const std::string_view word = take_word(line);
-    if (word != "HELP" && word != "TYPE") return;
-    skip_blanks(line);
-    const std::string name(take_name(line, true));
-    if (name.empty()) return;
-    Description& description = descriptions_[name];
-    if (word == "TYPE") {
-      if (description.type.empty()) description.type = take_word(line);
-      return;
+  void describe() {
+    using Kind = ExpositionLine::Kind;
+    const bool is_meant = line_.kind == Kind::Help || line_.kind == Kind::Type;
+    if (!is_meant || !is_legal_name(line_.name, true)) return;
+    Description& description = descriptions_[std::string(line_.name)];
+    if (line_.kind == Kind::Type) {
+      if (description.type.empty()) description.type = line_.text;
+    } else if (description.help.empty()) {
+      description.help = clean_help(line_.text);
     }
-    skip_blanks(line);
-    if (description.help.empty()) description.help = clean_help(line);
   }
 
-  std::optional<std::string> parse_sample(std::string_view line) {
-    const std::string name(take_name(line, true));
-    if (name.empty()) return "does not begin with a metric's name";
+  std::optional<std::string> take_sample() {
+    const std::string name(line_.name);
+    if (!is_legal_name(name, true)) return "does not begin with a metric's name";
     Sample sample;
     sample.family = family_of(name);
     sample.series = name;
     std::string labels = prefix_;
-    skip_blanks(line);
-    if (line.starts_with('{')) {
-      line.remove_prefix(1);
-      if (const auto problem = parse_labels(line, labels)) return problem;
-    }
+    if (auto problem = append_labels(labels)) return problem;
     if (!labels.empty()) sample.series += "{" + labels + "}";
-    const std::string_view value = take_word(line);
-    if (!is_value(value)) return fmt::format("{}: \"{}\" is no number", name, value.substr(0, 40));
-    sample.rest = value;
-    const std::string_view time = take_word(line);
+    if (!is_value(line_.value)) {
+      return fmt::format("{}: \"{}\" is no number", name, line_.value.substr(0, 40));
+    }
+    sample.rest = line_.value;
+    const std::string_view time = take_word(line_.rest);
     // An exemplar of OpenMetrics, which format 0.0.4 has no place for.
     if (!time.empty() && !time.starts_with('#')) {
       if (!is_timestamp(time)) return name + ": the timestamp is no whole number";
       sample.rest += ' ';
       sample.rest += time;
-      const std::string_view more = take_word(line);
+      const std::string_view more = take_word(line_.rest);
       if (!more.empty() && !more.starts_with('#')) return name + ": more than a value and a time";
     }
     samples_.push_back(std::move(sample));
     return std::nullopt;
   }
 
-  // Appends `a="1",b="2"`; takes the closing brace too.
-  std::optional<std::string> parse_labels(std::string_view& line, std::string& out) {
+  // Appends `a="1",b="2"`.
+  std::optional<std::string> append_labels(std::string& out) const {
     std::vector<std::string> seen;
-    for (;;) {
-      skip_blanks(line);
-      if (line.starts_with('}')) {
-        line.remove_prefix(1);
-        return std::nullopt;
+    for (const auto& label : line_.labels) {
+      std::string name(label.name);
+      if (!is_legal_name(name, false) || name == "__name__") return "a label has no proper name";
+      if (!has_known_escapes(label.value)) {
+        return "the value of label " + name + " is not quoted properly";
       }
-      std::string name(take_name(line, false));
-      if (name.empty() || name == "__name__") return "a label has no proper name";
-      skip_blanks(line);
-      if (!line.starts_with('=')) return "label " + name + " has no value";
-      line.remove_prefix(1);
-      skip_blanks(line);
-      const std::string_view value = take_quoted(line);
-      if (value.empty()) return "the value of label " + name + " is not quoted properly";
       while (std::any_of(labels_.begin(), labels_.end(),
-                         [&](const auto& label) { return label.first == name; })) {
+                         [&](const auto& given) { return given.first == name; })) {
         name = "exported_" + name;
       }
       if (std::find(seen.begin(), seen.end(), name) != seen.end()) return "label twice: " + name;
       if (!out.empty()) out += ',';
-      out += name;
-      out += '=';
-      out += value;
+      out += fmt::format("{}=\"{}\"", name, label.value);
       seen.push_back(std::move(name));
-      skip_blanks(line);
-      if (line.starts_with(',')) {
-        line.remove_prefix(1);
-      } else if (!line.starts_with('}')) {
-        return "the labels do not end";
-      }
     }
+    return std::nullopt;
   }
 
   std::string family_of(const std::string& name) {
@@ -294,6 +246,7 @@ class MergedExposition::Source {
 
   const Labels& labels_;
   std::string prefix_;
+  ExpositionLine line_;
   std::map<std::string, Description, std::less<>> descriptions_;
   std::vector<Sample> samples_;
 };

@@ -9,36 +9,13 @@
 
 #include "adapters/metrics/model/name_glob.h"
 #include "adapters/metrics/model/number_text.h"
+#include "runtime/exposition_line.h"
+#include "runtime/take_line.h"
 
 namespace pillion::metrics {
 namespace {
 
 constexpr std::size_t kShown = 60;
-
-bool is_name_byte(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         c == ':';
-}
-
-void skip_blanks(std::string_view& text) {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-}
-
-std::string_view take_word(std::string_view& text) {
-  skip_blanks(text);
-  const auto end = std::min(text.find_first_of(" \t"), text.size());
-  const std::string_view word = text.substr(0, end);
-  text.remove_prefix(end);
-  return word;
-}
-
-std::string_view take_name(std::string_view& text) {
-  std::size_t size = 0;
-  while (size < text.size() && is_name_byte(text[size])) ++size;
-  const std::string_view name = text.substr(0, size);
-  text.remove_prefix(size);
-  return name;
-}
 
 std::string unescaped(std::string_view text) {
   std::string out;
@@ -70,7 +47,6 @@ Kind kind_of(std::string_view type) {
 
 struct Description {
   Kind kind = Kind::Unknown;
-  bool has_kind = false;
   std::string help;
   std::string unit;
 };
@@ -81,15 +57,7 @@ class Parser {
 
   Result<Families> parse(std::string_view text) {
     for (std::size_t number = 1; !text.empty(); ++number) {
-      const auto end = std::min(text.find('\n'), text.size());
-      std::string_view line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
-      if (line.ends_with('\r')) line.remove_suffix(1);
-      skip_blanks(line);
-      if (line.empty()) continue;
-      if (line.front() == '#') {
-        describe(line.substr(1));
-      } else if (const auto problem = read_sample(line)) {
+      if (const auto problem = read_line(take_line(text))) {
         return fail(fmt::format("line {}: {}", number, *problem));
       }
     }
@@ -98,66 +66,38 @@ class Parser {
   }
 
  private:
-  void describe(std::string_view line) {
-    const std::string_view word = take_word(line);
-    if (word != "HELP" && word != "TYPE" && word != "UNIT") return;
-    skip_blanks(line);
-    Description& description = descriptions_[std::string(take_name(line))];
-    skip_blanks(line);
-    if (word == "HELP") {
-      description.help = unescaped(line);
-    } else if (word == "UNIT") {
-      description.unit = std::string(take_word(line));
-    } else {
-      description.kind = kind_of(take_word(line));
-      description.has_kind = true;
-    }
-  }
+  using LineKind = ExpositionLine::Kind;
 
-  std::optional<std::string> read_sample(std::string_view line) {
-    const std::string_view name = take_name(line);
-    if (name.empty()) {
-      return fmt::format("\"{}\" does not begin with a name", line.substr(0, kShown));
+  std::optional<std::string> read_line(std::string_view text) {
+    if (const auto problem = read_exposition_line(text, line_)) {
+      if (!line_.name.empty()) return fmt::format("{}: {}", line_.name, *problem);
+      return fmt::format("\"{}\" {}", text.substr(0, kShown), *problem);
     }
-    Labels labels;
-    skip_blanks(line);
-    if (line.starts_with('{')) {
-      line.remove_prefix(1);
-      if (const auto problem = read_labels(line, labels))
-        return fmt::format("{}: {}", name, *problem);
-    }
-    const std::string_view word = take_word(line);
-    const auto value = parse_number(word);
-    if (!value) return fmt::format("{}: \"{}\" is no number", name, word.substr(0, kShown));
-    take(name, std::move(labels), *value);
+    if (line_.kind == LineKind::Sample) return read_sample();
+    if (line_.kind != LineKind::Nothing) describe();
     return std::nullopt;
   }
 
-  std::optional<std::string> read_labels(std::string_view& line, Labels& labels) {
-    for (;;) {
-      skip_blanks(line);
-      if (line.starts_with('}')) {
-        line.remove_prefix(1);
-        return std::nullopt;
-      }
-      const std::string_view name = take_name(line);
-      skip_blanks(line);
-      if (name.empty() || !line.starts_with('=')) return "a label has no name or value";
-      line.remove_prefix(1);
-      skip_blanks(line);
-      if (!line.starts_with('"')) return fmt::format("the value of label {} is not quoted", name);
-      std::size_t end = 1;
-      while (end < line.size() && line[end] != '"') end += line[end] == '\\' ? 2 : 1;
-      if (end >= line.size()) return fmt::format("the value of label {} does not end", name);
-      labels.emplace_back(name, unescaped(line.substr(1, end - 1)));
-      line.remove_prefix(end + 1);
-      skip_blanks(line);
-      if (line.starts_with(',')) {
-        line.remove_prefix(1);
-      } else if (!line.starts_with('}')) {
-        return "the labels do not end";
-      }
+  void describe() {
+    Description& description = descriptions_[std::string(line_.name)];
+    if (line_.kind == LineKind::Help) {
+      description.help = unescaped(line_.text);
+    } else if (line_.kind == LineKind::Unit) {
+      description.unit = std::string(line_.text);
+    } else {
+      description.kind = kind_of(line_.text);
     }
+  }
+
+  std::optional<std::string> read_sample() {
+    const auto value = parse_number(line_.value);
+    if (!value) {
+      return fmt::format("{}: \"{}\" is no number", line_.name, line_.value.substr(0, kShown));
+    }
+    Labels labels;
+    for (const auto& label : line_.labels) labels.emplace_back(label.name, unescaped(label.value));
+    take(line_.name, std::move(labels), *value);
+    return std::nullopt;
   }
 
   const Description* find(std::string_view name) const {
@@ -258,6 +198,7 @@ class Parser {
   }
 
   const config::PrometheusInput& config_;
+  ExpositionLine line_;
   std::map<std::string, Description, std::less<>> descriptions_;
   std::map<std::string, std::size_t> parts_;  // series of a family by its name and labels
   Families families_;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "adapters/metrics/model/number_text.h"
+#include "runtime/take_line.h"
 
 namespace pillion::metrics {
 namespace {
@@ -189,10 +190,7 @@ Result<Families> parse_haproxy_csv(std::string_view text) {
   Reader reader;
   bool has_titles = false;
   while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::string_view line = take_line(text);
     if (line.empty()) continue;
     if (has_titles) {
       reader.read_row(line);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "adapters/metrics/model/number_text.h"
+#include "runtime/take_line.h"
 
 namespace pillion::metrics {
 namespace {
@@ -295,10 +296,7 @@ class Reader {
 Result<Families> parse_redis_info(std::string_view text) {
   Reader reader;
   while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::string_view line = take_line(text);
     const auto colon = line.find(':');
     if (line.starts_with('#') || colon == std::string_view::npos || colon == 0) continue;
     reader.read(line.substr(0, colon), line.substr(colon + 1));

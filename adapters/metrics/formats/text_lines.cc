@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "adapters/metrics/model/number_text.h"
+#include "runtime/take_line.h"
 
 namespace pillion::metrics {
 namespace {
@@ -123,10 +124,7 @@ Result<TextLines> TextLines::compile(const config::TextInput& config) {
 Result<Families> TextLines::parse(std::string_view text) const {
   Families families;
   while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::string_view line = take_line(text);
     for (const Rule& rule : rules_->rules) {
       const int count = pcre2_match(rule.code.get(), reinterpret_cast<PCRE2_SPTR>(line.data()),
                                     line.size(), 0, 0, rule.match.get(), rules_->context.get());

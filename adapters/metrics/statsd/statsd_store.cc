@@ -11,6 +11,7 @@
 
 #include "adapters/metrics/model/name_glob.h"
 #include "adapters/metrics/statsd/quantile_sketch.h"
+#include "runtime/take_line.h"
 
 namespace pillion::metrics {
 namespace {
@@ -138,10 +139,7 @@ std::size_t StatsdStore::series() const { return tables_->slots.size(); }
 
 void StatsdStore::take(std::string_view datagram, const Time& time) {
   while (!datagram.empty()) {
-    const auto end = std::min(datagram.find('\n'), datagram.size());
-    std::string_view line = datagram.substr(0, end);
-    datagram.remove_prefix(std::min(end + 1, datagram.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
+    const std::string_view line = pillion::take_line(datagram);
     if (!line.empty()) take_line(line, time);
   }
 }

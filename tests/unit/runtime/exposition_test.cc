@@ -101,7 +101,7 @@ TEST_CASE("what a scraper would refuse is refused with its line, and nothing of 
   MergedExposition merge;
   const std::pair<const char*, const char*> cases[] = {
       {"ok 1\n<html>\n", "line 2: does not begin with a metric's name"},
-      {"a{b=\"x} 1\n", "line 1: the value of label b is not quoted properly"},
+      {"a{b=\"x} 1\n", "line 1: the value of label b does not end"},
       {"a{b=\"\\x\"} 1\n", "line 1: the value of label b is not quoted properly"},
       {"a{b} 1\n", "line 1: label b has no value"},
       {"a{b=\"1\",b=\"2\"} 1\n", "line 1: label twice: b"},
