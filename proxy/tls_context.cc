@@ -134,7 +134,11 @@ Result<void> use_identity(SSL_CTX* context, const IdentityFiles& files) {
 
 void trust(SSL_CTX* context, const std::vector<X509Pointer>& certificates) {
   X509_STORE* store = SSL_CTX_get_cert_store(context);
-  for (const X509Pointer& one : certificates) X509_STORE_add_cert(store, one.get());
+  for (const X509Pointer& one : certificates) {
+    // Has it take its extensions apart now: else the first handshakes of several threads would.
+    X509_check_purpose(one.get(), -1, 0);
+    X509_STORE_add_cert(store, one.get());
+  }
   ERR_clear_error();  // a certificate that is there twice
 }
 

@@ -118,7 +118,7 @@ def turn_everything(proxy, authority, place, apps, ports):
         proxy.write(ports(count))
         proxy.program.signal(signal.SIGHUP)
         wait_until(lambda: proxy.metric("pillion_proxy_reloads_total").get('{result="accepted"}', 0) >= count, what=f"reload {count}")
-        if count % 3 == 0:
+        if count % 2 == 0:
             authority.issue("orders", uris=["spiffe://prod/orders"], into=place)
         moved = proxy.admin("POST", f"/app_ports?{proxy.app_port}={apps[count % 2]}")
         assert moved.status == 200, moved.body
@@ -147,7 +147,7 @@ def test_no_request_fails_while_everything_changes_under_load(workspace):
         with WorkersLab(workspace, config(0), more='mutual_tls = "permissive"\n', app_port=one.port) as proxy, Load() as load:
             load.add(kept_open(proxy, "publish"), 4)
             load.add(kept_open(proxy, "explicit"), 4)
-            load.add(over_tls(proxy, context), 2)
+            load.add(over_tls(proxy, context), 4)
             load.add(http2_streams(proxy), 2)
             heavy = [h2load(proxy, "--h1"), h2load(proxy, "-m", "8")] if shutil.which("h2load") else []
             try:
