@@ -144,6 +144,7 @@ Type Codec<std::string>::type(const Rules& rules) {
       type.pattern = "^(https?://|\\$\\{)";
       break;
     case Form::HostName: type.name = "host name"; break;
+    case Form::HostPattern: type.name = "host name or pattern"; break;
     case Form::Regex: type.name = "regular expression"; break;
     default: break;
   }

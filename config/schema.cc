@@ -127,6 +127,13 @@ bool is_spiffe_id(std::string_view text) {
          std::all_of(text.begin(), text.end(), is_allowed);
 }
 
+// "*.example.com": what stands behind "*." is a name, not an address.
+bool is_host_pattern(std::string_view text) {
+  if (text == "*") return true;
+  if (!text.starts_with("*.")) return is_host_name(text);
+  return is_host_name(text.substr(2)) && !IpAddress::parse(text.substr(2));
+}
+
 // "0-3,8": what the kernel reads as a list of CPUs or nodes.
 bool is_number_list(std::string_view text) {
   for (;;) {
@@ -155,6 +162,7 @@ bool fits(Form form, std::string_view text) {
     case Form::Glob:
     case Form::Command: return is_absolute(text);
     case Form::HostName: return is_host_name(text);
+    case Form::HostPattern: return is_host_pattern(text);
     case Form::HttpUrl: return is_http_url(text);
     case Form::Name: return is_child_name(text);
     case Form::VariableName: return is_variable_name(text);
@@ -244,6 +252,8 @@ std::string_view legal_form(Form form) {
     case Form::Glob: return "an absolute path, where `*` and `?` match within one component";
     case Form::Command: return "a list whose first element is the absolute path of the program";
     case Form::HostName: return "a DNS name or numeric address";
+    case Form::HostPattern:
+      return "a DNS name, a numeric address, `*.` before a DNS name, or `*` alone";
     case Form::HttpUrl: return "a URL starting with http:// or https://";
     case Form::Name: return "lower-case letters, digits and `-`, at most 63, no `-` at the ends";
     case Form::VariableName: return "letters, digits and `_`, not starting with a digit";
@@ -268,6 +278,11 @@ bool check_form(Form form, Reader& reader, const Position& at, std::string_view 
   if (is_path) message = "`" + name + "` holds the relative path " + shown;
   if (is_path && text.empty()) message = "`" + name + "` holds an empty path";
   notes.push_back("it must be " + std::string(legal_form(form)));
+  if (form == Form::HostPattern && text.find('*') != std::string_view::npos) {
+    notes.push_back(
+        "a `*` stands alone for what is in front: \"*.example.com\" takes every name "
+        "below example.com");
+  }
   if (form == Form::Capability) {
     const std::string_view near =
         nearest(text, {std::begin(kCapabilities), std::end(kCapabilities)});

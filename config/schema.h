@@ -29,6 +29,7 @@ enum class Form {
   Glob,
   Command,
   HostName,
+  HostPattern,  // or "*." and a name, or "*"
   HttpUrl,
   Name,
   VariableName,

@@ -201,8 +201,11 @@ const TableSchema& schema_of<Upstream>() {
   static const TableSchema schema =
       TableBuilder<Upstream>("Upstream", "A service that the app calls.")
           .field("address", &Upstream::address, "Endpoints.", {.required = true, .non_empty = true})
-          .field("hosts", &Upstream::hosts, "What the app calls it: host names that lead here.",
-                 {.form = Form::HostName, .computed_default = "[name]"})
+          .field(
+              "hosts", &Upstream::hosts,
+              "What the app calls it: host names that lead here. `*.example.com` takes all names "
+              "below example.com that no longer pattern takes, `*` every name that is left.",
+              {.form = Form::HostPattern, .computed_default = "[name]"})
           .field("protocol", &Upstream::protocol, "What the endpoints speak.")
           .field("tls", &Upstream::tls, "TLS to the endpoints.")
           .field("retry", &Upstream::retry, "Retries.")
@@ -369,8 +372,10 @@ const TableSchema& schema_of<ProxyRule>() {
           .field("peers", &ProxyRule::peers, "SPIFFE ids or trust domains of verified clients.",
                  {.form = Form::SpiffeId})
           .field("methods", &ProxyRule::methods, "Such as \"GET\"; case matters.")
-          .field("hosts", &ProxyRule::hosts, "Of the request, without the port.",
-                 {.form = Form::HostName})
+          .field(
+              "hosts", &ProxyRule::hosts,
+              "Of the request, without the port; `*.example.com` is every name below example.com.",
+              {.form = Form::HostPattern})
           .field("paths", &ProxyRule::paths,
                  "\"/exact\", or \"/prefix/*\", without the query; compared after dot segments and "
                  "escapes are resolved.")

@@ -85,11 +85,19 @@ void check_explicit(Reader& reader, const Node& node, const ProxyConfig& proxy) 
   }
 }
 
+// As names are compared: without case and final dot.
+std::string plain_host(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::string plain(host);
+  for (char& c : plain) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return plain;
+}
+
 void check_hosts(Reader& reader, const Node& node, const ProxyConfig& proxy) {
-  std::map<std::string_view, std::string_view> owner;
+  std::map<std::string, std::string_view> owner;
   for (const Upstream& upstream : proxy.upstreams) {
     for (std::size_t i = 0; i < upstream.hosts.size(); ++i) {
-      const auto [at, is_new] = owner.emplace(upstream.hosts[i], upstream.name);
+      const auto [at, is_new] = owner.emplace(plain_host(upstream.hosts[i]), upstream.name);
       if (is_new || at->second == upstream.name) continue;
       reader.error(position_of(node, "upstream." + upstream.name + ".hosts." + std::to_string(i)),
                    "the host " + tick(upstream.hosts[i]) + " leads to two upstreams",

@@ -5,7 +5,8 @@ namespace {
 
 RouteAnswer to_upstream(std::size_t index) { return {RouteAnswer::Kind::Upstream, index}; }
 
-// By name first, then by the virtual address that stood for a name when the app resolved it.
+// By name first, then by the virtual address that stood for a name when the app resolved it. "*"
+// takes the rest, but not what a virtual address says nobody is there for.
 RouteAnswer choose_outbound(const Snapshot& snapshot, const RouteQuestion& question) {
   if (const auto index = snapshot.upstream_of_authority(question.authority)) {
     return to_upstream(*index);
@@ -13,9 +14,12 @@ RouteAnswer choose_outbound(const Snapshot& snapshot, const RouteQuestion& quest
   if (const auto index = snapshot.upstream_of_address(question.destination)) {
     return to_upstream(*index);
   }
+  const bool is_virtual = is_virtual_address(question.destination);
+  if (!is_virtual) {
+    if (const auto index = snapshot.upstream_of_any(question.authority)) return to_upstream(*index);
+  }
   const bool is_passed_through =
-      snapshot.config().outbound.unknown == config::UnknownDestination::Passthrough &&
-      !is_virtual_address(question.destination);
+      snapshot.config().outbound.unknown == config::UnknownDestination::Passthrough && !is_virtual;
   return {is_passed_through ? RouteAnswer::Kind::Destination : RouteAnswer::Kind::Refused, 0};
 }
 
@@ -35,6 +39,7 @@ RouteAnswer choose_route(const Snapshot& snapshot, const RouteQuestion& question
   if (const auto index = snapshot.neighbour_of_authority(question.authority)) {
     return to_upstream(*index);
   }
+  if (const auto index = snapshot.upstream_of_any(question.authority)) return to_upstream(*index);
   if (question.upstream) return to_upstream(*question.upstream);
   return {};
 }

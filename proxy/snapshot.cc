@@ -11,14 +11,6 @@ namespace {
 constexpr std::uint32_t kVirtualBase = 240u << 24 | 240u << 16;
 constexpr std::size_t kHostBytesMax = 260;
 
-std::string to_lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  }
-  return lower;
-}
-
 // `buffer` has room for all of it.
 std::string_view lower_into(char* buffer, std::string_view text) {
   std::size_t size = 0;
@@ -39,6 +31,11 @@ config::ProxyProtocol protocol_of(std::string_view name) {
 bool passes_tls(const config::Upstream& upstream) {
   return !upstream.tls && (upstream.protocol == config::ProxyProtocol::Tls ||
                            upstream.protocol == config::ProxyProtocol::Tcp);
+}
+
+// Plain HTTP can be said to it.
+bool takes_http(const config::Upstream& upstream) {
+  return upstream.tls || upstream.protocol != config::ProxyProtocol::Tls;
 }
 
 std::uint64_t key_of(std::uint32_t address, std::uint16_t port) {
@@ -67,9 +64,12 @@ Snapshot::Snapshot(config::ProxyConfig config, std::vector<Neighbour> neighbours
       rules_(std::move(rules)) {
   for (std::size_t i = 0; i < configured_count_; ++i) {
     const config::Upstream& upstream = config_.upstreams[i];
-    for (const std::string& host : upstream.hosts) by_host_.emplace(to_lower(host), i);
+    const auto names = upstream.hosts.empty() ? std::vector{upstream.name} : upstream.hosts;
+    for (const std::string& name : names) {
+      if (takes_http(upstream)) hosts_.add(name, i);
+      if (passes_tls(upstream)) server_names_.add(name, i);
+    }
     routes_server_names_ |= passes_tls(upstream);
-    if (upstream.hosts.empty()) by_host_.emplace(to_lower(upstream.name), i);
   }
   for (const Neighbour& neighbour : neighbours_) {
     if (neighbour.state == NeighbourState::Running) add_neighbour(neighbour);
@@ -92,13 +92,16 @@ void Snapshot::add_neighbour(const Neighbour& neighbour) {
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_authority(std::string_view authority) const {
-  if (by_host_.empty() || authority.empty() || authority.size() > kHostBytesMax) return {};
+  if (hosts_.is_empty() || authority.empty() || authority.size() > kHostBytesMax) return {};
   char buffer[kHostBytesMax];
   const std::string_view lower = lower_into(buffer, authority);
-  auto found = by_host_.find(lower);
-  if (found == by_host_.end()) found = by_host_.find(http1::split_authority(lower).host);
-  if (found == by_host_.end()) return {};
-  return found->second;
+  if (const auto exact = hosts_.find_exact(lower)) return exact;
+  return hosts_.find(http1::split_authority(lower).host);
+}
+
+std::optional<std::size_t> Snapshot::upstream_of_any(std::string_view authority) const {
+  if (authority.empty()) return {};
+  return hosts_.any();
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_address(const Address& address) const {
@@ -158,9 +161,9 @@ Refusal Snapshot::refusal_of(const Address& destination) const {
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_server_name(std::string_view name) const {
-  const auto found = by_host_.find(name);
-  if (found == by_host_.end() || !passes_tls(config_.upstreams[found->second])) return {};
-  return found->second;
+  if (name.empty()) return {};
+  const auto found = server_names_.find(name);
+  return found ? found : server_names_.any();
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_name(std::string_view name) const {

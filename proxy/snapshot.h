@@ -14,6 +14,7 @@
 
 #include "config/proxy.h"
 #include "proxy/address.h"
+#include "proxy/host_names.h"
 #include "proxy/rules/rule_set.h"
 #include "runtime/neighbours.h"
 
@@ -37,9 +38,11 @@ class Snapshot {
   const RuleSet* rules() const { return rules_.get(); }  // null: none are configured
   bool is_neighbour(std::size_t upstream) const { return upstream >= configured_count_; }
 
-  // By what the app calls it: "payments", "payments:8080"; the port is ignored unless a `hosts`
-  // entry names one. Case does not matter.
+  // By what the app calls it: "payments", "payments:8080", or by "*.example.com"; the port and case
+  // do not matter. Upstreams that take nothing but the client's own TLS are not among them.
   std::optional<std::size_t> upstream_of_authority(std::string_view authority) const;
+  // What `hosts = ["*"]` leads to, for an authority that leads nowhere else; none for an empty one.
+  std::optional<std::size_t> upstream_of_any(std::string_view authority) const;
   // By the virtual address that the namespace's hosts file gives it (240.240.0.1 is the first); a
   // neighbour's by address and port.
   std::optional<std::size_t> upstream_of_address(const Address& address) const;
@@ -49,6 +52,7 @@ class Snapshot {
   Refusal refusal_of(const Address& destination) const;
   bool is_neighbour_address(const Address& address) const;
   // By the name in a ClientHello, lower case: only upstreams to which TLS is passed on as it is.
+  // "*" among them counts.
   std::optional<std::size_t> upstream_of_server_name(std::string_view name) const;
   bool routes_server_names() const { return routes_server_names_; }
   std::optional<std::size_t> upstream_of_name(std::string_view name) const;
@@ -71,8 +75,9 @@ class Snapshot {
   const std::vector<Neighbour> neighbours_;
   std::shared_ptr<const RuleSet> rules_;  // shared by the snapshots of one configuration
   bool routes_server_names_ = false;
-  ByText by_host_;
-  ByText by_neighbour_;                                                  // "orders:8080"
+  HostNames hosts_;
+  HostNames server_names_;  // of upstreams to which TLS is passed on
+  ByText by_neighbour_;     // "orders:8080"
   std::unordered_map<std::uint64_t, std::size_t> by_neighbour_address_;  // address, port
 };
 

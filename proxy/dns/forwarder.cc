@@ -98,7 +98,9 @@ void Forwarder::set_names(const config::ProxyConfig& config,
     const config::Upstream& upstream = config.upstreams[i];
     const auto address = kVirtualBase + static_cast<std::uint32_t>(i) + 1;
     if (upstream.hosts.empty()) names_.emplace(lower_case(upstream.name), address);
-    for (const std::string& host : upstream.hosts) names_.emplace(lower_case(host), address);
+    for (const std::string& host : upstream.hosts) {  // a pattern names nothing by itself
+      if (!host.starts_with('*')) names_.emplace(lower_case(host), address);
+    }
   }
   for (const Neighbour& neighbour : neighbours) {
     names_.emplace(neighbour.name, neighbour.address);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "proxy/host_names.h"
 #include "proxy/rules/json_value.h"
 #include "proxy/rules/path.h"
 #include "proxy/tls_peer.h"
@@ -41,8 +42,7 @@ bool matches_head(const config::ProxyRule& rule, const RuleQuestion& question,
                      return !question.peer.empty() && matches_spiffe(peer, question.peer);
                    }) &&
          is_any_or(rule.methods, [&](const auto& method) { return method == question.method; }) &&
-         is_any_or(rule.hosts,
-                   [&](const auto& one) { return http1::equals_ignoring_case(host, one); }) &&
+         is_any_or(rule.hosts, [&](const auto& one) { return matches_host(one, host); }) &&
          is_any_or(
              rule.content_types,
              [&](const auto& type) { return matches_content_type(type, question.content_type); }) &&

@@ -1,10 +1,10 @@
-"""TLS that is not terminated goes to the upstream that its ClientHello names."""
+"""TLS that is not terminated goes to the upstream that its ClientHello names, exactly or by a pattern."""
 import socket
 import ssl
 
 import pytest
 
-from support.proxy_lab import ProxyLab, RawBackend
+from support.proxy_lab import ProxyLab, RawBackend, answer
 from support.tls_lab import Authority
 
 ALERT_DECODE_ERROR = b"\x15\x03\x03\x00\x02\x02\x32"
@@ -31,7 +31,7 @@ class TlsBackend(RawBackend):
 
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("tls") / "ca").issue("x", dns=["a.test", "b.test", "c.test", "d.test"])
+    return Authority(tmp_path_factory.mktemp("tls") / "ca").issue("x", dns=["a.test", "b.test", "c.test", "d.test", "*.wide.test", "exact.wide.test"])
 
 
 @pytest.fixture
@@ -161,3 +161,28 @@ def test_a_host_names_the_fallback_for_http(workspace):
                 with lab.client() as client:
                     assert client.send(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").read_response()[0] == 200
             assert [record["upstream"] for record in lab.log(2)] == ["known", "other"]
+
+
+def test_a_pattern_takes_the_names_below_it_that_no_longer_name_takes(workspace, backends, identity):
+    a, b = backends
+    config = (f'[upstream.a]\naddress = ["127.0.0.1:{a.port}"]\nhosts = ["*.wide.test", "*"]\nprotocol = "tls"\n'
+              f'[upstream.b]\naddress = ["127.0.0.1:{b.port}"]\nhosts = ["exact.wide.test", "*.b.test"]\nprotocol = "tls"\n')
+    with ProxyLab(workspace, config, explicit='fallback = "b"', explicit_protocol="tls") as lab:
+        port = lab.ports["explicit"]
+        assert greet(port, identity, "x.wide.test") == "a None"
+        assert greet(port, identity, "exact.wide.test") == "b None"
+        assert greet(port, identity, "d.test") == "a None"   # by "*"
+        assert greet(port, identity, None) == "b None"       # no name at all
+
+
+def test_a_pattern_takes_the_hosts_of_http_requests(workspace):
+    with RawBackend(answer("wide")) as wide, RawBackend(answer("exact")) as exact:
+        config = (f'[upstream.wide]\naddress = ["127.0.0.1:{wide.port}"]\nhosts = ["*.wide.test"]\n'
+                  f'[upstream.exact]\naddress = ["127.0.0.1:{exact.port}"]\nhosts = ["exact.wide.test"]\n')
+        with ProxyLab(workspace, config, explicit='upstream = ""') as lab:
+            for host, body in (("a.wide.test", b"wide"), ("a.b.WIDE.test:80", b"wide"), ("exact.wide.test", b"exact"),
+                               ("exact.wide.test.", b"exact"), ("wide.test", b"no upstream")):
+                with lab.client() as client:
+                    client.send(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+                    assert body in client.read_to_end(), host
+            assert [record["response_flags"] for record in lab.log(5)] == ["", "", "", "", "NR"]

@@ -277,7 +277,7 @@ orders.toml:12:10: error: the host `user-service` leads to two upstreams
 orders.toml:12:26: error: `hosts` cannot be "http://other"
    12 | hosts = ["user-service", "http://other"]
       |                          ^~~~~~~~~~~~~~
-      = note: it must be a DNS name or numeric address
+      = note: it must be a DNS name, a numeric address, `*.` before a DNS name, or `*` alone
 orders.toml:14:11: error: `address` is empty
    14 | address = []
       |           ^~

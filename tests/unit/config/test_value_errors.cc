@@ -313,3 +313,29 @@ env = { "héllo" = "wörld ${NOPE}" }
       = note: set it, or give a default: `${NOPE:-value}`
 )");
 }
+
+TEST_CASE("A pattern for hosts is one star in front of a name") {
+  const char* text = R"([service]
+name = "orders"
+[app]
+command = ["/bin/app"]
+[sidecar.proxy]
+use = "proxy"
+[sidecar.proxy.config.upstream.fine]
+address = ["10.0.0.1:80"]
+hosts = ["*.example.com", "a.example.com", "*", "10.0.0.1"]
+[sidecar.proxy.config.upstream.bad]
+address = ["10.0.0.2:80"]
+hosts = ["a.*.com", "*.A.Example.com", "A.Example.com"]
+)";
+  REQUIRE(problems_of(text) == R"(orders.toml:12:10: error: `hosts` cannot be "a.*.com"
+   12 | hosts = ["a.*.com", "*.A.Example.com", "A.Example.com"]
+      |          ^~~~~~~~~
+      = note: it must be a DNS name, a numeric address, `*.` before a DNS name, or `*` alone
+      = note: a `*` stands alone for what is in front: "*.example.com" takes every name below example.com
+orders.toml:12:21: error: the host `A.Example.com` leads to two upstreams
+   12 | hosts = ["a.*.com", "*.A.Example.com", "A.Example.com"]
+      |                     ^~~~~~~~~~~~~~~~~
+      = note: `fine` and `bad`
+)");
+}

@@ -23,6 +23,25 @@ Snapshot make_snapshot(
   return Snapshot(std::move(proxy));
 }
 
+// Who "*.example.com" and the like lead to, and what TLS is led by.
+Snapshot make_pattern_snapshot(bool has_any = true) {
+  const auto upstream = [](std::string name, std::vector<std::string> hosts,
+                           config::ProxyProtocol protocol = config::ProxyProtocol::Http) {
+    config::Upstream one;
+    one.name = std::move(name);
+    one.hosts = std::move(hosts);
+    one.protocol = protocol;
+    return one;
+  };
+  config::ProxyConfig proxy;
+  proxy.upstreams = {upstream("wide", {"*.Example.com"}),
+                     upstream("narrow", {"*.eu.example.com", "api.example.com."}),
+                     upstream("tls", {"*.tls.test", "one.example.com"}, config::ProxyProtocol::Tls),
+                     upstream("tcp", {"*.test"}, config::ProxyProtocol::Tcp)};
+  if (has_any) proxy.upstreams.push_back(upstream("rest", {"*"}));
+  return Snapshot(std::move(proxy));
+}
+
 Address address(std::string_view ip, std::uint16_t port) {
   return Address(*config::IpAddress::parse(ip), port);
 }
@@ -79,6 +98,55 @@ TEST_CASE("an explicit listener uses its upstream, or the Host") {
   CHECK(ask(snapshot, ListenerKind::Explicit, "anything", {}, 1).upstream == 1);
   CHECK(ask(snapshot, ListenerKind::Explicit, "payments").upstream == 0);
   CHECK(ask(snapshot, ListenerKind::Explicit, "unknown").kind == RouteAnswer::Kind::Refused);
+}
+
+TEST_CASE("an exact name comes first, then the longest pattern, then the one for all") {
+  const Snapshot snapshot = make_pattern_snapshot();
+  const auto to = [&](std::string_view host) {
+    return ask(snapshot, ListenerKind::Outbound, host).upstream;
+  };
+  CHECK(to("www.example.com") == 0);
+  CHECK(to("WWW.EXAMPLE.COM:8080") == 0);
+  CHECK(to("a.b.example.com.") == 0);
+  CHECK(to("x.eu.example.com") == 1);
+  CHECK(to("eu.example.com") == 0);  // below example.com, but not below itself
+  CHECK(to("api.example.com") == 1);
+  CHECK(to("v2.api.example.com") == 0);
+  CHECK(to("one.example.com") == 0);  // that name is of an upstream which takes TLS alone
+  for (const char* host : {"example.com", ".example.com", "notexample.com", "example.com.evil",
+                           "10.0.0.1", "[::1]:80", "localhost"}) {
+    CAPTURE(host);
+    CHECK(to(host) == 4);
+  }
+  CHECK(to(std::string(253, 'a')) == 4);
+  std::string labels;
+  while (labels.size() < 240) labels += "a.";
+  CHECK(to(labels + "example.com") == 0);
+}
+
+TEST_CASE("the pattern for all takes no request without a name and no virtual address") {
+  const Snapshot snapshot = make_pattern_snapshot();
+  CHECK(ask(snapshot, ListenerKind::Outbound, "").kind == RouteAnswer::Kind::Destination);
+  CHECK(ask(snapshot, ListenerKind::Explicit, "").kind == RouteAnswer::Kind::Refused);
+  const auto at = [&](std::string_view ip) {
+    return ask(snapshot, ListenerKind::Outbound, "alias", address(ip, 80));
+  };
+  CHECK(at("240.240.0.2").upstream == 1);
+  CHECK(at("240.240.0.9").kind == RouteAnswer::Kind::Refused);
+  CHECK(ask(snapshot, ListenerKind::Explicit, "alias").upstream == 4);
+  CHECK(ask(make_pattern_snapshot(false), ListenerKind::Outbound, "alias").kind ==
+        RouteAnswer::Kind::Destination);
+}
+
+TEST_CASE("the name in a ClientHello is looked up among those who take TLS as it is") {
+  const Snapshot snapshot = make_pattern_snapshot();
+  CHECK(snapshot.upstream_of_server_name("a.tls.test") == 2);
+  CHECK(snapshot.upstream_of_server_name("tls.test") == 3);
+  CHECK(snapshot.upstream_of_server_name("one.example.com") == 2);
+  for (const char* name : {"www.example.com", "test", "", "other.org"}) {
+    CAPTURE(name);
+    CHECK_FALSE(snapshot.upstream_of_server_name(name));
+  }
 }
 
 TEST_CASE("declared ports are found, others are not") {

@@ -144,6 +144,26 @@ TEST_CASE("every condition of a rule must hold, one element of a list is enough"
   CHECK(ask(set, question).kind == RuleStep::Kind::Pass);
 }
 
+TEST_CASE("a rule's host is a name, or every name below one") {
+  config::ProxyRule rule = make_rule("no");
+  rule.action = config::RuleAction::Deny;
+  rule.hosts = {"*.Orders.test", "admin.test"};
+  const RuleSet set = compile({rule});
+  const auto kind_at = [&](std::string_view authority) {
+    RuleQuestion question = post("/");
+    question.authority = authority;
+    return ask(set, question).kind;
+  };
+  for (const char* host : {"a.orders.test", "A.B.ORDERS.TEST:80", "admin.test", "admin.test."}) {
+    CAPTURE(host);
+    CHECK(kind_at(host) == RuleStep::Kind::Refuse);
+  }
+  for (const char* host : {"orders.test", "aorders.test", ".orders.test", "a.admin.test"}) {
+    CAPTURE(host);
+    CHECK(kind_at(host) == RuleStep::Kind::Pass);
+  }
+}
+
 TEST_CASE("a path that can be read in several ways is refused where rules depend on it") {
   config::ProxyRule rule = make_rule("no");
   rule.action = config::RuleAction::Deny;
