@@ -130,11 +130,15 @@ void RuleCheck::check_external() {
   const Upstream* upstream = proxy_.find_upstream(rule_.check->upstream);
   if (upstream == nullptr) {
     reader_.missing(at("check.upstream"), "there is no upstream " + tick(rule_.check->upstream));
-  } else if (upstream->protocol != ProxyProtocol::Http &&
-             upstream->protocol != ProxyProtocol::Auto) {
+  } else if (upstream->protocol == ProxyProtocol::Grpc) {
+    reader_.error(
+        at("check.upstream"),
+        "the upstream " + tick(upstream->name) + " speaks gRPC, and a check is a plain POST",
+        {"a service that answers it has the `protocol` \"http\" or \"http2\""});
+  } else if (upstream->protocol == ProxyProtocol::Tcp || upstream->protocol == ProxyProtocol::Tls) {
     reader_.error(at("check.upstream"),
-                  "the upstream " + tick(upstream->name) + " does not speak HTTP/1",
-                  {"its `protocol` must be \"http\""});
+                  "the upstream " + tick(upstream->name) + " does not speak HTTP",
+                  {"its `protocol` must be \"http\" or \"http2\"; a table `tls` adds TLS"});
   }
   if (!rule_.check->path.starts_with('/') || has_control(rule_.check->path) ||
       rule_.check->path.find(' ') != std::string::npos) {

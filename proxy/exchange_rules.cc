@@ -54,14 +54,18 @@ RuleQuestion question_of(const DownstreamContext& context, const RequestHead& he
   return question;
 }
 
-// The request as a check sees it: every field that travels, and who asks.
-std::string check_request(const config::ExternalCheck& check, const config::Upstream& upstream,
-                          const DownstreamContext& context, const RequestHead& head,
-                          std::string_view request_id, std::string_view body) {
-  std::string text;
-  http1::HeadWriter writer(text);
-  writer.request_line("POST", check.path);
-  writer.field("Host", upstream.hosts.empty() ? upstream.name : upstream.hosts.front());
+// The first name that is no pattern.
+std::string_view host_of(const config::Upstream& upstream) {
+  for (const std::string& host : upstream.hosts) {
+    if (!host.starts_with('*')) return host;
+  }
+  return upstream.name;
+}
+
+// The request as a check sees it: every field that travels, and who asks. `write(name, value)`.
+template<typename Write>
+void write_question(const DownstreamContext& context, const RequestHead& head,
+                    std::string_view request_id, Write&& write) {
   for (const Field& field : head.fields.all()) {
     const std::string_view name = head.fields.name(field);
     const bool is_ours = field.id == FieldId::Host || field.id == FieldId::Expect ||
@@ -72,21 +76,46 @@ std::string check_request(const config::ExternalCheck& check, const config::Upst
                            field.id == FieldId::Trailer || field.id == FieldId::Upgrade ||
                            field.id == FieldId::TransferEncoding ||
                            field.id == FieldId::ContentLength;
-    if (!is_ours && !is_of_hop) writer.field(name, head.fields.value(field));
+    if (!is_ours && !is_of_hop) write(name, head.fields.value(field));
   }
-  writer.field("X-Request-ID", request_id);
-  writer.field("X-Original-Method", head.method);
-  writer.field("X-Original-Host", head.authority);
-  writer.field("X-Original-URI", head.path);
+  write("X-Request-ID", request_id);
+  write("X-Original-Method", head.method);
+  write("X-Original-Host", head.authority);
+  write("X-Original-URI", head.path);
   const std::string peer = context.peer.to_string();
-  writer.field("X-Forwarded-For", client_ip(peer));
-  writer.field("X-Forwarded-Proto", context.identity ? "https" : "http");
+  write("X-Forwarded-For", client_ip(peer));
+  write("X-Forwarded-Proto", context.identity ? std::string_view("https") : "http");
   if (!context.client_certificate().empty()) {
-    writer.field("X-Forwarded-Client-Cert", context.client_certificate());
+    write("X-Forwarded-Client-Cert", context.client_certificate());
   }
-  writer.content_length(body.size());
-  writer.end();
-  return text.append(body);
+}
+
+Question make_question(const config::ExternalCheck& check, const Cluster& cluster,
+                       const DownstreamContext& context, const RequestHead& head,
+                       std::string_view request_id, std::string_view body) {
+  const config::Upstream& upstream = cluster.config();
+  Question question;
+  if (!cluster.uses_http2()) {
+    http1::HeadWriter writer(question.bytes);
+    writer.request_line("POST", check.path);
+    writer.field("Host", host_of(upstream));
+    write_question(context, head, request_id, [&](std::string_view name, std::string_view value) {
+      writer.field(name, value);
+    });
+    writer.content_length(body.size());
+    writer.end();
+  } else {
+    Http2Fields& fields = question.http2.fields;
+    fields.add_lower(":method", "POST");
+    fields.add_lower(":scheme", upstream.tls ? "https" : "http");
+    fields.add_lower(":authority", host_of(upstream));
+    fields.add_lower(":path", check.path);
+    write_question(context, head, request_id,
+                   [&](std::string_view name, std::string_view value) { fields.add(name, value); });
+    fields.add_number("content-length", body.size());
+  }
+  question.bytes.append(body);
+  return question;
 }
 
 }  // namespace
@@ -242,12 +271,11 @@ bool Exchange::ask_check(const config::ExternalCheck& check, const RequestHead& 
   const RouteTable& routes = *context_->routes;
   const auto index = routes.snapshot->upstream_of_name(check.upstream);
   PILLION_ASSERT(index.has_value());  // the configuration was checked
-  std::string request =
-      check_request(check, routes.snapshot->upstreams()[*index], *context_, head, request_id_,
-                    check.send_body ? inspection.body.view() : std::string_view());
+  const std::shared_ptr<Cluster>& cluster = routes.clusters[*index];
+  Question question = make_question(check, *cluster, *context_, head, request_id_,
+                                    check.send_body ? inspection.body.view() : std::string_view());
   VerdictUser& self = *this;
-  inspection.call =
-      std::make_unique<ExternalCall>(worker_, routes.clusters[*index], std::move(request), self);
+  inspection.call = std::make_unique<ExternalCall>(worker_, cluster, std::move(question), self);
   inspection.call->begin(check.timeout);
   return true;
 }

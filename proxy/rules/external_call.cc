@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "proxy/worker.h"
 
@@ -12,12 +13,15 @@ namespace {
 using http1::BodyKind;
 
 constexpr std::size_t kAnswerBodyMax = 64 * 1024;
+constexpr const char* kAnswerTooLarge = "its answer is larger than 64 KiB";
+constexpr const char* kAnswerIncomplete = "it closed the connection before its answer was complete";
+constexpr std::size_t kBodyPiece = 16 * 1024;
 
 }  // namespace
 
-ExternalCall::ExternalCall(Worker& worker, std::shared_ptr<Cluster> cluster, std::string request,
+ExternalCall::ExternalCall(Worker& worker, std::shared_ptr<Cluster> cluster, Question question,
                            VerdictUser& user)
-    : worker_(worker), cluster_(std::move(cluster)), user_(user), request_(std::move(request)) {}
+    : worker_(worker), cluster_(std::move(cluster)), user_(user), question_(std::move(question)) {}
 
 ExternalCall::~ExternalCall() { release(false); }
 
@@ -36,6 +40,14 @@ void ExternalCall::attempt() {
     return;
   }
   endpoint_ = cluster_->choose(worker_.random(), is_last_attempt_ ? endpoint_.get() : nullptr);
+  if (cluster_->uses_http2()) {
+    attempt_http2();
+  } else {
+    attempt_http1();
+  }
+}
+
+void ExternalCall::attempt_http1() {
   if (!is_last_attempt_) {
     if (auto idle = endpoint_->take_idle(*this, true)) {
       upstream_ = std::move(idle);
@@ -52,7 +64,37 @@ void ExternalCall::attempt() {
   upstream_ = std::move(*begun);
 }
 
+void ExternalCall::attempt_http2() {
+  Http2Upstream* connection = endpoint_->find_http2();
+  was_stream_reused_ = connection != nullptr && connection->was_used();
+  if (connection == nullptr) {
+    auto made = endpoint_->connect_http2(worker_.buffers());
+    if (!made) {
+      is_failed_ = true;
+      failure_ = made.error().message();
+      return;
+    }
+    connection = *made;
+  }
+  question_.http2.is_complete = question_.bytes.empty();
+  Http2Requester& self = *this;
+  stream_ = connection->request(self, question_.http2);
+  if (stream_ == nullptr) {
+    is_failed_ = true;
+    failure_ = "its connection takes no more streams";
+    return;
+  }
+  send_body();
+}
+
 void ExternalCall::release(bool is_reusable) {
+  if (Http2UpstreamStream* stream = std::exchange(stream_, nullptr)) {
+    if (is_reusable) {
+      stream->let_go();
+    } else {
+      stream->abandon();
+    }
+  }
   if (!upstream_) return;
   if (is_reusable) {
     endpoint_->put_idle(std::move(upstream_));
@@ -100,29 +142,93 @@ void ExternalCall::on_upstream_connect_failed(int error) {
 
 void ExternalCall::on_upstream_ready() {
   if (!upstream_) return;
-  if (sent_ < request_.size() && upstream_->socket().is_writable()) write();
+  if (sent_ < question_.bytes.size() && upstream_->socket().is_writable()) write();
   if (upstream_) read();
 }
+
+// ---- HTTP/2 -------------------------------------------------------------------------------------
+
+// As much of the body as the stream takes; on_http2_room() asks for the rest.
+void ExternalCall::send_body() {
+  while (stream_ != nullptr && sent_ < question_.bytes.size() && stream_->has_room()) {
+    const std::string_view piece = std::string_view(question_.bytes).substr(sent_, kBodyPiece);
+    sent_ += piece.size();
+    BodyParts body;
+    body.add_data(piece);
+    body.is_done = sent_ == question_.bytes.size();
+    stream_->send(body, {});
+  }
+}
+
+void ExternalCall::on_http2_head(Http2HeadReader& reader, bool is_end) {
+  if (reader.is_informational()) return;
+  answer_head_.assign(reader.finish_response());
+  const http1::Limits limits{65535, http1::kFieldsMax};
+  const auto result = http1::parse_response(answer_head_, progress_, limits, head_);
+  if (result.status != http1::ParseStatus::Done) {
+    fail_call("its answer is malformed");
+    return;
+  }
+  has_head_ = true;
+  if (is_end) finish(true);
+}
+
+void ExternalCall::on_http2_data(std::string_view data) {
+  if (body_.size() + data.size() > kAnswerBodyMax) {
+    fail_call(kAnswerTooLarge);
+    return;
+  }
+  body_.append(data);
+}
+
+void ExternalCall::on_http2_end(std::string_view) {
+  if (has_head_) finish(true);
+}
+
+void ExternalCall::on_http2_failed(const Http2Failure& failure) {
+  using Kind = Http2Failure::Kind;
+  stream_ = nullptr;
+  const bool is_stale =
+      failure.kind == Kind::Unseen || (failure.kind == Kind::Closed && was_stream_reused_);
+  if (is_stale && !has_head_ && !is_last_attempt_) return ask_again();
+  switch (failure.kind) {
+    case Kind::Connect:
+      if (failure.tls_failure.empty()) return on_upstream_connect_failed(failure.error);
+      return fail_call("the TLS handshake failed: " + failure.tls_failure);
+    case Kind::Malformed: return fail_call("its answer is malformed");
+    case Kind::Reset: return fail_call("it reset the stream");
+    case Kind::Unseen:
+    case Kind::Closed:
+    case Kind::NoConnect: break;
+  }
+  fail_call(kAnswerIncomplete);
+}
+
+// ---- HTTP/1 -------------------------------------------------------------------------------------
 
 // The question changes nothing on the other side, so it may be asked twice.
 bool ExternalCall::retry() {
   if (is_last_attempt_ || has_head_ || !answer_head_.empty() || !upstream_->was_reused()) {
     return false;
   }
+  ask_again();
+  return true;
+}
+
+void ExternalCall::ask_again() {
   is_last_attempt_ = true;
   release(false);
   attempt();
   if (is_failed_) fail_call(failure_);
-  return true;
 }
 
 void ExternalCall::write() {
   const IoResult result =
-      upstream_->socket().write(request_.data() + sent_, request_.size() - sent_);
+      upstream_->socket().write(question_.bytes.data() + sent_, question_.bytes.size() - sent_);
   if (result.status == IoStatus::Failed) {
     // It may have answered before it closed.
     upstream_->socket().note_readable();
-    sent_ = request_.size();
+    sent_ = question_.bytes.size();
     return;
   }
   sent_ += result.bytes;
@@ -141,7 +247,7 @@ void ExternalCall::read() {
       finish(false);
       return;
     }
-    if (!retry()) fail_call("it closed the connection before its answer was complete");
+    if (!retry()) fail_call(kAnswerIncomplete);
     return;
   }
 }
@@ -204,11 +310,11 @@ bool ExternalCall::take_body(std::string_view bytes) {
     body_.append(bytes.substr(0, used));
   }
   if (body_.size() > kAnswerBodyMax) {
-    fail_call("its answer is larger than 64 KiB");
+    fail_call(kAnswerTooLarge);
     return false;
   }
   if (!is_done) return true;
-  finish(used == bytes.size() && sent_ == request_.size() &&
+  finish(used == bytes.size() && sent_ == question_.bytes.size() &&
          framing_.kind != BodyKind::UntilClose &&
          http1::wants_keep_alive(head_.fields, head_.version));
   return false;
