@@ -71,6 +71,11 @@ struct LocalReply {
   bool ends_connection = false;
 };
 
+// A drain leaves a connection alone for this long before its first request: who has just connected
+// is about to send one, and would find the connection closed. (nginx and haproxy wait for as long
+// as a head may take, Envoy until the end of the drain.)
+inline constexpr std::uint32_t kFirstRequestGrace = 1000;  // ms
+
 // Calls may end the exchange, and with it begin the next one in the same memory: see Exchange::id.
 class Downstream {
  public:

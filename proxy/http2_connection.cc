@@ -259,7 +259,8 @@ Http2Connection::Http2Connection(Worker& worker, DownstreamContext context, Sock
       socket_(std::move(socket)),
       session_(Http2Session::Role::Server, worker.reactor(), worker.buffers(), socket_, *this,
                limits_of(context_.config())),
-      first_(first) {
+      first_(first),
+      begun_at_(static_cast<std::uint32_t>(worker.reactor().now())) {
   socket_.attach(*this);
 }
 

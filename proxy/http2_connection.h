@@ -28,6 +28,10 @@ class Http2Connection final : public Watcher, public Deadline, private Http2Even
   void finish_drain();
   void abort(Flag flag, std::string_view details);
   bool is_idle() const { return streams_.empty(); }
+  // Young, and no stream was opened on it.
+  bool is_awaiting_first(Milliseconds now) const {
+    return requests_ == 0 && static_cast<std::uint32_t>(now) - begun_at_ < kFirstRequestGrace;
+  }
   void add_exchanges(std::vector<Exchange*>& exchanges) const;  // those of its streams
   Direction direction() const { return context_.direction; }
 
@@ -58,6 +62,7 @@ class Http2Connection final : public Watcher, public Deadline, private Http2Even
   Http2Session session_;
   std::string first_;
   std::vector<std::unique_ptr<Stream>> streams_;  // in no order
+  const std::uint32_t begun_at_;                  // the reactor's milliseconds, their low half
   unsigned requests_ = 0;
   bool is_closed_ = false;     // no streams, no session any more
   bool is_lingering_ = false;  // our side is shut; reading on so that the peer sees the GOAWAY

@@ -17,7 +17,10 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 HttpConnection::HttpConnection(Worker& worker, DownstreamContext context, Socket socket,
                                std::string_view first)
-    : worker_(worker), context_(std::move(context)), socket_(std::move(socket)) {
+    : worker_(worker),
+      context_(std::move(context)),
+      socket_(std::move(socket)),
+      begun_at_(static_cast<std::uint32_t>(worker.reactor().now())) {
   socket_.attach(*this);
   if (!first.empty()) held_.append(worker_.buffers(), first);
 }

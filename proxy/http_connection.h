@@ -36,6 +36,11 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
   // The drain's deadline: ends it with what is under way.
   void abort(Flag flag, std::string_view details);
   bool is_idle() const { return state_ == State::Head && held_.is_empty(); }
+  // Young, and nothing has come on it.
+  bool is_awaiting_first(Milliseconds now) const {
+    return is_idle() && requests_ == 0 &&
+           static_cast<std::uint32_t>(now) - begun_at_ < kFirstRequestGrace;
+  }
   // A part of a head is held, and of nothing else.
   bool is_beginning() const { return state_ == State::Head && !held_.is_empty(); }
   void refuse_head();                                     // 503, for lack of memory
@@ -109,6 +114,7 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
   http1::ParseProgress head_progress_;
   Coding response_coding_ = Coding::Plain;
 
+  const std::uint32_t begun_at_;  // the reactor's milliseconds, their low half
   unsigned requests_ = 0;
   State state_ = State::Head;
   bool is_processing_ = false;

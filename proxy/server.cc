@@ -441,7 +441,7 @@ void Server::close_inbound() {
   for (auto& worker : workers_) {
     worker->post([one = worker.get()] {
       one->remove_listeners(true);
-      one->close_idle(true);
+      one->close_drained();
     });
   }
   if (is_shutting_down_) check_drained();
@@ -466,11 +466,22 @@ void Server::check_drained() {
   auto busy = std::make_shared<std::atomic<std::size_t>>(0);
   for (auto& worker : workers_) {
     worker->post([one = worker.get(), left, busy, this] {
-      one->close_idle(true);
+      one->close_drained();
       busy->fetch_add(one->count_busy() + one->count_connections(Direction::Inbound));
-      if (left->fetch_sub(1) == 1 && busy->load() == 0) request_quit();
+      if (left->fetch_sub(1) == 1 && busy->load() == 0) post([this] { end_when_drained(); });
     });
   }
+}
+
+// The outbound side was served until now; who connects from here on waits in the sockets' queues
+// for the next generation. What was accepted meanwhile still gets its answer.
+void Server::end_when_drained() {
+  if (is_outbound_closed_) return quit();
+  is_outbound_closed_ = true;
+  for (auto& worker : workers_) {
+    worker->post([one = worker.get()] { one->remove_listeners(false); });
+  }
+  check_drained();
 }
 
 void Server::quit() {

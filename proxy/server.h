@@ -104,6 +104,7 @@ class Server {
   void begin_shutdown();
   void close_inbound();
   void check_drained();
+  void end_when_drained();
   void quit();
   void send_receipt();
   void watch_memory();
@@ -154,6 +155,7 @@ class Server {
   bool is_start_memory_held_ = true;  // see start_memory.h
   bool is_inbound_drained_ = false;
   bool is_inbound_draining_ = false;
+  bool is_outbound_closed_ = false;
   bool is_shutting_down_ = false;
 };
 

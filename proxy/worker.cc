@@ -121,6 +121,7 @@ void Worker::run() {
   pthread_setname_np(pthread_self(), "worker");
   reactor_.run();
   remove_listeners(false);
+  forwarders_.clear();
   abort_all();
   endpoints_.close_idle();
   flush_log();
@@ -283,12 +284,9 @@ void Worker::add_listener(int fd, const ListenerInfo& info) {
 }
 
 void Worker::remove_listeners(bool inbound_only) {
-  std::erase_if(forwarders_, [&](std::unique_ptr<udp::Forwarder>& forwarder) {
-    if (inbound_only && forwarder->info().direction() != Direction::Inbound) return false;
-    forwarder->close();
-    reactor_.bury(std::move(forwarder));
-    return true;
-  });
+  for (const auto& forwarder : forwarders_) {
+    if (!inbound_only || forwarder->info().direction() == Direction::Inbound) forwarder->leave();
+  }
   std::erase_if(listeners_, [&](std::unique_ptr<AcceptWatcher>& watcher) {
     if (inbound_only && watcher->info.direction() != Direction::Inbound) return false;
     // The keeper holds the socket too: its events would go on after our close().

@@ -71,8 +71,9 @@ class Worker final {
   void set_resolved(std::size_t upstream, const std::vector<Address>& addresses);
   // Responses on inbound connections say `Connection: close` from now on.
   void begin_drain();
-  void close_idle(bool inbound_only);
-  // Connections that are not idle; with `inbound_only` the others do not count.
+  // Inbound ones that have no request under way, but for those about to send their first one.
+  void close_drained();
+  // Connections that have a request under way, or may have their first one at any moment.
   std::size_t count_busy() const;
   std::size_t count_connections(Direction direction) const;
   std::size_t count_all() const;
@@ -147,6 +148,7 @@ class Worker final {
   EndpointOptions options_of(const Cluster& cluster, std::size_t index) const;
   void look_at_memory();
   void end_largest(std::size_t wanted);
+  void close_idle();
   bool has_room_for(const Address& peer);
   // What a port of the app says of its connections.
   struct InboundRules {

@@ -18,19 +18,20 @@ void Worker::begin_drain() {
   }
 }
 
-void Worker::close_idle(bool inbound_only) {
+void Worker::close_drained() {
+  const Milliseconds now = reactor_.now();
   std::vector<HttpConnection*> idle;
-  for (const auto& connection : http_connections_) {
-    const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
-    if (counts && connection->is_idle()) idle.push_back(connection.get());
+  for (const auto& one : http_connections_) {
+    if (one->direction() != Direction::Inbound || one->is_awaiting_first(now)) continue;
+    if (one->is_idle()) idle.push_back(one.get());
   }
   for (HttpConnection* connection : idle) connection->close_if_idle();
   // The second GOAWAY: at once where nothing is under way, else after the grace.
   const Milliseconds grace = routes_ ? routes_->snapshot->config().drain.goaway_grace.count() : 0;
-  const bool is_grace_over = reactor_.now() - drain_begun_ >= grace;
-  for (const auto& [key, connection] : http2_connections_) {
-    const bool counts = !inbound_only || connection->direction() == Direction::Inbound;
-    if (counts && (is_grace_over || connection->is_idle())) connection->finish_drain();
+  const bool is_grace_over = now - drain_begun_ >= grace;
+  for (const auto& [key, one] : http2_connections_) {
+    if (one->direction() != Direction::Inbound || one->is_awaiting_first(now)) continue;
+    if (is_grace_over || one->is_idle()) one->finish_drain();
   }
 }
 
@@ -51,11 +52,20 @@ void Worker::abort_all() {
 
 // ---- Memory ------------------------------------------------------------------------------------
 
+void Worker::close_idle() {
+  std::vector<HttpConnection*> idle;
+  for (const auto& connection : http_connections_) {
+    if (connection->is_idle()) idle.push_back(connection.get());
+  }
+  for (HttpConnection* connection : idle) connection->close_if_idle();
+  for (const auto& [key, connection] : http2_connections_) connection->finish_drain();
+}
+
 void Worker::shed(const Shedding& shedding) {
   const bool is_refusing = overload() >= OverloadLevel::Refusing;
   buffers_.set_scarce(is_refusing);
   if (overload() == OverloadLevel::Normal) return;
-  close_idle(false);
+  close_idle();
   connections_checkpoint_ = count_all() + kConnectionsStep;
   if (is_refusing) {
     std::vector<HttpConnection*> beginning;
@@ -101,8 +111,12 @@ void Worker::end_largest(std::size_t wanted) {
 
 std::size_t Worker::count_busy() const {
   std::size_t busy = relays_.size() + acceptors_.size();
-  for (const auto& connection : http_connections_) busy += connection->is_idle() ? 0 : 1;
-  for (const auto& [key, connection] : http2_connections_) busy += connection->is_idle() ? 0 : 1;
+  const auto is_busy = [now = reactor_.now()](const auto& connection) {
+    return !connection.is_idle() || connection.is_awaiting_first(now);
+  };
+  for (const auto& connection : http_connections_) busy += is_busy(*connection) ? 1 : 0;
+  for (const auto& [key, connection] : http2_connections_) busy += is_busy(*connection) ? 1 : 0;
+  for (const auto& forwarder : forwarders_) busy += forwarder->count_awaiting();
   return busy;
 }
 

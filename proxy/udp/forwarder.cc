@@ -58,6 +58,7 @@ class Forwarder::Session final : public Watcher, public Deadline {
   std::int64_t started_ns = 0;
   std::uint64_t bytes_received = 0;
   std::uint64_t bytes_sent = 0;
+  bool is_awaiting = false;  // the last datagram was the client's
 
  private:
   Forwarder& owner_;
@@ -77,6 +78,25 @@ Result<void> Forwarder::begin() {
   worker_.reactor().add_listener(fd_, *this);
   is_open_ = true;
   return {};
+}
+
+void Forwarder::leave() {
+  if (!is_open_) return;
+  worker_.reactor().remove(fd_);
+  is_open_ = false;
+  std::vector<Session*> done;
+  for (const auto& [key, session] : sessions_) {
+    if (!session->is_awaiting) done.push_back(session.get());
+    worker_.reactor().timers().arm(*session, worker_.reactor().now() + kFirstRequestGrace);
+  }
+  for (Session* session : done) end(*session, Flag::None, "udp_closed");
+}
+
+std::size_t Forwarder::count_awaiting() const {
+  if (is_open_) return 0;
+  return static_cast<std::size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(),
+                    [](const auto& entry) { return entry.second->is_awaiting; }));
 }
 
 void Forwarder::close() {
@@ -126,6 +146,7 @@ void Forwarder::send_on(Session& session, std::size_t first, std::size_t count) 
   const std::size_t sent = batch.send(session.socket.get(), first, count, nullptr, error);
   for (std::size_t i = first; i < first + sent; ++i) session.bytes_received += batch.size_of(i);
   worker_.stats().udp_forwarded.add(sent);
+  session.is_awaiting = true;
   worker_.stats().udp_dropped.add(count - sent);
   // ICMP's answer to an earlier datagram: the next one begins anew, perhaps elsewhere.
   if (error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH) {
@@ -153,6 +174,7 @@ void Forwarder::answer(Session& session) {
     const std::size_t sent = batch.send(fd_, 0, received, &session.peer, error);
     for (std::size_t i = 0; i < sent; ++i) session.bytes_sent += batch.size_of(i);
     worker_.stats().udp_answered.add(sent);
+    session.is_awaiting = false;
     worker_.stats().udp_dropped.add(received - sent);
     touch(session);
   }
@@ -161,6 +183,7 @@ void Forwarder::answer(Session& session) {
 }
 
 void Forwarder::touch(Session& session) {
+  if (!is_open_) return;  // it has until the end of leave()'s second
   const auto idle = worker_.routes()->snapshot->config().timeouts.udp_idle;
   worker_.reactor().timers().arm(session, worker_.reactor().now() + idle.count());
 }

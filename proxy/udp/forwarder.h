@@ -31,6 +31,11 @@ class Forwarder final : public Watcher {
 
   Result<void> begin();
   const ListenerInfo& info() const { return info_; }
+  // Stops listening. Clients whose last datagram has no answer yet may still hear it, for a second;
+  // the other sessions end. Who holds the socket, too, finds what comes from now on in its queue.
+  void leave();
+  // Sessions whose last datagram was the client's, after leave().
+  std::size_t count_awaiting() const;
   // Stops listening; the sessions end.
   void close();
   void end_sessions();

@@ -65,11 +65,8 @@ def test_proxy_published_ports_and_rules_change_under_load(services):
     with pytest.raises(OSError):
         http_get(f"http://127.0.0.1:{more}/version")
     load.wait_for(1)
-    # No answer is wrong and nobody is turned away. A connection that was opened in the moment of the two replacements,
-    # and whose request is still on its way, may be closed: a client repeats such a request.
-    failures = load.stop()
-    assert all("RemoteDisconnected" in failure or "ConnectionReset" in failure for failure in failures), failures
-    assert len(failures) <= 6, failures
+    # No answer is wrong and nobody is turned away.
+    assert load.stop() == []
     assert service.child("app")["pid"] == app
     events = [json.loads(line)["kind"] for line in service.command("events", service.name, "--json").stdout.splitlines()]
     assert events.count("reload_finished") == 5

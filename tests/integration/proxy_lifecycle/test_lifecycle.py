@@ -158,6 +158,46 @@ def test_a_drain_under_load_loses_no_request(workspace):
         assert "0 aborted" in proxy.program.stderr
 
 
+def drain_with_newcomers(workspace, app):
+    """Connections of each kind while a drain closes what is idle; None when the machine was too slow to tell."""
+    config = f'{upstream(app.port)}[drain]\ngoaway_grace = "0s"\n'
+    with ProxyLab(workspace, config, app_port=app.port, env={"PILLION_SERVICE": "s"}) as proxy:
+        used = proxy.client("publish")
+        assert used.send("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n").read_response()[0] == 200
+        begun = time.monotonic()
+        young, outbound = proxy.client("publish"), proxy.client("explicit")
+        active = {'{direction="inbound"}': 2, '{direction="outbound"}': 1}
+        wait_until(lambda: proxy.metric("pillion_proxy_connections_active") == active)
+        proxy.program.signal(signal.SIGTERM)
+        assert used.is_closed_by_peer()
+        results = []
+        for client in (young, outbound):
+            try:
+                results.append(client.send("GET /echo HTTP/1.1\r\nHost: h\r\n\r\n").read_response()[:2])
+            except (OSError, AssertionError) as error:
+                results.append(error)
+        if time.monotonic() - begun > 0.9:
+            return None
+        assert proxy.program.wait() == 0
+        return results
+
+
+def test_who_has_just_connected_is_served_in_a_drain(workspace):
+    app = HttpApp()
+    (status, headers), outbound = wait_until(lambda: drain_with_newcomers(workspace, app), what="a run that is quick enough")
+    assert status == 200 and headers["connection"] == "close"
+    assert outbound[0] == 200
+
+
+def test_who_connects_and_says_nothing_does_not_hold_up_the_end(workspace):
+    app = HttpApp()
+    with ProxyLab(workspace, upstream(app.port), app_port=app.port, env={"PILLION_SERVICE": "s"}) as proxy:
+        silent = [proxy.client("publish"), proxy.client("explicit")]
+        proxy.program.signal(signal.SIGTERM)
+        assert proxy.program.wait(timeout=15) == 0  # far below drain.maximum
+        assert all(client.is_closed_by_peer() for client in silent)
+
+
 def test_draining_listeners_touches_inbound_only_and_the_process_lives_on(workspace):
     app = HttpApp()
     config = upstream(app.port) + '[drain]\nminimum = "100ms"\n'

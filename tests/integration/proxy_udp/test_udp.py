@@ -1,6 +1,8 @@
 """Datagrams: sessions by client, their ends and limits, and what is dropped."""
+import signal
 import socket
 import threading
+import time
 
 import pytest
 
@@ -109,6 +111,33 @@ def test_the_app_is_reached_from_127_0_0_6_and_many_answers_to_one_question_pass
             client_of(lab.ports["publish"]) as client:
         assert say(client, b"q") == b"q" and client.recv(10) == b"q" and client.recv(10) == b"q"
         assert app.seen[0][1][0] == "127.0.0.6"
+
+
+def answer_in_a_drain(workspace):
+    """Whether an answer that is late comes while the proxy ends; None when the machine was too slow to tell."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as app:
+        app.bind(("127.0.0.1", 0))
+        app.settimeout(20)
+        with UdpLab(workspace, upstream(app.getsockname()[1]), env={"PILLION_SERVICE": "s"}) as lab, \
+                client_of(lab.ports["explicit"]) as client:
+            begun = time.monotonic()
+            client.send(b"question")
+            data, session = app.recvfrom(100)
+            lab.program.signal(signal.SIGTERM)
+            wait_until(lambda: "draining" in lab.program.stderr)
+            app.sendto(b"answer to " + data, session)
+            try:
+                answer = client.recv(100)
+            except TimeoutError:
+                answer = b""
+            if time.monotonic() - begun > 0.9 and not answer:
+                return None
+            assert lab.program.wait() == 0
+            return answer
+
+
+def test_who_waits_for_an_answer_gets_it_in_a_drain(workspace):
+    assert wait_until(lambda: answer_in_a_drain(workspace)) == b"answer to question"
 
 
 def test_an_idle_session_ends_and_is_logged_and_the_client_gets_a_new_one(workspace):
