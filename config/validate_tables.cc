@@ -106,6 +106,33 @@ void check_hosts(Reader& reader, const Node& node, const ProxyConfig& proxy) {
   }
 }
 
+// Sockets are handed over by name, with ":" between the names.
+bool is_own_listener(std::string_view name) {
+  constexpr std::string_view kOwn[] = {"inbound", "inbound6",   "outbound", "outbound6",
+                                       "health",  "prometheus", "admin",    "broker",
+                                       "dns",     "dns6",       "dns-tcp",  "dns-tcp6"};
+  return std::find(std::begin(kOwn), std::end(kOwn), name) != std::end(kOwn) ||
+         name.starts_with("explicit-");
+}
+
+void check_published(Reader& reader, const Node& node, const ProxyConfig& proxy) {
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i < proxy.inbound.published.size(); ++i) {
+    const std::string& name = proxy.inbound.published[i].listener;
+    const Position at = position_of(node, "inbound.published." + std::to_string(i) + ".listener");
+    const std::string message = "`listener` cannot be \"" + name + "\"";
+    if (is_own_listener(name)) {
+      reader.error(at, message,
+                   {"the proxy has a socket of that name itself; choose another, such as "
+                    "\"publish-8080\""});
+    } else if (name.empty() || name.find(':') != std::string::npos) {
+      reader.error(at, message, {"it must be a name without `:`, such as \"publish-8080\""});
+    } else if (!names.insert(name).second) {
+      reader.error(at, message, {"another listener has that name"});
+    }
+  }
+}
+
 // TLS on a port needs a certificate of ours.
 void check_mutual_tls(Reader& reader, const Node& node, const ProxyConfig& proxy) {
   if (proxy.identity) return;
@@ -201,6 +228,7 @@ void check_child(Reader& reader, const Node& node, Child& child) {
 void check_proxy(Reader& reader, const Node& node, ProxyConfig& proxy) {
   check_explicit(reader, node, proxy);
   check_hosts(reader, node, proxy);
+  check_published(reader, node, proxy);
   ListenSet listens(reader, node);
   listens.add("inbound.listen", proxy.inbound.listen);
   listens.add("outbound.listen", proxy.outbound.listen);

@@ -150,8 +150,9 @@ void add_metrics(Plans& plans, const config::Child& child, const ServicePaths& p
   add_admin(plans, child, paths, metrics.admin);
 }
 
-// The inode of the listening socket on `port`, from /proc/net/tcp{,6} (proc(5): state 0A).
-std::string find_listening_inode(const char* file, std::uint16_t port) {
+// The inode of the socket that has `port`, from /proc/net/{tcp,udp}{,6}: proc(5), state 0A
+// (listening) of TCP, 07 (not connected) of UDP.
+std::string find_listening_inode(const char* file, std::uint16_t port, std::string_view wanted) {
   auto text = read_file(file);
   if (!text) return {};
   std::istringstream lines(*text);
@@ -163,7 +164,7 @@ std::string find_listening_inode(const char* file, std::uint16_t port) {
     words >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >> timeout >>
         inode;
     const auto colon = local.rfind(':');
-    if (state != "0A" || colon == std::string::npos) continue;
+    if (state != wanted || colon == std::string::npos) continue;
     unsigned number = 0;
     std::from_chars(local.data() + colon + 1, local.data() + local.size(), number, 16);
     if (number == port) return inode;
@@ -238,9 +239,13 @@ std::vector<ListenerPlan> plan_listeners(const config::Service& service,
   return plans;
 }
 
-std::string find_port_holder(std::uint16_t port) {
-  std::string inode = find_listening_inode("/proc/net/tcp", port);
-  if (inode.empty()) inode = find_listening_inode("/proc/net/tcp6", port);
+std::string find_port_holder(std::uint16_t port, bool is_datagram) {
+  const std::string_view state = is_datagram ? "07" : "0A";
+  std::string inode =
+      find_listening_inode(is_datagram ? "/proc/net/udp" : "/proc/net/tcp", port, state);
+  if (inode.empty()) {
+    inode = find_listening_inode(is_datagram ? "/proc/net/udp6" : "/proc/net/tcp6", port, state);
+  }
   if (inode.empty()) return {};
   DIR* processes = ::opendir("/proc");
   if (processes == nullptr) return {};
@@ -264,7 +269,7 @@ Result<Fd> open_listener(const ListenerPlan& plan, int network_namespace) {
   std::string message = socket.error().message();
   const bool is_own_namespace = !plan.is_inside || network_namespace < 0;
   if (socket.error().errno_value() == EADDRINUSE && is_own_namespace) {
-    const std::string holder = find_port_holder(plan.port);
+    const std::string holder = find_port_holder(plan.port, plan.is_datagram);
     if (!holder.empty()) message += ", by " + holder;
   }
   if (socket.error().errno_value() == EACCES && plan.port < kFirstUserPort) {

@@ -37,8 +37,8 @@ std::vector<ListenerPlan> plan_listeners(const config::Service& service, const S
 // tells, who has it: "cannot listen on 0.0.0.0:8080 for proxy: address in use by pid 12 (nginx)".
 Result<Fd> open_listener(const ListenerPlan& plan, int network_namespace);
 
-// "pid 12 (nginx)" of whoever listens on that TCP port in our network namespace; empty when /proc
+// "pid 12 (nginx)" of whoever has that TCP or UDP port in our network namespace; empty when /proc
 // does not tell.
-std::string find_port_holder(std::uint16_t port);
+std::string find_port_holder(std::uint16_t port, bool is_datagram = false);
 
 }  // namespace pillion::supervisor::host

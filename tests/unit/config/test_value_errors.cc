@@ -339,3 +339,31 @@ orders.toml:12:21: error: the host `A.Example.com` leads to two upstreams
       = note: `fine` and `bad`
 )");
 }
+
+TEST_CASE("A published listener has a name of its own") {
+  REQUIRE(problems_of(R"([app]
+command = ["/bin/app"]
+user = "orders"
+[sidecar.proxy]
+use = "proxy"
+[sidecar.proxy.config]
+inbound.published = [
+  { listener = "dns", port = 53 },
+  { listener = "web", port = 80 },
+  { listener = "web", port = 81 },
+  { listener = "a:b", port = 82 },
+]
+)") == R"(orders.toml:8:16: error: `listener` cannot be "dns"
+    8 |   { listener = "dns", port = 53 },
+      |                ^~~~~
+      = note: the proxy has a socket of that name itself; choose another, such as "publish-8080"
+orders.toml:10:16: error: `listener` cannot be "web"
+   10 |   { listener = "web", port = 81 },
+      |                ^~~~~
+      = note: another listener has that name
+orders.toml:11:16: error: `listener` cannot be "a:b"
+   11 |   { listener = "a:b", port = 82 },
+      |                ^~~~~
+      = note: it must be a name without `:`, such as "publish-8080"
+)");
+}
