@@ -54,8 +54,7 @@ struct Lab {
       const Query query = parse_query(datagram->bytes).query;
       const std::string answer = error ? make_error(datagram->bytes, query, *error)
                                        : make_address_answer(datagram->bytes, query, 7, 60);
-      ::sendto(server.get(), answer.data(), answer.size(), 0, datagram->from.data(),
-               datagram->from.size());
+      send_answer(server.get(), *datagram, answer);
     }
   }
   // The forwarder's answer within ten seconds, or "".
@@ -146,8 +145,7 @@ TEST_CASE("the same query of several clients is asked of the servers once") {
         ++asked;
         const Query query = parse_query(datagram->bytes).query;
         const std::string answer = make_address_answer(datagram->bytes, query, 7, 60);
-        ::sendto(lab.first.get(), answer.data(), answer.size(), 0, datagram->from.data(),
-                 datagram->from.size());
+        send_answer(lab.first.get(), *datagram, answer);
       }
     }));
   }
@@ -168,8 +166,7 @@ TEST_CASE("an answer under another id is not taken") {
       const Query query = parse_query(datagram->bytes).query;
       std::string forged = make_address_answer(datagram->bytes, query, 7, 60);
       set_id(forged, static_cast<std::uint16_t>(id_of(forged) + 1));
-      ::sendto(lab.first.get(), forged.data(), forged.size(), 0, datagram->from.data(),
-               datagram->from.size());
+      send_answer(lab.first.get(), *datagram, forged);
     }
   });
   REQUIRE(answer.size() > kHeaderBytes);
