@@ -127,10 +127,11 @@ def test_what_is_no_tls_is_closed(workspace, backends):
 
 
 def test_a_client_that_says_nothing_is_closed_after_the_handshakes_time(workspace, backends):
-    lab = ProxyLab(workspace, config_of(*backends) + '[timeouts]\ntls_handshake = "200ms"\n', explicit='fallback = "a"',
+    lab = ProxyLab(workspace, config_of(*backends) + '[timeouts]\ntls_handshake = "1s"\n', explicit='fallback = "a"',
                    explicit_protocol="tls")
+    hello = hello_of("a.test")
     with lab, lab.client() as client:
-        client.send(hello_of("a.test")[:20])
+        client.send(hello[:20])
         assert client.is_closed_by_peer()
         assert lab.log(1)[0]["response_code_details"] == "client_hello_timeout"
 
