@@ -93,6 +93,37 @@ void write_durations(MetricsWriter& writer, const RouteGroups& groups) {
   }
 }
 
+// Only what occurred.
+void write_detections(MetricsWriter& writer, const Server& server) {
+  constexpr std::string_view kListeners[] = {"inbound", "publish", "outbound", "explicit"};
+  std::vector<double> bounds;
+  for (const std::int64_t bound : DetectionTimes::kBoundsNs) {
+    bounds.push_back(static_cast<double>(bound) / 1e9);
+  }
+  writer.begin_family("pillion_proxy_detection_seconds", MetricType::Histogram,
+                      "From a connection's begin until its protocol was known, where none is "
+                      "declared.");
+  for (std::size_t kind = 0; kind < std::size(kListeners); ++kind) {
+    for (std::size_t as = 0; as < static_cast<std::size_t>(DetectedAs::Count); ++as) {
+      std::vector<std::uint64_t> counts(bounds.size() + 1);
+      std::uint64_t sum = 0;
+      std::uint64_t total = 0;
+      for (const auto& worker : server.workers()) {
+        const DetectionTimes& times = worker->stats().detections[kind][as];
+        for (std::size_t i = 0; i < counts.size(); ++i) {
+          counts[i] += times.counts[i].value();
+          total += times.counts[i].value();
+        }
+        sum += times.ns_sum.value();
+      }
+      if (total == 0) continue;
+      writer.histogram({{"listener", std::string(kListeners[kind])},
+                        {"detected", std::string(detected_name(static_cast<DetectedAs>(as)))}},
+                       bounds, counts, static_cast<double>(sum) / 1e9);
+    }
+  }
+}
+
 void write_by_direction(MetricsWriter& writer, const Server& server, std::string_view name,
                         MetricType type, std::string_view help,
                         std::array<Count, 2> WorkerStats::*member) {
@@ -239,6 +270,7 @@ std::string render_metrics(const Server& server) {
   MetricsWriter writer(out);
   write_routes(writer, group_routes(server));
   write_workers(writer, server);
+  write_detections(writer, server);
   write_server(writer, server);
   write_dns(writer, server);
   write_udp(writer, server);

@@ -1,6 +1,17 @@
 #include "proxy/stats.h"
 
 namespace pillion::proxy {
+namespace {
+
+// Index of the first bound that is not exceeded.
+template<std::size_t size>
+std::size_t bucket_of(const std::array<std::int64_t, size>& bounds, std::int64_t value) {
+  std::size_t bucket = 0;
+  while (bucket < bounds.size() && value > bounds[bucket]) ++bucket;
+  return bucket;
+}
+
+}  // namespace
 
 std::string_view direction_name(Direction direction) {
   return direction == Direction::Inbound ? "inbound" : "outbound";
@@ -30,10 +41,24 @@ std::string_view flag_name(Flag flag) {
   return "";
 }
 
+std::string_view detected_name(DetectedAs detected) {
+  switch (detected) {
+    case DetectedAs::Http: return "http";
+    case DetectedAs::Tls: return "tls";
+    case DetectedAs::Tcp: return "tcp";
+    case DetectedAs::Plain: return "plain";
+    case DetectedAs::Count: break;
+  }
+  return "";
+}
+
+void DetectionTimes::observe(std::int64_t nanoseconds) {
+  counts[bucket_of(kBoundsNs, nanoseconds)].add();
+  ns_sum.add(static_cast<std::uint64_t>(nanoseconds));
+}
+
 void RouteStats::observe_duration(std::int64_t nanoseconds) {
-  std::size_t bucket = 0;
-  while (bucket < kDurationBoundsNs.size() && nanoseconds > kDurationBoundsNs[bucket]) ++bucket;
-  durations[bucket].add();
+  durations[bucket_of(kDurationBoundsNs, nanoseconds)].add();
   duration_ns_sum.add(static_cast<std::uint64_t>(nanoseconds));
 }
 

@@ -62,6 +62,21 @@ inline constexpr std::array<std::int64_t, 14> kDurationBoundsNs = {
     10'000'000,  25'000'000,    50'000'000,    100'000'000,   250'000'000,
     500'000'000, 1'000'000'000, 2'500'000'000, 10'000'000'000};
 
+// How long it took until a connection's protocol was known, where it is not declared.
+struct DetectionTimes {
+  static constexpr std::array<std::int64_t, 7> kBoundsNs = {
+      1'000'000, 5'000'000, 25'000'000, 100'000'000, 500'000'000, 2'500'000'000, 10'000'000'000};
+
+  std::array<Count, kBoundsNs.size() + 1> counts;
+  Count ns_sum;
+
+  void observe(std::int64_t nanoseconds);
+};
+
+// What it was found to be. On a permissive port: TLS, or anything in plain text.
+enum class DetectedAs : std::uint8_t { Http, Tls, Tcp, Plain, Count };
+std::string_view detected_name(DetectedAs detected);
+
 // What is counted per direction and upstream.
 struct RouteStats {
   Direction direction = Direction::Inbound;
@@ -100,6 +115,8 @@ class WorkerStats {
   Count tls_resumed;
   Count tls_failures;
   Count tls_plain;  // plain text on a permissive port
+  // By kind of the listener (ListenerKind) and by what was found.
+  std::array<std::array<DetectionTimes, static_cast<std::size_t>(DetectedAs::Count)>, 4> detections;
   Count detections_http;
   Count detections_tcp;
   Count udp_active;  // sessions

@@ -454,13 +454,22 @@ void TcpRelay::detect() {
       upstream_.socket.is_readable()) {
     mode_ = Mode::Relaying;
   }
-  if (mode_ == Mode::Relaying) worker_.stats().detections_tcp.add();
+  if (mode_ != Mode::Relaying) return;
+  worker_.stats().detections_tcp.add();
+  const bool is_tls = detect_protocol(upstream_.out.view()) == Detected::Tls;
+  note_detected(is_tls ? DetectedAs::Tls : DetectedAs::Tcp);
+}
+
+void TcpRelay::note_detected(DetectedAs detected) {
+  auto& times = worker_.stats().detections[static_cast<std::size_t>(context_.kind)];
+  times[static_cast<std::size_t>(detected)].observe(worker_.reactor().now_ns() - facts_.started_ns);
 }
 
 void TcpRelay::become_http(bool is_http2) {
   mode_ = Mode::Closed;
   stop_waiting();
   worker_.stats().detections_http.add();
+  note_detected(DetectedAs::Http);
   worker_.stats().tcp_active[static_cast<std::size_t>(facts_.direction)].subtract();
   facts_.stats->active.subtract();
   if (facts_.cluster) --facts_.cluster->active_requests;

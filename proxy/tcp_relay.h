@@ -112,6 +112,7 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   void go_to(std::size_t upstream);
   void refuse_hello(std::string_view alert, Flag flag, std::string_view details);
   void become_http(bool is_http2);
+  void note_detected(DetectedAs detected);
   void settle();
   void touch();
   void finish(Flag flag, std::string_view details);

@@ -81,7 +81,11 @@ void TlsAcceptor::peek() {
     case IoStatus::Failed: close(); return;
     case IoStatus::Ok: break;
   }
-  if (first == kHandshakeRecord) {
+  const bool is_tls = first == kHandshakeRecord;
+  auto& times = worker_.stats().detections[static_cast<std::size_t>(context_.kind)];
+  times[static_cast<std::size_t>(is_tls ? DetectedAs::Tls : DetectedAs::Plain)].observe(
+      worker_.reactor().now_ns() - started_ns_);
+  if (is_tls) {
     start_handshake();
   } else {
     worker_.stats().tls_plain.add();

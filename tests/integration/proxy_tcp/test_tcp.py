@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 from support.pillion_testing import http_get, wait_until
 from support.proxy_lab import ProxyLab, RawBackend, answer, free_port, upstream
@@ -46,6 +47,15 @@ def test_20_megabytes_go_through_and_back_unchanged_in_flat_memory(workspace):
         assert proxy.has_grown_less(before, kib=2048)
 
 
+def detections(proxy):
+    """{(listener, what was found): how often}, and the seconds that it took all together."""
+    found = {}
+    for labels, count in proxy.metric("pillion_proxy_detection_seconds_count").items():
+        listener, detected = (part.split('"')[1] for part in labels.split(","))
+        found[listener, detected] = count
+    return found, sum(proxy.metric("pillion_proxy_detection_seconds_sum").values())
+
+
 def test_a_server_that_speaks_first_is_heard_at_once(workspace):
     """MySQL's order: greeting, answer, ok. The client sends nothing before the greeting."""
     def serve(connection):
@@ -58,6 +68,22 @@ def test_a_server_that_speaks_first_is_heard_at_once(workspace):
         assert client.read_exactly(11).endswith(b"8.0.0\x00")
         assert client.send("login").read_exactly(7) == b"welcome"
         assert proxy.metric("pillion_proxy_detected_tcp_total")[""] == 1
+        found, seconds = detections(proxy)
+        assert found == {("explicit", "tcp"): 1} and 0 <= seconds < 20
+
+
+def test_the_time_of_detection_is_what_the_client_took(workspace):
+    with RawBackend(answer()) as backend, tcp_lab(workspace, backend.port, "auto") as proxy:
+        client = proxy.client()
+        wait_until(lambda: proxy.metric("pillion_proxy_tcp_active")['{direction="outbound"}'] == 1)
+        assert detections(proxy)[0] == {}
+        time.sleep(0.12)
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response()
+        found, seconds = detections(proxy)
+        assert found == {("explicit", "http"): 1} and seconds > 0.1
+        buckets = proxy.metric("pillion_proxy_detection_seconds_bucket")
+        assert buckets['{listener="explicit",detected="http",le="0.1"}'] == 0
+        assert buckets['{listener="explicit",detected="http",le="+Inf"}'] == 1
 
 
 def test_a_client_that_speaks_http_first_is_served_as_http(workspace):

@@ -159,6 +159,8 @@ def test_strict_refuses_plain_text_and_permissive_takes_both(workspace, identity
                 assert one.read_response()[0] == 200
             assert "200 OK" in request_over(client.client_context(), proxy.ports["publish"])[0]
             assert proxy.metric("pillion_proxy_tls_plain_total") == {"": 1.0}
+            assert proxy.metric("pillion_proxy_detection_seconds_count") == {
+                '{listener="publish",detected="tls"}': 1, '{listener="publish",detected="plain"}': 1}
 
 
 def test_without_the_requirement_a_client_may_come_without_a_certificate(workspace, identity, client):
