@@ -29,9 +29,20 @@ bool ChunkedDecoder::size_byte(char c) {
     remaining_ = remaining_ << 4 | static_cast<std::uint64_t>(digit);
     return true;
   }
-  if (digits_ == 0 || (c != ';' && c != '\r')) return refuse("a chunk size is malformed");
+  const bool is_space = c == ' ' || c == '\t';
+  if (digits_ == 0 || (c != ';' && c != '\r' && !is_space)) {
+    return refuse("a chunk size is malformed");
+  }
   if (remaining_ > kChunkBytesMax) return refuse("a chunk size is too large");
-  state_ = c == ';' ? State::Extension : State::SizeLineFeed;
+  state_ = c == ';' ? State::Extension : is_space ? State::SizeSpace : State::SizeLineFeed;
+  return true;
+}
+
+// Of an extension, or of the whitespace in front of it (BWS, RFC 9112 §7.1.1).
+bool ChunkedDecoder::count_extension_byte() {
+  if (++extension_bytes_ > kChunkExtensionBytesMax) {
+    return refuse("the chunk extensions are too long");
+  }
   return true;
 }
 
@@ -39,16 +50,20 @@ bool ChunkedDecoder::size_byte(char c) {
 bool ChunkedDecoder::step_byte(char c) {
   switch (state_) {
     case State::Size: return size_byte(c);
+    case State::SizeSpace:
+      if (c == ';') {
+        state_ = State::Extension;
+        return true;
+      }
+      if (c != ' ' && c != '\t') return refuse("a chunk size is malformed");
+      return count_extension_byte();
     case State::Extension:
       if (c == '\r') {
         state_ = State::SizeLineFeed;
         return true;
       }
       if (find_value_end(&c, &c + 1) == &c) return refuse("a chunk extension is malformed");
-      if (++extension_bytes_ > kChunkExtensionBytesMax) {
-        return refuse("the chunk extensions are too long");
-      }
-      return true;
+      return count_extension_byte();
     case State::SizeLineFeed:
       if (c != '\n') return refuse("a chunk size line does not end in CRLF");
       state_ = remaining_ > 0 ? State::Data : State::TrailerStart;

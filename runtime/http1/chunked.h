@@ -42,6 +42,7 @@ class ChunkedDecoder {
  private:
   enum class State : std::uint8_t {
     Size,
+    SizeSpace,  // behind a size: the whitespace before an extension, and before nothing else
     Extension,
     SizeLineFeed,
     Data,
@@ -56,6 +57,7 @@ class ChunkedDecoder {
 
   bool step_byte(char c);
   bool size_byte(char c);
+  bool count_extension_byte();
   bool refuse(std::string_view reason, int status = 400);
 
   State state_ = State::Size;

@@ -87,6 +87,23 @@ TEST_CASE("chunk extensions are dropped, and limited over the body") {
   CHECK(error_of(many) == 400);
 }
 
+TEST_CASE("whitespace around an extension's marks is removed, and stands nowhere else") {
+  for (const char* size : {"5 ;a", "5\t;a=b", "5 \t ;a", "5; a", "5;a = b", "5 ; a = \"b\" ; c"}) {
+    CAPTURE(size);
+    const std::string bytes = std::string(size) + "\r\nhello\r\n0 ;end\r\n\r\n";
+    for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+      const Decoded decoded = decode(bytes, piece);
+      CHECK(decoded.is_done);
+      CHECK(decoded.body == "hello");
+    }
+  }
+  for (const char* size : {"5 ", "5 a", "5 5", "5 \r;a", "5 \n", " 5;a", "5\v;a"}) {
+    CAPTURE(size);
+    CHECK(error_of(std::string(size) + "\r\nhello\r\n0\r\n\r\n") == 400);
+  }
+  CHECK(error_of("5" + std::string(4097, ' ') + ";a\r\nhello\r\n") == 400);
+}
+
 TEST_CASE("trailers have a limit") {
   CHECK(error_of("0\r\nX: " + std::string(9000, 'x') + "\r\n\r\n") == 431);
 }
