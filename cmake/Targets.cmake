@@ -95,7 +95,7 @@ function(pillion_python_test name path)
 endfunction()
 
 # pillion_fuzz_target(NAME SOURCES... LINK... CORPUS dir): with PILLION_FUZZ a libFuzzer program
-# `fuzz_NAME`; always a test that replays the seed corpus through the same entry point, and edits of it for two seconds.
+# `fuzz_NAME`; always a test that replays the seed corpus through the same entry point, and edits of it for eight seconds.
 function(pillion_fuzz_target name)
   cmake_parse_arguments(arg "" "CORPUS" "SOURCES;LINK" ${ARGN})
   if(PILLION_FUZZ)
@@ -103,7 +103,7 @@ function(pillion_fuzz_target name)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   else()
     add_executable(fuzz_${name} ${arg_SOURCES} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc)
-    add_test(NAME "fuzz corpus: ${name}" COMMAND fuzz_${name} --seconds 2 ${arg_CORPUS})
+    add_test(NAME "fuzz corpus: ${name}" COMMAND fuzz_${name} --seconds 8 ${arg_CORPUS})
     set_tests_properties("fuzz corpus: ${name}" PROPERTIES LABELS "fuzz" TIMEOUT 120)
   endif()
   target_include_directories(fuzz_${name} PRIVATE ${PROJECT_SOURCE_DIR})
