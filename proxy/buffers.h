@@ -79,17 +79,24 @@ class BufferPool {
   // For one read, and valid until the next. Little while memory is scarce, so that what a batch of
   // events brings stays below what shedding frees at its end.
   std::span<char> read_buffer() {
-    if (held_ > checkpoint_) {
-      note_checkpoint();
-      if (on_growth_) on_growth_();
-    }
+    look();
     return {read_buffer_.get(), is_scarce_ ? std::min(kScarceReadBytes, read_bytes_) : read_bytes_};
   }
+  // How often one socket is read before the others have their turn.
+  int reads_per_turn() const { return is_scarce_ ? 1 : 16; }
   void set_scarce(bool is_scarce) { is_scarce_ = is_scarce; }
   bool is_scarce() const { return is_scarce_; }
-  // Called before a read whenever the queues have come to hold 512 KiB more.
-  void set_on_growth(std::function<void()> call) { on_growth_ = std::move(call); }
-  void note_checkpoint() { checkpoint_ = held_ + kGrowthStep; }
+  // `call` comes before a read, or by look(), whenever `received` has grown by 512 KiB: nothing
+  // that we or the kernel hold grows without that.
+  void set_watch(const std::size_t& received, std::function<void()> call) {
+    received_ = &received;
+    watch_ = std::move(call);
+  }
+  void look() {
+    if (received_ == nullptr || *received_ - seen_ < kLookStep) return;
+    seen_ = *received_;
+    watch_();
+  }
 
   GrowingBytes take() {
     if (free_.empty()) return {};
@@ -113,15 +120,16 @@ class BufferPool {
 
   static constexpr std::size_t kBuffersMax = 64;
   static constexpr std::size_t kCapacityMax = 160 * 1024;
-  static constexpr std::size_t kGrowthStep = 512 * 1024;
+  static constexpr std::size_t kLookStep = 512 * 1024;
   static constexpr std::size_t kScarceReadBytes = 4096;
   const std::size_t read_bytes_;
   const std::unique_ptr<char[]> read_buffer_;
   std::vector<GrowingBytes> free_;
   std::size_t held_ = 0;
-  std::size_t checkpoint_ = kGrowthStep;
   bool is_scarce_ = false;
-  std::function<void()> on_growth_;
+  const std::size_t* received_ = nullptr;
+  std::size_t seen_ = 0;  // of it, at the last look
+  std::function<void()> watch_;
 };
 
 // Bytes waiting to be written or parsed, in order; its memory comes from and returns to a pool.

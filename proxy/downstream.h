@@ -81,8 +81,9 @@ class Downstream {
  public:
   // Whether what was handed over has been taken, so that more of the response may come.
   virtual bool can_take() const = 0;
-  // Waiting to be written to the client, or received from it and not used.
-  virtual std::size_t held_bytes() const = 0;
+  // Waiting to be written to the client, or received from it and not used; with `counts_sockets`,
+  // what the kernel holds for it, too.
+  virtual std::size_t held_bytes(bool counts_sockets) const = 0;
   // There is room for more of the request's body.
   virtual void resume_request() = 0;
   // Hop-by-hop fields are marked as removed in these heads; X-Request-ID and Via are to be added.

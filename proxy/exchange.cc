@@ -284,11 +284,12 @@ void Exchange::record() {
   worker_.log(record, started_ns_);
 }
 
-std::size_t Exchange::held_bytes() const {
-  std::size_t bytes = downstream_->held_bytes() + request_.size() + upstream_out_.size() +
-                      http2_request_.body.size() + response_held_.size();
+std::size_t Exchange::held_bytes(bool counts_sockets) const {
+  std::size_t bytes = downstream_->held_bytes(counts_sockets) + request_.size() +
+                      upstream_out_.size() + http2_request_.body.size() + response_held_.size();
   if (inspection_) bytes += inspection_->body.size();
   if (http2_stream_ != nullptr) bytes += http2_stream_->out.size();
+  if (counts_sockets && upstream_) bytes += upstream_->socket().kernel_bytes();
   return bytes;
 }
 

@@ -64,8 +64,8 @@ class Exchange final : public Deadline,
   void abort(Flag flag, std::string_view details);
   // Ends it for lack of memory: with 503 if the client has nothing of a response yet.
   void shed();
-  // What it holds for its two peers, the downstream's share included.
-  std::size_t held_bytes() const;
+  // What it holds for its two peers, the downstream's share included; see there.
+  std::size_t held_bytes(bool counts_sockets) const;
   // The one exit: log and metrics. reset() follows.
   void record();
   // Everything as new, memory kept.

@@ -14,8 +14,6 @@ using http1::Field;
 using http1::FieldId;
 using http1::ResponseHead;
 
-constexpr int kReadsPerTurn = 16;
-
 // The length that a response without a body declares (to HEAD, or 304).
 std::optional<std::uint64_t> declared_length(const http1::Fields& fields) {
   if (fields.count(FieldId::ContentLength) != 1) return std::nullopt;
@@ -72,7 +70,7 @@ void Exchange::resume_response() {
 void Exchange::read_upstream() {
   const std::uint64_t id = id_;
   const unsigned attempt_number = attempts_;
-  int turns = kReadsPerTurn;
+  int turns = worker_.buffers().reads_per_turn();
   // While the client has not taken what was read, nothing more is read.
   while (downstream_->can_take() && response_state_ != ResponseState::Done) {
     Socket& socket = upstream_->socket();

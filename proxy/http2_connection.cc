@@ -49,7 +49,7 @@ class Http2Connection::Stream final : public Http2Stream, public Pooled, private
 
  private:
   bool can_take() const override { return has_room(); }
-  std::size_t held_bytes() const override { return out.size(); }
+  std::size_t held_bytes(bool) const override { return out.size(); }
   void resume_request() override {
     if (!exchange_ || exchange_->wants_body()) owner_.session_.consume(*this, unconsumed);
   }

@@ -13,7 +13,6 @@
 namespace pillion::proxy {
 namespace {
 
-constexpr int kReadsPerTurn = 16;
 constexpr std::size_t kOutBytesPerWrite = 64 * 1024;
 constexpr unsigned kHeadsPerIndexedId = 512;
 // Above it a peer that does not read is not read from either.
@@ -369,7 +368,7 @@ void Http2Session::read(Watcher& watcher) {
       flush();
       if (!out_.is_empty()) return;  // the next writable edge reads on
     }
-    if (turn == (buffers_.is_scarce() ? 1 : kReadsPerTurn)) {
+    if (turn == buffers_.reads_per_turn()) {
       socket_.rearm(watcher);
       return;
     }

@@ -9,7 +9,6 @@ namespace pillion::proxy {
 namespace {
 
 // Reads of one connection before others get their turn.
-constexpr int kReadsPerTurn = 16;
 // RFC 9113 §3.4; as HTTP/1 it would be a request that nobody makes.
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -69,7 +68,7 @@ bool HttpConnection::wants_bytes() const {
 }
 
 void HttpConnection::read_downstream() {
-  int turns = kReadsPerTurn;
+  int turns = worker_.buffers().reads_per_turn();
   while (wants_bytes() && socket_.is_readable()) {
     if (turns-- == 0) {
       socket_.rearm(*this);

@@ -16,6 +16,7 @@
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
 #include "proxy/owned_list.h"
+#include "proxy/shedding.h"
 #include "proxy/socket.h"
 #include "runtime/http1/head_parser.h"
 
@@ -43,7 +44,9 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
   }
   // A part of a head is held, and of nothing else.
   bool is_beginning() const { return state_ == State::Head && !held_.is_empty(); }
-  void refuse_head();                                     // 503, for lack of memory
+  void refuse_head();  // 503, for lack of memory
+  // Of an idle connection, what the client has not taken of the last response is not worth keeping.
+  void drop_unsent() { is_reset_on_close_ |= socket_.kernel_bytes() >= kHoldingMin; }
   Exchange* exchange() const { return exchange_.get(); }  // null between requests
   Direction direction() const { return context_.direction; }
 
@@ -86,7 +89,9 @@ class HttpConnection final : public Watcher, public Deadline, public Owned, priv
 
   // ---- http_downstream.cc
   bool can_take() const override { return out_.is_empty(); }
-  std::size_t held_bytes() const override { return held_.size() + out_.size(); }
+  std::size_t held_bytes(bool counts_sockets) const override {
+    return held_.size() + out_.size() + (counts_sockets ? socket_.kernel_bytes() : 0);
+  }
   void resume_request() override { read_downstream(); }
   void send_informational(http1::ResponseHead& head) override;
   void begin_response(http1::ResponseHead& head, const http1::Framing& framing,

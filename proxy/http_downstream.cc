@@ -147,6 +147,8 @@ void HttpConnection::refuse_request() {
 }
 
 void HttpConnection::abort_exchange() {
+  // The end of a connection could pass for the end of a response that is not whole.
+  if (exchange_->is_response_begun()) is_reset_on_close_ = true;
   give_exchange();
   close();
 }

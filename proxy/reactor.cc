@@ -138,6 +138,10 @@ void Reactor::run() {
     now_ns_ = precise_now_ns();
     PILLION_ASSERT(count >= 0 || errno == EINTR);
     dispatch(std::max(count, 0));
+    if (watch_ && now_ns_ - watched_ns_ >= 1'000'000) {
+      watched_ns_ = now_ns_;
+      watch_();
+    }
     const bool are_few = count > 0 && static_cast<std::size_t>(count) <= under_way_ / 8;
     if (are_few && now_ns_ - waiting_since_ns < kSoonNs) let_gather();
   }

@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -74,6 +75,11 @@ class Reactor {
   // How many exchanges there are: with many, the reactor prefers throughput to the last
   // microsecond.
   void set_under_way(std::size_t count) { under_way_ = count; }
+  // Called after a batch of events, but not twice within a millisecond.
+  void set_watch(std::function<void()> call) { watch_ = std::move(call); }
+  // Bytes that its sockets have received; wraps.
+  const std::size_t& bytes_received() const { return bytes_received_; }
+  void note_received(std::size_t bytes) { bytes_received_ += bytes; }
 
  private:
   // A type-erased owner without an allocation per grave.
@@ -105,6 +111,9 @@ class Reactor {
   std::int64_t now_ns_;
   bool is_stopped_ = false;
   std::size_t under_way_ = 0;
+  std::size_t bytes_received_ = 0;
+  std::function<void()> watch_;
+  std::int64_t watched_ns_ = 0;
   std::vector<BatchEnd*> at_end_;
   std::vector<Corpse> graves_;
   std::vector<Corpse> dying_;

@@ -142,20 +142,22 @@ void Server::start_workers() {
   for (auto& worker : workers_) {
     const std::size_t share = limit.rlim_cur / 2 / workers_.size();
     worker->set_connections_max(std::max(share, kDescriptorsMin));
-    worker->set_memory_check([this] { look_at_memory(); });
+    worker->set_memory_check([this] { look_if_near(); });
   }
 }
 
 // Sets the level of overload by the memory in use. Any thread.
-MemoryUse Server::look_at_memory() {
+MemoryUse Server::look_at_memory(bool is_periodic) {
   const std::lock_guard lock(memory_mutex_);
-  const MemoryUse use = read_memory_use("/proc/self", "/sys/fs/cgroup");
+  const MemoryUse use = memory_.read();
   const OverloadLevel before = status_.overload;
   const OverloadLevel level = next_overload_level(before, use.share, snapshot()->config().overload);
-  const bool concerns_workers = level != OverloadLevel::Normal || level != before;
   // Where others of the group hold nearly all of it, ending our exchanges would not help them.
-  const Shedding shedding{excess_of(use, snapshot()->config().overload) / workers_.size(),
-                          use.limit / 16};
+  const std::uint64_t excess =
+      ends_largest(level, use) ? excess_of(use, snapshot()->config().overload) : 0;
+  const Shedding shedding{excess / workers_.size(), use.limit / 16, use.counts_sockets};
+  const bool concerns_workers =
+      level != before || excess > 0 || (is_periodic && level != OverloadLevel::Normal);
   for (auto& worker : workers_) {
     worker->set_overload(level);
     if (concerns_workers) worker->post([one = worker.get(), shedding] { one->shed(shedding); });
@@ -171,6 +173,16 @@ MemoryUse Server::look_at_memory() {
   return use;
 }
 
+// A worker's, every 512 KiB that it has received.
+void Server::look_if_near() {
+  if (status_.overload == OverloadLevel::Normal) {
+    const double share = snapshot()->config().overload.drain_at;
+    const std::lock_guard lock(memory_mutex_);
+    if (!memory_.may_reach(share)) return;
+  }
+  look_at_memory(false);
+}
+
 void Server::watch_memory() {
   if (is_start_memory_held_) {
     is_start_memory_held_ = false;
@@ -180,7 +192,7 @@ void Server::watch_memory() {
     --memory_checks_skipped_;
     return;
   }
-  memory_checks_skipped_ = look_at_memory().limit != 0 ? 0 : kChecksSkipped;
+  memory_checks_skipped_ = look_at_memory(true).limit != 0 ? 0 : kChecksSkipped;
   if (status_.overload != OverloadLevel::Normal) malloc_trim(0);
 }
 

@@ -108,7 +108,8 @@ class Server {
   void quit();
   void send_receipt();
   void watch_memory();
-  MemoryUse look_at_memory();
+  MemoryUse look_at_memory(bool is_periodic);
+  void look_if_near();
   void post(std::function<void()> task);
 
   Loop loop_;
@@ -151,6 +152,7 @@ class Server {
   std::unique_ptr<SignalWatch> hangup_;
   std::unique_ptr<Drain> drain_;
   std::mutex memory_mutex_;  // workers look too
+  MemoryGauge memory_;
   unsigned memory_checks_skipped_ = 0;
   bool is_start_memory_held_ = true;  // see start_memory.h
   bool is_inbound_drained_ = false;

@@ -12,8 +12,9 @@ class Exchange;
 class TcpRelay;
 
 struct Shedding {
-  std::size_t excess = 0;    // bytes that a worker should give back by ending what holds them
-  std::size_t held_min = 0;  // unless it holds less than this in all
+  std::size_t excess = 0;       // bytes that a worker should give back by ending what holds them
+  std::size_t held_min = 0;     // unless these hold less than this in all
+  bool counts_sockets = false;  // what the kernel holds to be sent, too
 };
 
 // One of the two is null.

@@ -1,8 +1,10 @@
 #include "proxy/socket.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 
 #include <cerrno>
 #include <climits>
@@ -97,6 +99,7 @@ IoResult Socket::read_transport(char* buffer, std::size_t size) {
   while (true) {
     const ssize_t count = recv(fd_.get(), buffer, size, 0);
     if (count > 0) {
+      reactor_->note_received(static_cast<std::size_t>(count));
       // A short read emptied the queue (epoll(7)); an end that was announced is still to be read.
       if (static_cast<std::size_t>(count) < size && !is_hung_up_) is_readable_ = false;
       return {IoStatus::Ok, static_cast<std::size_t>(count), 0};
@@ -120,6 +123,7 @@ IoStatus Socket::splice_to(Pipe& pipe) {
                                  PipePool::kPipeBytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count > 0) {
       pipe.held = static_cast<std::size_t>(count);
+      reactor_->note_received(pipe.held);
       return IoStatus::Ok;
     }
     if (count < 0 && errno == EINTR) continue;
@@ -244,6 +248,15 @@ void Socket::reset_on_close() {
   const linger option{1, 0};
   setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &option, sizeof option);
   is_reset_on_close_ = true;
+}
+
+std::size_t Socket::kernel_bytes() const {
+  int unsent = 0;
+  int unread = 0;
+  if (!fd_.is_open()) return 0;
+  if (ioctl(fd_.get(), SIOCOUTQ, &unsent) != 0) unsent = 0;
+  if (ioctl(fd_.get(), SIOCINQ, &unread) != 0) unread = 0;
+  return static_cast<std::size_t>(unsent) + static_cast<std::size_t>(unread);
 }
 
 void Socket::close() {

@@ -90,6 +90,9 @@ class Socket {
   bool is_stale();
   int connect_error() const;  // SO_ERROR
   bool has_peer() const;      // a connection that was begun is there
+  // What the kernel holds: not read by us, not sent or not acknowledged (tcp(7), SIOCINQ,
+  // SIOCOUTQ).
+  std::size_t kernel_bytes() const;
   void shutdown_write();
   // Makes close() send RST, so that the peer sees a failure and not an end.
   void reset_on_close();

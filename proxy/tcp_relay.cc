@@ -11,7 +11,6 @@
 namespace pillion::proxy {
 namespace {
 
-constexpr int kReadsPerTurn = 16;
 // From the second full read on it is taken for bulk data, and no more once so little comes at once.
 constexpr unsigned kFullReadsOfBulk = 2;
 constexpr std::size_t kBulkBytesMin = 8 * 1024;
@@ -243,13 +242,16 @@ void TcpRelay::finish_reset(const Side& side) {
 }
 
 void TcpRelay::pump(Side& from, Side& to) {
-  const bool is_alive = from.is_spliced ? pump_pipe(from, to) : pump_copies(from, to);
+  // A pipe takes more at once than there may be left.
+  const bool is_held = from.pipe && from.pipe->held > 0;
+  const bool is_piped = is_held || (from.is_spliced && !worker_.buffers().is_scarce());
+  const bool is_alive = is_piped ? pump_pipe(from, to) : pump_copies(from, to);
   if (is_alive) pass_on_end(from, to);
 }
 
 // Both return false after the relay ended.
 bool TcpRelay::pump_copies(Side& from, Side& to) {
-  int turns = kReadsPerTurn;
+  int turns = worker_.buffers().reads_per_turn();
   while (!from.is_read_ended && to.out.is_empty() && from.socket.is_readable()) {
     if (turns-- == 0) {
       from.socket.rearm(from);
@@ -290,7 +292,7 @@ bool TcpRelay::pump_copies(Side& from, Side& to) {
 bool TcpRelay::pump_pipe(Side& from, Side& to) {
   if (!to.out.is_empty()) return true;
   std::size_t moved = 0;
-  int turns = kReadsPerTurn;
+  int turns = worker_.buffers().reads_per_turn();
   if (!from.pipe) from.pipe = worker_.pipes().take();
   if (!from.pipe) {  // no descriptors left
     from.is_spliced = false;
@@ -298,6 +300,7 @@ bool TcpRelay::pump_pipe(Side& from, Side& to) {
     return pump_copies(from, to);
   }
   while (true) {
+    worker_.buffers().look();
     if (from.pipe->held > 0) {
       const IoStatus status = to.socket.splice_from(*from.pipe);
       if (status == IoStatus::WouldBlock) return true;

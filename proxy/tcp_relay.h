@@ -62,7 +62,9 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   void abort(Flag flag, std::string_view details);
   Direction direction() const { return facts_.direction; }
   const Endpoint* endpoint() const { return facts_.endpoint.get(); }
-  std::size_t held_bytes() const { return downstream_.held_bytes() + upstream_.held_bytes(); }
+  std::size_t held_bytes(bool counts_sockets) const {
+    return downstream_.held_bytes(counts_sockets) + upstream_.held_bytes(counts_sockets);
+  }
   // Nothing has been said yet, so ending it hurts nobody.
   bool is_silent() const { return mode_ == Mode::Detecting && upstream_.out.is_empty(); }
 
@@ -74,7 +76,9 @@ class TcpRelay final : public Deadline, private AppSockets::Waiter {
   struct Side final : Watcher {
     explicit Side(TcpRelay& owner) : relay(owner) {}
     void on_events(std::uint32_t events) override { relay.on_side_events(*this, events); }
-    std::size_t held_bytes() const { return out.size() + (pipe ? pipe->held : 0); }
+    std::size_t held_bytes(bool counts_sockets) const {
+      return out.size() + (pipe ? pipe->held : 0) + (counts_sockets ? socket.kernel_bytes() : 0);
+    }
 
     TcpRelay& relay;
     Socket socket;

@@ -320,14 +320,19 @@ void Worker::refuse(const Address& peer, std::string_view why) {
 
 void Worker::set_memory_check(std::function<void()> check) {
   memory_check_ = std::move(check);
-  buffers_.set_on_growth([this] { look_at_memory(); });
+  buffers_.set_watch(reactor_.bytes_received(), [this] { look_at_memory(); });
+  // What the kernel receives for us while we do not read shows only as events.
+  reactor_.set_watch([this] { look_at_memory(); });
 }
 
 // A burst must not outrun the timer.
 void Worker::look_at_memory() {
   connections_checkpoint_ = count_all() + kConnectionsStep;
-  if (memory_check_) memory_check_();
-  buffers_.set_scarce(overload() >= OverloadLevel::Refusing);
+  if (!memory_check_) return;
+  memory_check_();
+  if (overload() == OverloadLevel::Normal) return;
+  buffers_.set_scarce(true);  // until shed() has seen to it
+  reactor_.at_batch_end(*this);
 }
 
 // False after it refused a connection that would be one too many.

@@ -43,7 +43,7 @@ namespace pillion::proxy {
 // The resolved addresses of each upstream, by index.
 using ResolvedUpstreams = std::vector<std::vector<Address>>;
 
-class Worker final {
+class Worker final : private BatchEnd {
  public:
   // `log` may be null (access log off).
   // `stock` where the app is in a sealed namespace, else null.
@@ -140,6 +140,7 @@ class Worker final {
 
   void run();
   void run_posted();
+  void on_batch_end() override { run_posted(); }  // what cannot wait for the next batch
   void keep_endpoints(Cluster& cluster);
   void accept_some(AcceptWatcher& watcher);
   void accepted(const ListenerInfo& info, Fd fd, const Address& peer);
@@ -147,8 +148,8 @@ class Worker final {
              Fd fd);
   EndpointOptions options_of(const Cluster& cluster, std::size_t index) const;
   void look_at_memory();
-  void end_largest(std::size_t wanted);
   void close_idle();
+  void end_largest(const Shedding& shedding);
   bool has_room_for(const Address& peer);
   // What a port of the app says of its connections.
   struct InboundRules {

@@ -52,19 +52,28 @@ void Worker::abort_all() {
 
 // ---- Memory ------------------------------------------------------------------------------------
 
+// Who has only now connected is told by the answer.
 void Worker::close_idle() {
+  const Milliseconds now = reactor_.now();
   std::vector<HttpConnection*> idle;
-  for (const auto& connection : http_connections_) {
-    if (connection->is_idle()) idle.push_back(connection.get());
+  for (const auto& one : http_connections_) {
+    if (one->is_idle() && !one->is_awaiting_first(now)) idle.push_back(one.get());
   }
   for (HttpConnection* connection : idle) connection->close_if_idle();
-  for (const auto& [key, connection] : http2_connections_) connection->finish_drain();
+  for (const auto& [key, one] : http2_connections_) {
+    if (!one->is_awaiting_first(now)) one->finish_drain();
+  }
 }
 
 void Worker::shed(const Shedding& shedding) {
   const bool is_refusing = overload() >= OverloadLevel::Refusing;
-  buffers_.set_scarce(is_refusing);
+  buffers_.set_scarce(is_refusing || shedding.excess > 0);
   if (overload() == OverloadLevel::Normal) return;
+  if (shedding.excess > 0 && shedding.counts_sockets) {
+    for (const auto& one : http_connections_) {
+      if (one->is_idle()) one->drop_unsent();
+    }
+  }
   close_idle();
   connections_checkpoint_ = count_all() + kConnectionsStep;
   if (is_refusing) {
@@ -73,29 +82,35 @@ void Worker::shed(const Shedding& shedding) {
       if (one->is_beginning()) beginning.push_back(one.get());
     }
     for (HttpConnection* one : beginning) one->refuse_head();
-    if (buffers_.held() >= shedding.held_min) end_largest(shedding.excess);
   }
+  if (shedding.excess > 0) end_largest(shedding);
   endpoints_.close_idle();
   free_exchanges_.clear();
   buffers_.clear();
   pipes_.clear();
   pool_trim();
-  buffers_.note_checkpoint();
   if (is_refusing) malloc_trim(0);
 }
 
-void Worker::end_largest(std::size_t wanted) {
+void Worker::end_largest(const Shedding& shedding) {
   std::vector<Exchange*> exchanges;
   for (const auto& one : http_connections_) {
     if (Exchange* exchange = one->exchange()) exchanges.push_back(exchange);
   }
   for (const auto& [key, one] : http2_connections_) one->add_exchanges(exchanges);
   std::vector<MemoryHolder> holders;
-  for (Exchange* one : exchanges) holders.push_back({one->held_bytes(), one, one->id(), nullptr});
+  std::size_t held = 0;
+  const auto add = [&](std::size_t bytes, Exchange* exchange, std::uint64_t id, TcpRelay* relay) {
+    held += bytes;
+    holders.push_back({bytes, exchange, id, relay});
+  };
+  const bool counts_sockets = shedding.counts_sockets;
+  for (Exchange* one : exchanges) add(one->held_bytes(counts_sockets), one, one->id(), nullptr);
   for (const auto& [key, one] : relays_) {
-    holders.push_back({one->held_bytes(), nullptr, 0, one.get()});
+    add(one->held_bytes(counts_sockets), nullptr, 0, one.get());
   }
-  const auto chosen = choose_largest(std::move(holders), wanted);
+  if (held < shedding.held_min) return;
+  const auto chosen = choose_largest(std::move(holders), shedding.excess);
   for (const MemoryHolder& one : chosen) {
     if (one.relay != nullptr) {
       one.relay->abort(Flag::Overload, "overload");

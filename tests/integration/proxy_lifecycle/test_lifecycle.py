@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 
+import pytest
+
 from support.pillion_testing import HttpApp, Program, http_get, http_request, run, wait_until
 from support.proxy_lab import ProxyLab, RawBackend, answer, upstream
 from support.sanitizers import skip_measurement
@@ -225,6 +227,24 @@ def test_the_deadline_ends_a_drain_and_the_receipt_tells(workspace):
         assert time.monotonic() - started < 20
         assert client.is_closed_by_peer()
         assert "1 aborted" in proxy.program.stderr
+
+
+def test_a_response_that_a_drain_cuts_off_does_not_look_whole(workspace):
+    """Of HTTP/1.0, where the end of the connection is the end of the body."""
+    def serve(connection):
+        connection.read_head()
+        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        connection.socket.recv(1)
+
+    with RawBackend(serve) as app, \
+            ProxyLab(workspace, '[drain]\nminimum = "100ms"\n', app_port=app.port, explicit='upstream = ""',
+                     env={"PILLION_DRAIN_SECONDS": "1"}) as proxy:
+        client = proxy.client("publish").send("GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+        assert b"hello" in client.read_until(b"hello")
+        proxy.program.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            client.socket.recv(1)
+        assert proxy.program.wait() == 0
 
 
 def test_a_second_sigterm_ends_a_drain_at_once(workspace):

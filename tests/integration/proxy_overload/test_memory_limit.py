@@ -125,7 +125,7 @@ def test_http1_responses_nobody_reads(workspace, group):
     breaker = "circuit_breaker = { max_connections = 4000, max_requests = 4000 }"
     with RawBackend(answer("z" * (1 << 20))) as backend, ProxyLab(workspace, upstream(backend.port, breaker)) as proxy:
         group.take(proxy.program.pid)
-        swarm = [connect_narrowly(proxy, GET) for _ in range(1200)]
+        swarm = [connect_narrowly(proxy, GET) for _ in range(2000)]
         wait_until_shed(proxy)
         for one in swarm:
             one.close()

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 using namespace pillion;
 using namespace pillion::proxy;
@@ -25,7 +26,8 @@ class FakeSystem {
     std::filesystem::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
-  MemoryUse read() const { return read_memory_use(root_ + "/proc", root_ + "/cgroup"); }
+  MemoryGauge gauge() const { return MemoryGauge(root_ + "/proc", root_ + "/cgroup"); }
+  MemoryUse read() const { return gauge().read(); }
 
  private:
   std::string root_;
@@ -51,6 +53,11 @@ TEST_CASE("the excess is what lies above the level of normal service") {
   const pillion::config::ProxyOverload config;  // 0.92, left at 0.89
   CHECK(excess_of({0.95, 1'000'000}, config) == Approx(60'000).margin(1));
   CHECK(excess_of({0.89, 1000}, config) == 0);
+  // Where sockets count, more is given back, and earlier.
+  CHECK(excess_of({0.95, 1'000'000, true}, config) == Approx(180'000).margin(1));
+  CHECK(ends_largest(OverloadLevel::NoKeepAlive, {0.93, 1000, true}));
+  CHECK_FALSE(ends_largest(OverloadLevel::NoKeepAlive, {0.93, 1000, false}));
+  CHECK(ends_largest(OverloadLevel::Refusing, {0.95, 1000, false}));
   CHECK(excess_of({0, 0}, config) == 0);
 }
 
@@ -89,6 +96,33 @@ TEST_CASE("the nearest limit of the groups around counts, and page cache does no
   system.write("cgroup/a/memory.current", "15000\n");
   system.write("cgroup/a/memory.stat", "inactive_file 0\n");
   CHECK(system.read().share == Approx(0.75));
+}
+
+TEST_CASE(
+    "whether a level may be reached is told by what is in use, less the cache that was there") {
+  FakeSystem system;
+  system.write("proc/cgroup", "0::/a\n");
+  system.write("cgroup/a/memory.max", "10000\n");
+  system.write("cgroup/a/memory.current", "9000\n");
+  system.write("cgroup/a/memory.stat", "inactive_file 5000\n");
+  MemoryGauge gauge = system.gauge();
+  CHECK(gauge.read().share == Approx(0.4));
+  CHECK(gauge.read().counts_sockets);
+  CHECK_FALSE(gauge.may_reach(0.91));
+  CHECK(gauge.may_reach(0.39));
+  system.write("cgroup/a/memory.current", "9999\n");
+  CHECK(gauge.may_reach(0.49));
+  // What was page cache may be something else by now.
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  CHECK(gauge.may_reach(0.99));
+  CHECK_FALSE(gauge.may_reach(1.0));
+}
+
+TEST_CASE("without any limit a look is due now and then") {
+  FakeSystem system;
+  MemoryGauge gauge = system.gauge();
+  CHECK(gauge.read().limit == 0);
+  CHECK_FALSE(gauge.may_reach(0.1));
 }
 
 TEST_CASE("limits of version 1 are read too") {

@@ -1,10 +1,12 @@
 """Runs inside the virtual machine, as root, with the package installed. Prints `ok NAME` or `not ok NAME: why`.
 
 One service serves all cases, in the order of this file. Those named test_second_boot_* run after a reboot."""
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -82,12 +84,13 @@ def is_active():
 def wait_until(condition, what, timeout=180):
     deadline = time.monotonic() + timeout
     while True:
+        seen = None
         try:
             if value := condition():
                 return value
-        except (OSError, ValueError, AssertionError):
-            pass
-        assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
+        except (OSError, ValueError, AssertionError) as error:
+            seen = repr(error)
+        assert time.monotonic() < deadline, f"waited {timeout} s for {what}; last seen: {seen}"
         time.sleep(0.2)
 
 
@@ -336,6 +339,80 @@ def test_second_boot_runs_it_again_and_knows_how_it_was_stopped():
     stop = [line for line in run("pillion", "metrics", "web").stdout.splitlines()
             if line.startswith("pillion_service_last_stop_killed_children{")]
     assert [line.rsplit(" ", 1)[1] for line in stop] == ["0"], stop
+
+
+PROXY = """
+access_log = { path = "/tmp/overload/access.log", flush_interval = "50ms" }
+explicit = [{ listen = "127.0.0.1:7000", upstream = "b", protocol = "http" }]
+outbound = { listen = "127.0.0.1:17001" }
+health = { listen = "127.0.0.1:17021" }
+prometheus = { listen = "127.0.0.1:17090" }
+admin = { listen = "127.0.0.1:17099" }
+[inbound]
+listen = "127.0.0.1:17006"
+[upstream.b]
+address = ["127.0.0.1:7001"]
+"""
+
+
+def pour(connection):
+    """Answers with 8 MiB, as far as they are taken."""
+    with connection, contextlib.suppress(OSError):
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 8388608\r\n\r\n")
+        for _ in range(128):
+            connection.sendall(bytes(65536))
+
+
+def serve_large(listener):
+    while True:
+        try:
+            connection = listener.accept()[0]
+        except OSError:
+            return
+        threading.Thread(target=pour, args=(connection,), daemon=True).start()
+
+
+def ask_without_reading():
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    one.settimeout(60)
+    try:
+        one.connect(("127.0.0.1", 7000))
+        one.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    except OSError:
+        pass  # refused: the proxy protects itself
+    return one
+
+
+def test_second_boot_slow_readers_do_not_get_the_proxy_killed():
+    """300 of them, with a limit that counts what the kernel holds for their sockets, too."""
+    Path("/tmp/overload").mkdir()
+    Path("/tmp/overload/proxy.toml").write_text(PROXY)
+    group = CGROUPS / "overload"
+    group.mkdir()
+    (group / "memory.max").write_text(str(48 << 20))
+    (group / "memory.swap.max").write_text("0")
+    with socket.create_server(("127.0.0.1", 7001), backlog=512) as listener:
+        threading.Thread(target=serve_large, args=(listener,), daemon=True).start()
+        proxy = subprocess.Popen(["pillion-proxy", "--config", "/tmp/overload/proxy.toml"],
+                                 preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())))
+        try:
+            wait_until(lambda: b"LIVE" in urllib.request.urlopen("http://127.0.0.1:17099/ready").read(), "the proxy")
+            swarm = [ask_without_reading() for _ in range(300)]
+            log = Path("/tmp/overload/access.log")
+            wait_until(lambda: log.exists() and '"overload"' in log.read_text(), "exchanges that were ended")
+            time.sleep(5)
+            peak = int((group / "memory.peak").read_text()) >> 20 if (group / "memory.peak").exists() else None
+            print(f"# memory.peak {peak} MiB", flush=True)
+            assert "oom_kill 0" in (group / "memory.events").read_text() and proxy.poll() is None
+            for one in swarm:
+                one.close()
+            wait_until(lambda: urllib.request.urlopen("http://127.0.0.1:7000/", timeout=20).status == 200, "service as usual", 60)
+        finally:
+            proxy.kill()
+            proxy.wait()
+    wait_until(lambda: group.rmdir() is None, "the group to be empty")
 
 
 def main():
