@@ -1,7 +1,8 @@
-// Writes fields of Protocol Buffers (https://protobuf.dev/programming-guides/encoding/), which OTLP
-// is made of. A message within a message is put_bytes() of its text.
+// Writes and reads fields of Protocol Buffers (https://protobuf.dev/programming-guides/encoding/),
+// which OTLP is made of. A message within a message is put_bytes() of its text.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,6 +33,26 @@ inline void append_fixed64(std::string& out, std::uint64_t value) {
 inline void put_fixed64(std::string& out, unsigned field, std::uint64_t value) {
   put_varint(out, field << 3 | 1);
   append_fixed64(out, value);
+}
+
+// Off the front; what is cut short gives what there is.
+inline std::uint64_t take_varint(std::string_view& bytes) {
+  std::uint64_t value = 0;
+  for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+    const auto byte = static_cast<unsigned char>(bytes.front());
+    bytes.remove_prefix(1);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) break;
+  }
+  return value;
+}
+
+// The text of a field whose tag has been taken.
+inline std::string_view take_bytes(std::string_view& bytes) {
+  const std::size_t length = std::min<std::uint64_t>(take_varint(bytes), bytes.size());
+  const std::string_view taken = bytes.substr(0, length);
+  bytes.remove_prefix(length);
+  return taken;
 }
 
 }  // namespace pillion::protobuf

@@ -12,6 +12,7 @@
 #include "adapters/metrics/formats/redis_info.h"
 #include "adapters/metrics/model/exposition_text.h"
 #include "adapters/metrics/output/otlp_metrics.h"
+#include "runtime/otlp_response.h"
 
 namespace {
 
@@ -24,8 +25,8 @@ pillion::Result<Families> parse(char kind, std::string_view text) {
     case 'n': return parse_nginx_status(text);
     case 'p': return parse_exposition(text, {});
     case 'o':
-      read_otlp_response(text, true);
-      read_otlp_response(text, false);
+      pillion::read_otlp_response(text, true, "rejectedDataPoints");
+      pillion::read_otlp_response(text, false, "rejectedDataPoints");
       return Families();
     case 'k': {
       pillion::config::JolokiaInput jolokia;

@@ -4,9 +4,8 @@
 #include <map>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "adapters/logs/output/otlp_record.h"
+#include "runtime/otlp_response.h"
 
 namespace pillion::logs {
 namespace {
@@ -26,31 +25,6 @@ constexpr std::pair<std::string_view, std::string_view> kAttributes[] = {
     {"log.origin.file.line", "code.line.number"},
     {"log.origin.function", "code.function.name"},
 };
-
-// Of an ExportLogsServiceResponse, "partialSuccess": what was refused for good, unnamed.
-Answer judge_success(const HttpClient::Response& response, std::size_t record_count,
-                     bool is_protobuf) {
-  Answer answer;
-  if (is_protobuf) {
-    answer.rejected = rejected_in_protobuf(response.body, answer.why);
-  } else {
-    const auto body = nlohmann::json::parse(response.body, nullptr, false);
-    const auto partial = body.is_object() ? body.find("partialSuccess") : body.end();
-    if (body.is_object() && partial != body.end() && partial->is_object()) {
-      const auto rejected = partial->find("rejectedLogRecords");
-      if (rejected != partial->end()) {  // a decimal string, or a number
-        const std::string text =
-            rejected->is_string() ? rejected->get<std::string>() : rejected->dump();
-        answer.rejected = std::strtoull(text.c_str(), nullptr, 10);
-      }
-      const auto message = partial->find("errorMessage");
-      if (message != partial->end() && message->is_string())
-        answer.why = message->get<std::string>();
-    }
-  }
-  answer.rejected = std::min<std::uint64_t>(answer.rejected, record_count);
-  return answer;
-}
 
 class OtlpDialect final : public HttpDialect {
  public:
@@ -82,7 +56,11 @@ class OtlpDialect final : public HttpDialect {
 
   Answer judge(const HttpClient::Response& response, std::size_t record_count) const override {
     if (response.status != 200) return judge_by_status(response);
-    return judge_success(response, record_count, options_.is_protobuf);
+    auto refusal = read_otlp_response(response.body, options_.is_protobuf, "rejectedLogRecords");
+    Answer answer;
+    answer.rejected = std::min<std::uint64_t>(refusal.count, record_count);
+    answer.why = std::move(refusal.why);
+    return answer;
   }
 
  private:

@@ -261,37 +261,4 @@ std::string request_protobuf(const std::map<std::string, std::string>& records_b
   return out;
 }
 
-std::uint64_t rejected_in_protobuf(std::string_view response, std::string& why) {
-  const auto take_varint = [](std::string_view& bytes) {
-    std::uint64_t value = 0;
-    for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
-      const auto byte = static_cast<unsigned char>(bytes.front());
-      bytes.remove_prefix(1);
-      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-      if (byte < 0x80) break;
-    }
-    return value;
-  };
-  const auto take_bytes = [&](std::string_view& bytes) {
-    const std::size_t length = std::min<std::uint64_t>(take_varint(bytes), bytes.size());
-    const std::string_view taken = bytes.substr(0, length);
-    bytes.remove_prefix(length);
-    return taken;
-  };
-  if (take_varint(response) != (1 << 3 | 2)) return 0;  // partial_success
-  std::string_view partial = take_bytes(response);
-  std::uint64_t rejected = 0;
-  while (!partial.empty()) {
-    const std::uint64_t tag = take_varint(partial);
-    if (tag == 1 << 3) {
-      rejected = take_varint(partial);
-    } else if (tag == (2 << 3 | 2)) {
-      why = take_bytes(partial);
-    } else {
-      break;
-    }
-  }
-  return rejected;
-}
-
 }  // namespace pillion::logs

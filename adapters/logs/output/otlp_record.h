@@ -35,7 +35,4 @@ struct OtlpRecord {
 std::string request_json(const std::map<std::string, std::string>& records_by_resource);
 std::string request_protobuf(const std::map<std::string, std::string>& records_by_resource);
 
-// How many records an ExportLogsServiceResponse refuses, and why; 0 when it is unreadable.
-std::uint64_t rejected_in_protobuf(std::string_view response, std::string& why);
-
 }  // namespace pillion::logs

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "adapters/metrics/model/number_text.h"
 #include "runtime/json_text.h"
@@ -227,26 +226,6 @@ std::string metric_json(const Family& head, const std::vector<Point>& points) {
   return out + "]}}";
 }
 
-// ---- What the receiver says
-
-std::uint64_t take_varint(std::string_view& bytes) {
-  std::uint64_t value = 0;
-  for (int shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
-    const auto byte = static_cast<unsigned char>(bytes.front());
-    bytes.remove_prefix(1);
-    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) break;
-  }
-  return value;
-}
-
-std::string_view take_bytes(std::string_view& bytes) {
-  const std::size_t length = std::min<std::uint64_t>(take_varint(bytes), bytes.size());
-  const std::string_view taken = bytes.substr(0, length);
-  bytes.remove_prefix(length);
-  return taken;
-}
-
 }  // namespace
 
 std::uint64_t StartTimes::start_of(const std::string& family, const Series& series, double value,
@@ -316,36 +295,6 @@ OtlpRequest otlp_request(const Merge& merge, const std::map<std::string, std::st
   put_bytes(resource_metrics, 2, scope_metrics);
   put_bytes(request.body, 1, resource_metrics);
   return request;
-}
-
-OtlpRefusal read_otlp_response(std::string_view body, bool is_protobuf) {
-  OtlpRefusal refusal;
-  if (!is_protobuf) {
-    const auto document = nlohmann::json::parse(body, nullptr, false);
-    if (!document.is_object() || !document.contains("partialSuccess")) return refusal;
-    const auto& partial = document["partialSuccess"];
-    if (!partial.is_object()) return refusal;
-    if (const auto count = partial.find("rejectedDataPoints"); count != partial.end()) {
-      const std::string text = count->is_string() ? count->get<std::string>() : count->dump();
-      refusal.points = std::strtoull(text.c_str(), nullptr, 10);
-    }
-    const auto why = partial.find("errorMessage");
-    if (why != partial.end() && why->is_string()) refusal.why = why->get<std::string>();
-    return refusal;
-  }
-  if (take_varint(body) != (1 << 3 | 2)) return refusal;  // partial_success
-  std::string_view partial = take_bytes(body);
-  while (!partial.empty()) {
-    const std::uint64_t tag = take_varint(partial);
-    if (tag == 1 << 3) {
-      refusal.points = take_varint(partial);
-    } else if (tag == (2 << 3 | 2)) {
-      refusal.why = take_bytes(partial);
-    } else {
-      break;
-    }
-  }
-  return refusal;
 }
 
 }  // namespace pillion::metrics

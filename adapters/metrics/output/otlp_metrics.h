@@ -43,11 +43,4 @@ struct OtlpRequest {
 OtlpRequest otlp_request(const Merge& merge, const std::map<std::string, std::string>& resource,
                          bool is_protobuf, StartTimes& starts, std::uint64_t now);
 
-// Of an ExportMetricsServiceResponse: how many points were refused for good, and why.
-struct OtlpRefusal {
-  std::uint64_t points = 0;
-  std::string why;
-};
-OtlpRefusal read_otlp_response(std::string_view body, bool is_protobuf);
-
 }  // namespace pillion::metrics

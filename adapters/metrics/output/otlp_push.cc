@@ -8,6 +8,7 @@
 #include "adapters/metrics/make_sources.h"
 #include "runtime/compression.h"
 #include "runtime/log.h"
+#include "runtime/otlp_response.h"
 
 namespace pillion::metrics {
 namespace {
@@ -126,9 +127,9 @@ void OtlpPush::on_response(Result<HttpClient::Response> response, std::size_t po
               is_passing(response->status), retry_after_of(*response));
     return;
   }
-  const OtlpRefusal refusal =
-      read_otlp_response(response->body, config_.encoding == config::OtlpEncoding::Protobuf);
-  const std::uint64_t rejected = std::min<std::uint64_t>(refusal.points, points);
+  const OtlpRefusal refusal = read_otlp_response(
+      response->body, config_.encoding == config::OtlpEncoding::Protobuf, "rejectedDataPoints");
+  const std::uint64_t rejected = std::min<std::uint64_t>(refusal.count, points);
   points_ += points - rejected;
   rejected_ += rejected;
   const std::string why =

@@ -74,17 +74,4 @@ TEST_CASE("A counter that went back began anew after the last push") {
   CHECK(starts.start_of("a", series, 4, 500) == 500);
 }
 
-TEST_CASE("What a receiver refused is read from both encodings") {
-  const OtlpRefusal json = read_otlp_response(
-      R"({"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"too old"}})", false);
-  CHECK(json.points == 3);
-  CHECK(json.why == "too old");
-  const OtlpRefusal binary = read_otlp_response(std::string("\x0a\x06\x08\x02\x12\x02no", 8), true);
-  CHECK(binary.points == 2);
-  CHECK(binary.why == "no");
-  CHECK(read_otlp_response("", true).points == 0);
-  CHECK(read_otlp_response("{}", false).points == 0);
-  CHECK(read_otlp_response("\x0a\xff\xff\xff\xff", true).points == 0);
-}
-
 }  // namespace pillion::metrics
