@@ -8,6 +8,7 @@
 
 #include "runtime/json_text.h"
 #include "runtime/log.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::secrets {
 namespace {
@@ -48,13 +49,6 @@ bool is_hop_by_hop(std::string_view name) {
                                          "Content-Length"};
   return std::any_of(std::begin(kNames), std::end(kNames),
                      [&](std::string_view known) { return equals_ignoring_case(known, name); });
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 // Empty when the path is ambiguous.

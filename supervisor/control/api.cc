@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/result.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::supervisor::control {
 
@@ -21,12 +22,6 @@ std::optional<std::string> find(const Parameters& parameters, std::string_view n
     if (key == name) return value;
   }
   return {};
-}
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 std::string decode(std::string_view text, bool is_query) {

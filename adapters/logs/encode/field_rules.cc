@@ -9,6 +9,7 @@
 #include "adapters/logs/encode/record_fields.h"
 #include "adapters/logs/encode/record_values.h"
 #include "runtime/json_text.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::logs {
 namespace {
@@ -19,12 +20,6 @@ std::string escaped(std::string_view text) {
   std::string quoted;
   append_json_string(quoted, text);
   return quoted.substr(1, quoted.size() - 2);
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 // The ASCII characters of a key that were written as \uXXXX or with a backslash they do not need,
@@ -40,7 +35,7 @@ std::string normal_key(std::string_view key) {
     int code = -1;
     if (kind == 'u' && i + 4 < key.size()) {
       code = 0;
-      for (std::size_t k = 1; k <= 4; ++k) code = code * 16 + std::max(hex_digit(key[i + k]), 0);
+      for (std::size_t k = 1; k <= 4; ++k) code = code * 16 + std::max(hex_value(key[i + k]), 0);
     } else if (kind == '/') {
       code = '/';
     }

@@ -14,6 +14,7 @@
 #endif
 
 #include "adapters/logs/encode/state.h"
+#include "runtime/text_codes.h"
 
 namespace pillion::logs {
 namespace PILLION_LOGS_ISA {
@@ -234,13 +235,6 @@ inline char* put_escaped(EncodeState& state, char* out, const char* p, const cha
     out = put_special(state, out + clean, p, end);
   }
   return out;
-}
-
-inline int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
 }
 
 // The code unit of the four hex digits at `p`, -1 when there are none.

@@ -1,21 +1,18 @@
 #include "adapters/logs/encode/record_values.h"
 
+#include <algorithm>
 #include <chrono>
+
+#include "runtime/text_codes.h"
 
 namespace pillion::logs {
 namespace {
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = static_cast<char>(c | 0x20);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 0;
-}
 
 // The code unit of "\\uXXXX" whose digits start at `at`.
 std::uint32_t code_unit(std::string_view text, std::size_t at) {
   std::uint32_t code = 0;
   for (std::size_t i = at; i < at + 4 && i < text.size(); ++i) {
-    code = code << 4 | static_cast<std::uint32_t>(hex_digit(text[i]));
+    code = code << 4 | static_cast<std::uint32_t>(std::max(hex_value(text[i]), 0));
   }
   return code;
 }
