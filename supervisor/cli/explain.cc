@@ -56,7 +56,7 @@ std::string remedy(const std::string& service, const ChildStatus& child) {
 
 void add_child_facts(const std::string& service, const ChildStatus& child,
                      std::vector<std::string>& evidence) {
-  std::string fact = fmt::format("{} ({}): {} for {}", child.name, role_word(child.role),
+  std::string fact = fmt::format("{} ({}): {} for {}", child.name, control::role_name(child.role),
                                  core::to_string(child.state), format_duration(child.in_state_for));
   if (child.generation > 0) fact += fmt::format(", generation {}", child.generation);
   if (child.restarts == 1) fact += ", restarted once";

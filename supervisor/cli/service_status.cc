@@ -21,15 +21,4 @@ std::optional<core::Receipt> read_last_receipt(const std::string& name) {
   return std::move(*receipt);
 }
 
-const char* role_word(core::Role role) {
-  switch (role) {
-    case core::Role::Init: return "init";
-    case core::Role::Adapter: return "adapter";
-    case core::Role::Ambassador: return "ambassador";
-    case core::Role::Sidecar: return "sidecar";
-    case core::Role::App: return "app";
-  }
-  return "?";
-}
-
 }  // namespace pillion::supervisor::cli

@@ -15,7 +15,4 @@ Result<control::StatusReport> fetch_status(const std::string& name);
 // The receipt that the last stop of a service left behind.
 std::optional<core::Receipt> read_last_receipt(const std::string& name);
 
-// "app", "init", …
-const char* role_word(core::Role role);
-
 }  // namespace pillion::supervisor::cli

@@ -88,7 +88,7 @@ std::string render_status(const control::StatusReport& report, bool with_colour)
         i < report.usage.size() ? report.usage[i] : control::ChildUsage{};
     const char* part = child.is_candidate ? " (next)" : child.is_leaving ? " (leaving)" : "";
     rows.push_back({{child.name + part},
-                    {role_word(child.role)},
+                    {std::string(control::role_name(child.role))},
                     {std::string(core::to_string(child.state)), state_colour(child)},
                     {child.role == core::Role::Init ? "-"
                      : child.is_ready               ? "yes"

@@ -17,17 +17,6 @@ Duration from_seconds(double seconds) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
 }
 
-std::string_view role_name(core::Role role) {
-  switch (role) {
-    case core::Role::Init: return "init";
-    case core::Role::Adapter: return "adapter";
-    case core::Role::Ambassador: return "ambassador";
-    case core::Role::Sidecar: return "sidecar";
-    case core::Role::App: return "app";
-  }
-  return "?";
-}
-
 // The value of an enumeration by its name; the first one for a name of a later version.
 template<class E, std::size_t N, class Name>
 E by_name(const E (&values)[N], const std::string& name, Name name_of) {
@@ -158,6 +147,17 @@ Result<T> read(std::string_view text, const char* what, Read read_into) {
 }
 
 }  // namespace
+
+std::string_view role_name(core::Role role) {
+  switch (role) {
+    case core::Role::Init: return "init";
+    case core::Role::Adapter: return "adapter";
+    case core::Role::Ambassador: return "ambassador";
+    case core::Role::Sidecar: return "sidecar";
+    case core::Role::App: return "app";
+  }
+  return "?";
+}
 
 std::string to_json(const StatusReport& report) {
   Json json;

@@ -14,6 +14,9 @@
 
 namespace pillion::supervisor::control {
 
+// "app", "init", …
+std::string_view role_name(core::Role role);
+
 // Of one child's cgroup; empty where the machine does not tell.
 struct ChildUsage {
   std::optional<std::uint64_t> memory_bytes;
