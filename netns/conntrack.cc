@@ -11,17 +11,12 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
-#include <memory>
 
 #include "netns/netlink_attributes.h"
+#include "netns/netlink_socket.h"
 
 namespace pillion::netns {
 namespace {
-
-struct SocketCloser {
-  void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
-};
-using Socket = std::unique_ptr<mnl_socket, SocketCloser>;
 
 // One entry of the table: what is needed to choose it and to name it for deletion.
 struct Entry {
@@ -98,90 +93,55 @@ bool is_wanted(const Entry& entry, const FlushConntrack& flush) {
                      [&](const Address& end) { return is_in(flush.addresses, end); });
 }
 
-nlmsghdr* put_header(char* buffer, int type, int flags, std::uint8_t family) {
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = static_cast<std::uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type);
-  header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-  header->nlmsg_seq = 1;
-  auto* extra = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
-  extra->nfgen_family = family;
-  extra->version = NFNETLINK_V0;
-  return header;
-}
-
-// Null where the kernel has no connection tracking.
-Socket open_socket() {
-  Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
-  if (socket && mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) socket.reset();
-  return socket;
-}
-
-// Calls `callback` for every message of the answer.
-Result<void> exchange(mnl_socket* socket, const nlmsghdr* request, mnl_cb_t callback, void* data) {
-  if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0) {
-    return fail_errno("cannot send to ctnetlink");
-  }
-  std::vector<char> buffer(65536);
-  for (int state = MNL_CB_OK; state > MNL_CB_STOP;) {
-    const ssize_t received = mnl_socket_recvfrom(socket, buffer.data(), buffer.size());
-    if (received < 0 && errno == EINTR) continue;
-    if (received < 0) return fail_errno("cannot receive from ctnetlink");
-    state = mnl_cb_run(buffer.data(), static_cast<std::size_t>(received), 1, 0, callback, data);
-    if (state < 0) return fail_errno("cannot read tracked connections");
-  }
-  return {};
-}
-
 using Choose = std::function<bool(const Entry& entry)>;
 
-Result<std::vector<Entry>> chosen_entries(mnl_socket* socket, const Choose& choose) {
-  struct Collected {
-    const Choose& choose;
-    std::vector<Entry> entries;
-  } collected{choose, {}};
+Result<std::vector<Entry>> chosen_entries(NetlinkSocket& socket, const Choose& choose) {
+  std::vector<Entry> entries;
   alignas(8) std::array<char, 256> buffer{};
-  const nlmsghdr* request = put_header(buffer.data(), IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
-  auto dumped = exchange(
-      socket, request,
-      [](const nlmsghdr* message, void* data) {
-        auto& target = *static_cast<Collected*>(data);
-        Entry entry = read_entry(message);
-        if (target.choose(entry)) target.entries.push_back(std::move(entry));
-        return MNL_CB_OK;
-      },
-      &collected);
+  nlmsghdr* request = put_netfilter_request(buffer.data(), NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET,
+                                            NLM_F_DUMP, AF_UNSPEC);
+  auto dumped = socket.ask(request, [&](const nlmsghdr* message) {
+    Entry entry = read_entry(message);
+    if (choose(entry)) entries.push_back(std::move(entry));
+  });
   if (!dumped) return fail(dumped.error());
-  return std::move(collected.entries);
+  return entries;
 }
 
-Result<void> delete_entry(mnl_socket* socket, const Entry& entry) {
+Result<void> delete_entry(NetlinkSocket& socket, const Entry& entry) {
   alignas(8) std::array<char, 1024> buffer{};
-  nlmsghdr* request = put_header(buffer.data(), IPCTNL_MSG_CT_DELETE, NLM_F_ACK, entry.family);
+  nlmsghdr* request = put_netfilter_request(buffer.data(), NFNL_SUBSYS_CTNETLINK,
+                                            IPCTNL_MSG_CT_DELETE, NLM_F_ACK, entry.family);
   mnl_attr_put(request, CTA_TUPLE_ORIG | NLA_F_NESTED, entry.original_tuple.size(),
                entry.original_tuple.data());
   if (!entry.zone.empty()) mnl_attr_put(request, CTA_ZONE, entry.zone.size(), entry.zone.data());
-  return exchange(socket, request, nullptr, nullptr);
+  return socket.ask(request);
+}
+
+// Fails where the kernel has no connection tracking.
+Result<NetlinkSocket> open_conntrack() {
+  return NetlinkSocket::open(NETLINK_NETFILTER, "the table of tracked connections");
 }
 
 }  // namespace
 
 Result<int> flush_conntrack(const FlushConntrack& flush) {
-  const Socket socket = open_socket();
+  auto socket = open_conntrack();
   if (!socket) return 0;
   auto entries =
-      chosen_entries(socket.get(), [&](const Entry& entry) { return is_wanted(entry, flush); });
+      chosen_entries(*socket, [&](const Entry& entry) { return is_wanted(entry, flush); });
   if (!entries) return fail(entries.error());
   int deleted = 0;
   for (const Entry& entry : *entries) {
-    if (delete_entry(socket.get(), entry)) ++deleted;  // else it ended in the meantime
+    if (delete_entry(*socket, entry)) ++deleted;  // else it ended in the meantime
   }
   return deleted;
 }
 
 Result<int> count_rewritten_clients(std::uint16_t port) {
-  const Socket socket = open_socket();
+  auto socket = open_conntrack();
   if (!socket) return 0;
-  auto entries = chosen_entries(socket.get(), [&](const Entry& entry) {
+  auto entries = chosen_entries(*socket, [&](const Entry& entry) {
     return entry.protocol == IPPROTO_TCP && entry.reply_source_port == port &&
            entry.destination_port != port && entry.reply_destination_port != entry.source_port;
   });

@@ -8,21 +8,15 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
-#include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
-#include <memory>
 
 #include "netns/netlink_attributes.h"
+#include "netns/netlink_socket.h"
 
 namespace pillion::netns {
 namespace {
-
-struct SocketCloser {
-  void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
-};
-using Socket = std::unique_ptr<mnl_socket, SocketCloser>;
 
 std::string family_text(std::uint8_t family) {
   switch (family) {
@@ -53,58 +47,30 @@ NftChain read_chain(const nlmsghdr* message) {
   return chain;
 }
 
-nlmsghdr* put_request(char* buffer, int type, int flags, std::uint8_t family) {
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | type);
-  header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-  header->nlmsg_seq = 1;
-  auto* extra = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
-  extra->nfgen_family = family;
-  extra->version = NFNETLINK_V0;
-  return header;
-}
-
-// Sends the request and calls `callback` for every message of the answer.
-Result<void> ask(const nlmsghdr* request, mnl_cb_t callback, void* data) {
-  const Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC));
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) {
-    return fail_errno("cannot open a netfilter socket");
-  }
-  if (mnl_socket_sendto(socket.get(), request, request->nlmsg_len) < 0) {
-    return fail_errno("cannot send to netfilter");
-  }
-  std::vector<char> answer(65536);
-  for (int state = MNL_CB_OK; state > MNL_CB_STOP;) {
-    const ssize_t received = mnl_socket_recvfrom(socket.get(), answer.data(), answer.size());
-    if (received < 0 && errno == EINTR) continue;
-    if (received < 0) return fail_errno("cannot receive from netfilter");
-    state = mnl_cb_run(answer.data(), static_cast<std::size_t>(received), 1, 0, callback, data);
-    if (state < 0) return fail_errno("cannot ask nftables");
-  }
-  return {};
-}
+Result<NetlinkSocket> open_nftables() { return NetlinkSocket::open(NETLINK_NETFILTER, "nftables"); }
 
 }  // namespace
 
 Result<std::vector<NftChain>> nft_chains() {
+  auto socket = open_nftables();
+  if (!socket) return fail(socket.error());
   alignas(8) std::array<char, 256> buffer{};
   std::vector<NftChain> chains;
-  auto asked = ask(
-      put_request(buffer.data(), NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC),
-      [](const nlmsghdr* message, void* data) {
-        static_cast<std::vector<NftChain>*>(data)->push_back(read_chain(message));
-        return MNL_CB_OK;
-      },
-      &chains);
+  auto asked = socket->ask(put_netfilter_request(buffer.data(), NFNL_SUBSYS_NFTABLES,
+                                                 NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC),
+                           [&](const nlmsghdr* message) { chains.push_back(read_chain(message)); });
   if (!asked) return fail(asked.error());
   return chains;
 }
 
 Result<bool> has_nft_table(const std::string& table) {
+  auto socket = open_nftables();
+  if (!socket) return fail(socket.error());
   alignas(8) std::array<char, 512> buffer{};
-  nlmsghdr* request = put_request(buffer.data(), NFT_MSG_GETTABLE, NLM_F_ACK, NFPROTO_INET);
+  nlmsghdr* request = put_netfilter_request(buffer.data(), NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE,
+                                            NLM_F_ACK, NFPROTO_INET);
   mnl_attr_put_strz(request, NFTA_TABLE_NAME, table.c_str());
-  auto asked = ask(request, nullptr, nullptr);
+  auto asked = socket->ask(request);
   if (asked) return true;
   if (asked.error().errno_value() == ENOENT) return false;
   return fail(asked.error());

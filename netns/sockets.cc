@@ -11,17 +11,12 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
 #include "netns/netlink_attributes.h"
+#include "netns/netlink_socket.h"
 
 namespace pillion::netns {
 namespace {
-
-struct SocketCloser {
-  void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
-};
-using Socket = std::unique_ptr<mnl_socket, SocketCloser>;
 
 Address address_of(std::uint8_t family, const __be32* words) {
   Address address{family == AF_INET ? Family::V4 : Family::V6, {}};
@@ -49,48 +44,29 @@ TcpSocket read_socket(const nlmsghdr* message) {
   return socket;
 }
 
-Result<void> dump(mnl_socket* netlink, std::uint8_t family, std::uint32_t states,
+Result<void> dump(NetlinkSocket& netlink, std::uint8_t family, std::uint32_t states,
                   std::vector<TcpSocket>& sockets) {
   alignas(8) std::array<char, 512> buffer{};
   nlmsghdr* header = mnl_nlmsg_put_header(buffer.data());
   header->nlmsg_type = SOCK_DIAG_BY_FAMILY;
   header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-  header->nlmsg_seq = family;
   auto* request =
       static_cast<inet_diag_req_v2*>(mnl_nlmsg_put_extra_header(header, sizeof(inet_diag_req_v2)));
   request->sdiag_family = family;
   request->sdiag_protocol = IPPROTO_TCP;
   request->idiag_states = states;
-  if (mnl_socket_sendto(netlink, header, header->nlmsg_len) < 0) {
-    return fail_errno("cannot send to sock_diag");
-  }
-  std::vector<char> answer(65536);
-  for (int state = MNL_CB_OK; state > MNL_CB_STOP;) {
-    const ssize_t received = mnl_socket_recvfrom(netlink, answer.data(), answer.size());
-    if (received < 0 && errno == EINTR) continue;
-    if (received < 0) return fail_errno("cannot receive from sock_diag");
-    state = mnl_cb_run(
-        answer.data(), static_cast<std::size_t>(received), family, 0,
-        [](const nlmsghdr* message, void* data) {
-          static_cast<std::vector<TcpSocket>*>(data)->push_back(read_socket(message));
-          return MNL_CB_OK;
-        },
-        &sockets);
-    if (state < 0) return fail_errno("cannot list TCP sockets");
-  }
-  return {};
+  return netlink.ask(header,
+                     [&](const nlmsghdr* message) { sockets.push_back(read_socket(message)); });
 }
 
 }  // namespace
 
 Result<std::vector<TcpSocket>> tcp_sockets(std::uint32_t states) {
-  const Socket netlink(mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC));
-  if (!netlink || mnl_socket_bind(netlink.get(), 0, MNL_SOCKET_AUTOPID) < 0) {
-    return fail_errno("cannot open a sock_diag socket");
-  }
+  auto netlink = NetlinkSocket::open(NETLINK_SOCK_DIAG, "sock_diag");
+  if (!netlink) return fail(netlink.error());
   std::vector<TcpSocket> sockets;
   for (const auto family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
-    auto dumped = dump(netlink.get(), family, states, sockets);
+    auto dumped = dump(*netlink, family, states, sockets);
     // A kernel without IPv6 has no handler for it.
     if (!dumped && !(family == AF_INET6 && dumped.error().errno_value() == ENOENT)) {
       return fail(dumped.error());
