@@ -39,7 +39,7 @@ done
 find /run -mindepth 1 | sed 's/^/file /'
 find /sys/fs/cgroup -type d -name '*NAME*' | sed 's/^/cgroup /'
 ps -eo netns=,args= | awk -v own="$(readlink /proc/self/ns/net | tr -dc 0-9)" '$1 == own {print $2}' |
-  grep -vE '^(sleep|ps|awk|sh|sort|grep|sed)$' | sed 's/^/process /'
+  grep -vE '^(sleep|ps|awk|readlink|tr|sh|sort|grep|sed)$' | sed 's/^/process /'
 """
 SERVICE = """
 [service]
