@@ -125,7 +125,9 @@ std::optional<std::string> read_string(Reader& reader, const Node& node, std::st
 
 bool expect_array(Reader& reader, const Node& node, std::string_view key, std::string_view legal) {
   if (node.kind == Node::Kind::Array) return true;
-  report_kind(reader, node, key, legal);
+  const bool is_one_element = legal == "a list" && node.kind == Node::Kind::String;
+  report_kind(reader, node, key,
+              is_one_element ? "a list, such as [" + shown(node) + "]" : std::string(legal));
   return false;
 }
 

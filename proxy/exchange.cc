@@ -192,7 +192,8 @@ void Exchange::dispatch() {
   }
   is_dispatched_ = true;
   if (is_route_refused_) {
-    const Refusal refusal = context_->routes->snapshot->refusal_of(context_->destination);
+    Refusal refusal = context_->routes->snapshot->refusal_of(context_->destination);
+    if (refusal.names_host && !authority_.empty()) refusal.reason += ": " + authority_;
     reply_locally(refusal.status, Flag::NoRoute, refusal.details, refusal.reason);
     return;
   }

@@ -157,7 +157,7 @@ Refusal Snapshot::refusal_of(const Address& destination) const {
             who + " does not publish port " + std::to_string(destination.port()) +
                 "; it publishes " + (ports.empty() ? "none" : ports)};
   }
-  return {502, "no_route", "no upstream is configured for this host"};
+  return {502, "no_route", "no upstream is configured for this host", true};
 }
 
 std::optional<std::size_t> Snapshot::upstream_of_server_name(std::string_view name) const {

@@ -25,6 +25,8 @@ struct Refusal {
   int status = 502;                       // for an HTTP client
   std::string_view details = "no_route";  // for the access log; static text
   std::string reason;
+  bool names_host =
+      false;  // the reason is about the request's host, which is to be named behind it
 };
 
 class Snapshot {

@@ -65,9 +65,14 @@ void TlsAcceptor::advance() {
   switch (socket_.handshake()) {
     case HandshakeStatus::WouldBlock: return;
     case HandshakeStatus::Done: accept_peer(); return;
-    case HandshakeStatus::Failed:
-      refuse(handshake_failure_details(*socket_.tls()), socket_.tls()->failure());
+    case HandshakeStatus::Failed: {
+      const std::string& reason = socket_.tls()->failure();
+      const bool is_plain_http = reason == "http request";  // OpenSSL's word for it
+      refuse(handshake_failure_details(*socket_.tls()),
+             is_plain_http ? "it speaks HTTP without TLS, and the port's mutual_tls is strict"
+                           : std::string_view(reason));
       return;
+    }
   }
 }
 

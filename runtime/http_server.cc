@@ -518,10 +518,13 @@ void HttpServer::Core::check_drained() {
 void HttpServer::Core::dispatch(const HttpServerRequest& request, HttpResponder respond) {
   const auto path = routes.find(request.path);
   if (path == routes.end()) {
-    if (fallback)
+    if (fallback) {
       fallback(request, std::move(respond));
-    else
-      respond(refusal(404, "no such path: " + request.path));
+      return;
+    }
+    std::string known;
+    for (const auto& [name, handlers] : routes) known += (known.empty() ? "" : ", ") + name;
+    respond(refusal(404, "no such path: " + request.path + "; known are " + known));
     return;
   }
   auto method = path->second.find(request.method);

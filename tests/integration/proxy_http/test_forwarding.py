@@ -313,7 +313,7 @@ def test_explicit_listeners_without_an_upstream_route_by_host(workspace):
                              ("payments.internal", 502), ("unknown", 502)):
             reply = http_get(proxy.url(), headers={"Host": host})
             assert reply.status == status, host
-        assert "no upstream is configured for this host (NR)" in reply.body.decode()
+        assert "no upstream is configured for this host: unknown (NR)" in reply.body.decode()
 
 
 def test_many_clients_at_once_get_their_own_answers(workspace):

@@ -153,6 +153,7 @@ def test_strict_refuses_plain_text_and_permissive_takes_both(workspace, identity
             one.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert one.read_to_end() in (b"", b"\x15\x03\x01\x00\x02\x02\x46")
             assert proxy.log()[0]["response_flags"] == "DTF"
+            assert "it speaks HTTP without TLS, and the port's mutual_tls is strict" in proxy.program.output
         with MutualLab(workspace, identity, app.port, mode="permissive") as proxy:
             with proxy.client("publish") as one:
                 one.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -367,3 +367,18 @@ orders.toml:11:16: error: `listener` cannot be "a:b"
       = note: it must be a name without `:`, such as "publish-8080"
 )");
 }
+
+TEST_CASE("A text where a list belongs is shown as one") {
+  REQUIRE(problems_of(R"([app]
+command = ["/bin/app"]
+user = "orders"
+[sidecar.proxy]
+use = "proxy"
+[sidecar.proxy.config.upstream.users]
+address = "10.0.0.1:80"
+)") == R"(orders.toml:7:11: error: `address` cannot be "10.0.0.1:80"
+    7 | address = "10.0.0.1:80"
+      |           ^~~~~~~~~~~~~
+      = note: it must be a list, such as ["10.0.0.1:80"]
+)");
+}
