@@ -368,7 +368,7 @@ void Http2Session::read(Watcher& watcher) {
       flush();
       if (!out_.is_empty()) return;  // the next writable edge reads on
     }
-    if (turn == buffers_.reads_per_turn()) {
+    if (turn >= buffers_.reads_per_turn()) {
       socket_.rearm(watcher);
       return;
     }

@@ -18,7 +18,7 @@ constexpr double kHysteresis = 0.03;
 constexpr double kSocketsHysteresis = 0.15;
 constexpr std::uint64_t kNoLimit = 1ull << 60;  // version 1 says "none" by a number near 2^63
 // How long what was read is good enough where a microsecond cannot tell.
-constexpr std::int64_t kFreshNs = 2'000'000;
+constexpr std::int64_t kFreshNs = 10'000'000;
 constexpr std::int64_t kFreshWithoutLimitNs = 100'000'000;
 
 // Without streams, which take a megabyte of libstdc++ and a lock; empty when it cannot be read.

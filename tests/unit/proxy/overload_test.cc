@@ -113,7 +113,7 @@ TEST_CASE(
   system.write("cgroup/a/memory.current", "9999\n");
   CHECK(gauge.may_reach(0.49));
   // What was page cache may be something else by now.
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
   CHECK(gauge.may_reach(0.99));
   CHECK_FALSE(gauge.may_reach(1.0));
 }

