@@ -19,7 +19,7 @@ constexpr double kSocketsHysteresis = 0.15;
 constexpr std::uint64_t kNoLimit = 1ull << 60;  // version 1 says "none" by a number near 2^63
 // How long what was read is good enough where a microsecond cannot tell.
 constexpr std::int64_t kFreshNs = 10'000'000;
-constexpr std::int64_t kFreshWithoutLimitNs = 100'000'000;
+constexpr std::int64_t kFreshWithoutLimitNs = 50'000'000;
 
 // Without streams, which take a megabyte of libstdc++ and a lock; empty when it cannot be read.
 std::string read_text(const std::string& path) {

@@ -142,7 +142,7 @@ void Server::start_workers() {
   for (auto& worker : workers_) {
     const std::size_t share = limit.rlim_cur / 2 / workers_.size();
     worker->set_connections_max(std::max(share, kDescriptorsMin));
-    worker->set_memory_check([this] { look_if_near(); });
+    worker->set_memory_check([this] { return look_if_near(); });
   }
 }
 
@@ -174,13 +174,14 @@ MemoryUse Server::look_at_memory(bool is_periodic) {
 }
 
 // A worker's, every 512 KiB that it has received.
-void Server::look_if_near() {
+bool Server::look_if_near() {
   if (status_.overload == OverloadLevel::Normal) {
     const double share = snapshot()->config().overload.drain_at;
     const std::lock_guard lock(memory_mutex_);
-    if (!memory_.may_reach(share)) return;
+    if (!memory_.may_reach(share)) return false;
   }
-  look_at_memory(false);
+  const MemoryUse use = look_at_memory(false);
+  return ends_largest(status_.overload, use);
 }
 
 void Server::watch_memory() {

@@ -109,7 +109,7 @@ class Server {
   void send_receipt();
   void watch_memory();
   MemoryUse look_at_memory(bool is_periodic);
-  void look_if_near();
+  bool look_if_near();
   void post(std::function<void()> task);
 
   Loop loop_;

@@ -318,7 +318,7 @@ void Worker::refuse(const Address& peer, std::string_view why) {
   log::warn("refused a connection from {}: {}", peer.to_string(), why);
 }
 
-void Worker::set_memory_check(std::function<void()> check) {
+void Worker::set_memory_check(std::function<bool()> check) {
   memory_check_ = std::move(check);
   buffers_.set_watch(reactor_.bytes_received(), [this] { look_at_memory(); });
   // What the kernel receives for us while we do not read shows only as events.
@@ -328,11 +328,9 @@ void Worker::set_memory_check(std::function<void()> check) {
 // A burst must not outrun the timer.
 void Worker::look_at_memory() {
   connections_checkpoint_ = count_all() + kConnectionsStep;
-  if (!memory_check_) return;
-  memory_check_();
-  if (overload() == OverloadLevel::Normal) return;
-  buffers_.set_scarce(true);  // until shed() has seen to it
-  reactor_.at_batch_end(*this);
+  if (!memory_check_ || !memory_check_()) return;
+  buffers_.set_scarce(true);
+  reactor_.at_batch_end(*this);  // for shed(), which cannot wait for the next batch
 }
 
 // False after it refused a connection that would be one too many.

@@ -84,8 +84,9 @@ class Worker final : private BatchEnd {
 
   // ---- Any thread.
   void set_overload(OverloadLevel level) { overload_.store(level, std::memory_order_relaxed); }
-  // Asked to look at the memory in use when much was taken since the last time; sets the level.
-  void set_memory_check(std::function<void()> check);
+  // Asked to look at the memory in use when much may have been taken since the last time; sets the
+  // level, and returns whether what holds most is to end.
+  void set_memory_check(std::function<bool()> check);
   void set_connections_max(std::size_t count) { connections_max_ = count; }  // before start()
 
   // ---- For connections.
@@ -140,7 +141,7 @@ class Worker final : private BatchEnd {
 
   void run();
   void run_posted();
-  void on_batch_end() override { run_posted(); }  // what cannot wait for the next batch
+  void on_batch_end() override { run_posted(); }
   void keep_endpoints(Cluster& cluster);
   void accept_some(AcceptWatcher& watcher);
   void accepted(const ListenerInfo& info, Fd fd, const Address& peer);
@@ -170,7 +171,7 @@ class Worker final : private BatchEnd {
   BufferPool buffers_;
   PipePool pipes_;
   std::atomic<OverloadLevel> overload_{OverloadLevel::Normal};
-  std::function<void()> memory_check_;
+  std::function<bool()> memory_check_;
   std::size_t connections_checkpoint_ = kConnectionsStep;
   std::size_t connections_max_ = SIZE_MAX;  // beside limits.max_connections
   WorkerStats stats_;

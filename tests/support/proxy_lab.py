@@ -17,7 +17,7 @@ from support.sanitizers import sanitizer_of
 
 class ProxyLab:
     def __init__(self, directory, config="", app_port=None, app_protocol="http", explicit='upstream = "b"',
-                 env=None, explicit_protocol="http", descriptors=None):
+                 env=None, explicit_protocol="http", descriptors=None, group=None):
         self.directory = directory
         self.ports = {name: free_port() for name in
                       ("inbound", "outbound", "explicit", "publish", "health", "prometheus", "admin")}
@@ -45,6 +45,8 @@ flush_interval = "10ms"
 """
         self.write(config)
         few = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
+        if group:  # a cgroup's directory
+            few += ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', group]
         self.program = Program([*few, program("pillion-proxy"), "--config", self.config_path], directory,
                                env={"PILLION_LOG_FORMAT": "text", **(env or {})})
         try:

@@ -31,9 +31,6 @@ class Group:
                     self.path.rmdir()
         pytest.skip("no memory controller that we may use")
 
-    def take(self, pid):
-        (self.path / "cgroup.procs").write_text(str(pid))
-
     def kills(self):
         for name in ("memory.oom_control", "memory.events"):
             if (self.path / name).exists():
@@ -84,8 +81,7 @@ def assert_alive(proxy, group):
 def test_a_burst_of_heads_that_never_end(workspace, group):
     """75 MB of them, all within a second. AddressSanitizer copies each as it grows, and keeps the copies for a while."""
     skip_measurement(what="memory that grows without a copy")
-    with RawBackend(answer()) as backend, ProxyLab(workspace, upstream(backend.port)) as proxy:
-        group.take(proxy.program.pid)
+    with RawBackend(answer()) as backend, ProxyLab(workspace, upstream(backend.port), group=group.path) as proxy:
         swarm = []
         head = b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 50_000
         for _ in range(1500):
@@ -105,8 +101,7 @@ def test_a_burst_of_heads_that_never_end(workspace, group):
 
 def test_http2_streams_whose_responses_nobody_reads(workspace, group):
     with Http2Backend(lambda request: Reply(body=b"z" * (1 << 20))) as backend, \
-            ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"')) as proxy:
-        group.take(proxy.program.pid)
+            ProxyLab(workspace, upstream(backend.port, 'protocol = "http2"'), group=group.path) as proxy:
         swarm = []
         for _ in range(6):
             try:
@@ -124,8 +119,7 @@ def test_http2_streams_whose_responses_nobody_reads(workspace, group):
 
 def test_http1_responses_nobody_reads(workspace, group):
     breaker = "circuit_breaker = { max_connections = 4000, max_requests = 4000 }"
-    with RawBackend(answer("z" * (1 << 20))) as backend, ProxyLab(workspace, upstream(backend.port, breaker)) as proxy:
-        group.take(proxy.program.pid)
+    with RawBackend(answer("z" * (1 << 20))) as backend, ProxyLab(workspace, upstream(backend.port, breaker), group=group.path) as proxy:
         swarm = [connect_narrowly(proxy, GET) for _ in range(2000)]
         wait_until_shed(proxy)
         for one in swarm:
@@ -137,8 +131,7 @@ def test_bodies_held_for_inspection(workspace, group):
     """16 of 8 MiB, each within the limit of one."""
     skip_measurement(what="memory that grows without a copy")
     rules = '[rule.all]\nbody_matches = "never there"\naction = "deny"\n'
-    with RawBackend(answer()) as app, ProxyLab(workspace, upstream(1) + rules, app_port=app.port) as proxy:
-        group.take(proxy.program.pid)
+    with RawBackend(answer()) as app, ProxyLab(workspace, upstream(1) + rules, app_port=app.port, group=group.path) as proxy:
         head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8388609\r\n\r\n"
         swarm = []
         for _ in range(16):
@@ -160,8 +153,7 @@ def test_relays_whose_clients_do_not_read(workspace, group):
         connection.socket.sendall(b"z" * (8 << 20))
 
     with RawBackend(pour) as backend, \
-            ProxyLab(workspace, upstream(backend.port), explicit_protocol="tcp") as proxy:
-        group.take(proxy.program.pid)
+            ProxyLab(workspace, upstream(backend.port), explicit_protocol="tcp", group=group.path) as proxy:
         swarm = [connect_narrowly(proxy, b"x") for _ in range(800)]
         wait_until(lambda: len(backend.peers) > 100, what="relays")
         time.sleep(1)
