@@ -131,7 +131,8 @@ Table compile_all() {
       const bool is_certain = *text != '?';
       auto layout = Layout::compile(is_certain ? text : text + 1);
       PILLION_ASSERT(layout.has_value());
-      if (is_certain) named.certain.push_back(*layout);
+      // Compiled again: a copy would lose the padding of the names (Layout::compile).
+      if (is_certain) named.certain.push_back(*Layout::compile(text));
       named.all.push_back(std::move(*layout));
     }
   }
