@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "adapters/logs/encode/layout.h"
+#include "adapters/logs/encode/named_layouts.h"
 #include "adapters/logs/encode/regex_format.h"
 #include "tests/unit/adapters/logs/encode_support.h"
 
@@ -371,6 +372,21 @@ TEST_CASE("a layout of the user's own") {
   CHECK(Layout::compile("x %(a").error().message() == "character 3: %( without %)");
   CHECK(Layout::compile("100%").error().message() == "character 4: % is followed by {, (, ) or %");
   CHECK(Layout::compile("").error().message() == "the layout is empty");
+}
+
+TEST_CASE("every name in a layout has room behind it for the encoder's steps") {
+  const auto check = [](const std::vector<Layout>& layouts) {
+    for (const Layout& layout : layouts) {
+      for (const LayoutStep& step : layout.steps) {
+        CHECK(step.text.capacity() >= step.text.size() + 64);
+      }
+    }
+  };
+  for (const Format format : detectable_layouts()) {
+    REQUIRE_FALSE(named_layouts(format).all.empty());
+    check(named_layouts(format).all);
+    check(named_layouts(format).certain);
+  }
 }
 
 TEST_CASE("a regular expression of the user's own") {
