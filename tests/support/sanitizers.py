@@ -6,7 +6,6 @@ behaviour without the number is tested under sanitizers all the same.
 """
 import functools
 import mmap
-import os
 
 import pytest
 
@@ -29,13 +28,6 @@ def skip_measurement(name="pillion-proxy", what="memory"):
     kind = sanitizer_of(name)
     if kind is not None:
         pytest.skip(f"measures {what}, and {name} is built with {kind}")
-
-
-def little_quarantine():
-    """The ASAN_OPTIONS with which next to nothing of what was freed is kept, for tests below a limit of memory."""
-    options = [os.environ.get("ASAN_OPTIONS", ""), "quarantine_size_mb=1", "thread_local_quarantine_size_kb=64",
-               "allocator_release_to_os_interval_ms=100"]
-    return ":".join(one for one in options if one)
 
 
 def reports_below(directory):

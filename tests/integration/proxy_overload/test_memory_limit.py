@@ -10,7 +10,7 @@ import pytest
 from support.http2_lab import Http2Backend, Http2Client, Reply
 from support.pillion_testing import wait_until
 from support.proxy_lab import ProxyLab, RawBackend, answer, upstream
-from support.sanitizers import little_quarantine, sanitizer_of, skip_measurement
+from support.sanitizers import skip_measurement
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 LIMIT = 48 << 20
@@ -42,12 +42,10 @@ class Group:
 
 
 @pytest.fixture
-def group(monkeypatch):
+def group():
     if os.geteuid() != 0:
         pytest.skip("making a cgroup needs root")
-    if sanitizer_of() == "tsan":
-        pytest.skip("ThreadSanitizer needs four times the limit for itself")
-    monkeypatch.setenv("ASAN_OPTIONS", little_quarantine())
+    skip_measurement(what="memory below a limit")
     one = Group()
     yield one
     one.remove()
@@ -79,8 +77,7 @@ def assert_alive(proxy, group):
 
 
 def test_a_burst_of_heads_that_never_end(workspace, group):
-    """75 MB of them, all within a second. AddressSanitizer copies each as it grows, and keeps the copies for a while."""
-    skip_measurement(what="memory that grows without a copy")
+    """75 MB of them, all within a second."""
     with RawBackend(answer()) as backend, ProxyLab(workspace, upstream(backend.port), group=group.path) as proxy:
         swarm = []
         head = b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 50_000
@@ -129,7 +126,6 @@ def test_http1_responses_nobody_reads(workspace, group):
 
 def test_bodies_held_for_inspection(workspace, group):
     """16 of 8 MiB, each within the limit of one."""
-    skip_measurement(what="memory that grows without a copy")
     rules = '[rule.all]\nbody_matches = "never there"\naction = "deny"\n'
     with RawBackend(answer()) as app, ProxyLab(workspace, upstream(1) + rules, app_port=app.port, group=group.path) as proxy:
         head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 8388609\r\n\r\n"
