@@ -129,7 +129,7 @@ void MemoryGauge::add(const Files& files) {
   const std::uint64_t cache = find_number(stat, files.inactive) + find_number(stat, files.active);
   const double share = share_of(*used - std::min(cache, *used), *limit);
   if (use_.limit == 0 || share > use_.share) use_ = {share, *limit, files.counts_sockets};
-  groups_.push_back({std::move(usage), *limit, cache});
+  groups_.push_back({std::move(usage), *limit, cache, *used});
 }
 
 // The group and those around it: the nearest limit counts.
@@ -190,6 +190,21 @@ bool MemoryGauge::may_reach(double share) const {
     if (share_of(*used - std::min(group.cache, *used), group.limit) >= share) return true;
     // Page cache may have made room for something that stays.
     if (share_of(*used, group.limit) >= share && age > kFreshNs) return true;
+  }
+  return false;
+}
+
+bool MemoryGauge::has_grown() {
+  constexpr std::uint64_t kSteps = 256;  // of a limit
+  if (groups_.empty() || has_data_limit_) {
+    const std::int64_t age = monotonic_ns() - read_ns_;
+    if (age > (has_data_limit_ ? kFreshNs : kFreshWithoutLimitNs)) return true;
+  }
+  for (Group& group : groups_) {
+    const auto used = read_number(group.usage.get());
+    if (!used) return true;
+    group.least = std::min(group.least, *used);
+    if (*used - group.least > group.limit / kSteps) return true;
   }
   return false;
 }

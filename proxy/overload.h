@@ -51,12 +51,16 @@ class MemoryGauge {
   MemoryUse read();
   // False when read() would show less than `share`, as far as a microsecond tells.
   bool may_reach(double share) const;
+  // Whether notably more is in use than at the last read(), or than the least that was seen since:
+  // where it is much all the time, only more of it is worth a look.
+  bool has_grown();
 
  private:
   struct Group {
     Fd usage;
     std::uint64_t limit = 0;
     std::uint64_t cache = 0;  // at the last read()
+    std::uint64_t least = 0;  // in use, since then
   };
   struct Files;
 

@@ -173,12 +173,13 @@ MemoryUse Server::look_at_memory(bool is_periodic) {
   return use;
 }
 
-// A worker's, every 512 KiB that it has received.
+// A worker's, in each millisecond with events, and with every 512 KiB that it has received.
 bool Server::look_if_near() {
-  if (status_.overload == OverloadLevel::Normal) {
+  {
     const double share = snapshot()->config().overload.drain_at;
     const std::lock_guard lock(memory_mutex_);
-    if (!memory_.may_reach(share)) return false;
+    const bool is_normal = status_.overload == OverloadLevel::Normal;
+    if (!(is_normal ? memory_.may_reach(share) : memory_.has_grown())) return false;
   }
   const MemoryUse use = look_at_memory(false);
   return ends_largest(status_.overload, use);

@@ -118,6 +118,25 @@ TEST_CASE(
   CHECK_FALSE(gauge.may_reach(1.0));
 }
 
+TEST_CASE("where much is in use all the time, only growth is told, from the least that was seen") {
+  FakeSystem system;
+  system.write("proc/cgroup", "0::/a\n");
+  system.write("cgroup/a/memory.max", "256000\n");
+  system.write("cgroup/a/memory.current", "250000\n");
+  system.write("cgroup/a/memory.stat", "");
+  MemoryGauge gauge = system.gauge();
+  gauge.read();
+  CHECK_FALSE(gauge.has_grown());
+  system.write("cgroup/a/memory.current", "251001\n");
+  CHECK(gauge.has_grown());
+  gauge.read();
+  CHECK_FALSE(gauge.has_grown());
+  system.write("cgroup/a/memory.current", "240000\n");
+  CHECK_FALSE(gauge.has_grown());
+  system.write("cgroup/a/memory.current", "241001\n");
+  CHECK(gauge.has_grown());
+}
+
 TEST_CASE("without any limit a look is due now and then") {
   FakeSystem system;
   MemoryGauge gauge = system.gauge();
