@@ -112,12 +112,8 @@ class BufferPool {
     free_.push_back(std::move(buffer));
   }
   void clear() { free_.clear(); }
-  // Bytes in all the queues of this pool.
-  std::size_t held() const { return held_; }
 
  private:
-  friend class ByteQueue;
-
   static constexpr std::size_t kBuffersMax = 64;
   static constexpr std::size_t kCapacityMax = 160 * 1024;
   static constexpr std::size_t kLookStep = 512 * 1024;
@@ -125,7 +121,6 @@ class BufferPool {
   const std::size_t read_bytes_;
   const std::unique_ptr<char[]> read_buffer_;
   std::vector<GrowingBytes> free_;
-  std::size_t held_ = 0;
   bool is_scarce_ = false;
   const std::size_t* received_ = nullptr;
   std::size_t seen_ = 0;  // of it, at the last look
@@ -147,15 +142,12 @@ class ByteQueue {
       sent_ = 0;
     }
     bytes_.append(more);
-    pool.held_ += more.size();
   }
   void consume(BufferPool& pool, std::size_t count) {
     sent_ += count;
-    pool.held_ -= count;
     if (sent_ == bytes_.size()) release(pool);
   }
   void release(BufferPool& pool) {
-    pool.held_ -= size();
     sent_ = 0;
     pool.give(std::move(bytes_));
   }

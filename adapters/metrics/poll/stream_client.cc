@@ -47,7 +47,8 @@ struct StreamClient::Tls {
   }
 };
 
-StreamClient::StreamClient(Fd socket) : socket_(std::move(socket)) {}
+StreamClient::StreamClient(Fd socket, std::string place)
+    : socket_(std::move(socket)), place_(std::move(place)) {}
 StreamClient::StreamClient(StreamClient&&) noexcept = default;
 StreamClient& StreamClient::operator=(StreamClient&&) noexcept = default;
 StreamClient::~StreamClient() = default;
@@ -67,7 +68,7 @@ Result<StreamClient> StreamClient::connect_tcp(const std::string& host, std::uin
     Fd socket(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket.is_open()) continue;
     auto connected = connect_socket(socket.get(), at->ai_addr, at->ai_addrlen, deadline);
-    if (connected) return StreamClient(std::move(socket));
+    if (connected) return StreamClient(std::move(socket), host + ":" + service);
     last = connected.error();
   }
   return fail(last.wrap(host + ":" + service));
@@ -83,7 +84,7 @@ Result<StreamClient> StreamClient::connect_unix(const std::string& path, const D
   auto connected = connect_socket(socket.get(), reinterpret_cast<const sockaddr*>(&address),
                                   sizeof address, deadline);
   if (!connected) return fail(connected.error().wrap(path));
-  return StreamClient(std::move(socket));
+  return StreamClient(std::move(socket), path);
 }
 
 Result<void> StreamClient::start_tls(const std::string& host, const config::LogTls& tls,
@@ -142,7 +143,7 @@ Result<void> StreamClient::write(std::string_view bytes, const Deadline& deadlin
       if (count > 0) {
         bytes.remove_prefix(static_cast<std::size_t>(count));
       } else if (auto ready = wait_for_tls(count, "cannot write", deadline); !ready) {
-        return ready;
+        return fail(ready.error().wrap(place_));
       }
       continue;
     }
@@ -150,9 +151,11 @@ Result<void> StreamClient::write(std::string_view bytes, const Deadline& deadlin
     if (count >= 0) {
       bytes.remove_prefix(static_cast<std::size_t>(count));
     } else if (errno == EAGAIN) {
-      if (auto ready = wait_for(socket_.get(), POLLOUT, deadline); !ready) return ready;
+      if (auto ready = wait_for(socket_.get(), POLLOUT, deadline); !ready) {
+        return fail(ready.error().wrap(place_));
+      }
     } else if (errno != EINTR) {
-      return fail_errno("cannot write");
+      return fail_errno(place_ + ": cannot write");
     }
   }
   return {};
@@ -166,15 +169,17 @@ Result<std::string_view> StreamClient::read(const Deadline& deadline) {
       if (count > 0) return std::string_view(buffer_.data(), static_cast<std::size_t>(count));
       if (SSL_get_error(tls_->session, count) == SSL_ERROR_ZERO_RETURN) return std::string_view();
       if (auto ready = wait_for_tls(count, "cannot read", deadline); !ready) {
-        return fail(ready.error());
+        return fail(ready.error().wrap(place_));
       }
       continue;
     }
     const ssize_t count = ::recv(socket_.get(), buffer_.data(), buffer_.size(), 0);
     if (count >= 0) return std::string_view(buffer_.data(), static_cast<std::size_t>(count));
     if (errno == EINTR) continue;
-    if (errno != EAGAIN) return fail_errno("cannot read");
-    if (auto ready = wait_for(socket_.get(), POLLIN, deadline); !ready) return fail(ready.error());
+    if (errno != EAGAIN) return fail_errno(place_ + ": cannot read");
+    if (auto ready = wait_for(socket_.get(), POLLIN, deadline); !ready) {
+      return fail(ready.error().wrap(place_));
+    }
   }
 }
 

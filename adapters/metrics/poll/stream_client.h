@@ -33,10 +33,11 @@ class StreamClient {
 
  private:
   struct Tls;
-  explicit StreamClient(Fd socket);
+  StreamClient(Fd socket, std::string place);
   Result<void> wait_for_tls(int result, const char* what, const Deadline& deadline);
 
   Fd socket_;
+  std::string place_;  // "host:port" or a path, for errors
   std::unique_ptr<Tls> tls_;
   std::string buffer_;
 };

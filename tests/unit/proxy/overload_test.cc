@@ -26,6 +26,13 @@ class FakeSystem {
     std::filesystem::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
+  // A group of version 2 that the process is in.
+  void write_group(const std::string& limit, const std::string& current, const std::string& stat) {
+    write("proc/cgroup", "0::/a\n");
+    write("cgroup/a/memory.max", limit);
+    write("cgroup/a/memory.current", current);
+    write("cgroup/a/memory.stat", stat);
+  }
   MemoryGauge gauge() const { return MemoryGauge(root_ + "/proc", root_ + "/cgroup"); }
   MemoryUse read() const { return gauge().read(); }
 
@@ -101,10 +108,7 @@ TEST_CASE("the nearest limit of the groups around counts, and page cache does no
 TEST_CASE(
     "whether a level may be reached is told by what is in use, less the cache that was there") {
   FakeSystem system;
-  system.write("proc/cgroup", "0::/a\n");
-  system.write("cgroup/a/memory.max", "10000\n");
-  system.write("cgroup/a/memory.current", "9000\n");
-  system.write("cgroup/a/memory.stat", "inactive_file 5000\n");
+  system.write_group("10000\n", "9000\n", "inactive_file 5000\n");
   MemoryGauge gauge = system.gauge();
   CHECK(gauge.read().share == Approx(0.4));
   CHECK(gauge.read().counts_sockets);
@@ -120,10 +124,7 @@ TEST_CASE(
 
 TEST_CASE("where much is in use all the time, only growth is told, from the least that was seen") {
   FakeSystem system;
-  system.write("proc/cgroup", "0::/a\n");
-  system.write("cgroup/a/memory.max", "256000\n");
-  system.write("cgroup/a/memory.current", "250000\n");
-  system.write("cgroup/a/memory.stat", "");
+  system.write_group("256000\n", "250000\n", "");
   MemoryGauge gauge = system.gauge();
   gauge.read();
   CHECK_FALSE(gauge.has_grown());
