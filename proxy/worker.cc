@@ -248,7 +248,7 @@ void Worker::set_app_ports(AppPorts ports) {
   endpoints_.follow_app(app_ports_, ports);
   app_ports_ = std::move(ports);
   for (const auto& forwarder : forwarders_) {
-    if (forwarder->info().kind == ListenerKind::Publish) forwarder->end_sessions();
+    if (forwarder->info().kind == ListenerKind::Publish) forwarder->follow_app();
   }
 }
 

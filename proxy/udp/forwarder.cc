@@ -59,6 +59,7 @@ class Forwarder::Session final : public Watcher, public Deadline {
   std::uint64_t bytes_received = 0;
   std::uint64_t bytes_sent = 0;
   bool is_awaiting = false;  // the last datagram was the client's
+  bool is_moved = false;     // the app is elsewhere now: this goes on until the answer at most
 
  private:
   Forwarder& owner_;
@@ -102,11 +103,20 @@ std::size_t Forwarder::count_awaiting() const {
 void Forwarder::close() {
   if (is_open_) worker_.reactor().remove(fd_);
   is_open_ = false;
-  end_sessions();
+  while (!sessions_.empty()) end(*sessions_.begin()->second, Flag::None, "udp_closed");
 }
 
-void Forwarder::end_sessions() {
-  while (!sessions_.empty()) end(*sessions_.begin()->second, Flag::None, "udp_closed");
+void Forwarder::follow_app() {
+  const config::ProxyConfig& config = worker_.routes()->snapshot->config();
+  const Address app = worker_.app_address(Address(config.inbound.app_address, info_.app_port));
+  std::vector<Session*> done;
+  for (const auto& [key, session] : sessions_) {
+    if (session->to == app) continue;
+    session->is_moved = true;
+    if (!session->is_awaiting) done.push_back(session.get());
+    worker_.reactor().timers().arm(*session, worker_.reactor().now() + kFirstRequestGrace);
+  }
+  for (Session* session : done) end(*session, Flag::None, "udp_closed");
 }
 
 void Forwarder::on_events(std::uint32_t) {
@@ -177,13 +187,17 @@ void Forwarder::answer(Session& session) {
     session.is_awaiting = false;
     worker_.stats().udp_dropped.add(received - sent);
     touch(session);
+    if (session.is_moved) {
+      end(session, Flag::None, "udp_closed");
+      return;
+    }
   }
   // More is waiting: its edge is behind us.
   worker_.reactor().hand_over(session.socket.get(), session);
 }
 
 void Forwarder::touch(Session& session) {
-  if (!is_open_) return;  // it has until the end of leave()'s second
+  if (!is_open_ || session.is_moved) return;  // it has until the end of its last second
   const auto idle = worker_.routes()->snapshot->config().timeouts.udp_idle;
   worker_.reactor().timers().arm(session, worker_.reactor().now() + idle.count());
 }
@@ -194,6 +208,10 @@ void Forwarder::touch(Session& session) {
 Forwarder::Session* Forwarder::session_of(const Peer& peer) {
   const Key key{peer.address(), peer.local()};
   const auto found = sessions_.find(key);
+  if (found != sessions_.end() && found->second->is_moved) {
+    end(*found->second, Flag::None, "udp_closed");
+    return open_session(key, peer);
+  }
   return found != sessions_.end() ? found->second.get() : open_session(key, peer);
 }
 

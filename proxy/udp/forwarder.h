@@ -38,7 +38,8 @@ class Forwarder final : public Watcher {
   std::size_t count_awaiting() const;
   // Stops listening; the sessions end.
   void close();
-  void end_sessions();
+  // The app may have moved: sessions to where it was end, in the same way as by leave().
+  void follow_app();
 
   void on_events(std::uint32_t events) override;
 
